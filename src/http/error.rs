@@ -1,0 +1,44 @@
+//! What can go wrong between a request and its answer, before any service's meaning is read into it.
+
+use std::time::Duration;
+
+/// The kinds of failure that callers tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HttpErrorKind {
+    /// No connection was made: the request had no effect.
+    Connect,
+    /// The request went out, in part at least, and no whole answer came: the outcome is unknown.
+    NoAnswer,
+    /// No answer in time: the outcome is unknown.
+    Timeout,
+    /// An answer with this status in place of the wanted one.
+    Status(u16),
+    /// A redirect to a place that is not allowed, or too many of them.
+    Redirect,
+    /// A page in place of the data that was asked for.
+    NotData,
+    /// A range, total or length that does not fit the request.
+    WrongRange,
+    /// A body that broke off or is larger than allowed.
+    Body,
+    /// Plain HTTP to something other than loopback, or no URL at all.
+    InsecureUrl,
+}
+
+/// A failed request. The text never holds a query string, which may carry credentials.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct HttpError {
+    pub kind: HttpErrorKind,
+    /// For a person: the host and what happened.
+    pub message: String,
+    /// What the server asked for by `Retry-After`.
+    pub retry_after: Option<Duration>,
+}
+
+impl HttpError {
+    pub fn new(kind: HttpErrorKind, message: impl Into<String>) -> Self {
+        HttpError { kind, message: message.into(), retry_after: None }
+    }
+}

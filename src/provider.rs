@@ -1,0 +1,116 @@
+//! What a file host can do for lockerfs: the trait [`Provider`] and one folder per service.
+//!
+//! A provider turns typed requests into the calls of one service and its answers into typed values,
+//! once, at the border: tolerant of what the service sends, strict in what it hands on. It never
+//! sleeps, retries or counts: the wrappers in [`wrap`] do that around any provider. It knows nothing
+//! of inodes, staging or the kernel.
+
+mod capability;
+mod error;
+mod types;
+
+pub use capability::{Capabilities, Capability};
+pub use error::{ErrorKind, ProviderError, Result, Retry};
+pub use types::{
+    AccountInfo, ChangeCursor, Changes, ContentHash, DeleteMode, DownloadLink, Entry, FileEntry, FileId,
+    FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules, UploadPlan, UploadProgress, UploadRequest,
+    UploadTicket,
+};
+
+use async_trait::async_trait;
+
+use crate::http::FileRange;
+
+/// One account of one service.
+///
+/// # Contract
+///
+/// - A method makes as few calls as the service allows and returns when the service has answered. It does
+///   not retry, except for one login and one replay after the service declared a token dead.
+/// - Names go in and come out as the service holds them; encoding of names is the caller's.
+/// - A method whose [`Capability`] is missing returns [`ErrorKind::Unsupported`] without a call.
+/// - [`Retry::OutcomeUnknown`] is returned exactly where the request may have taken effect although no
+///   answer came: the caller must look before it does the same again.
+/// - Methods documented as *idempotent* may be repeated after an unknown outcome.
+/// - Dropping the future of a method cancels it; the outcome is then unknown.
+#[async_trait]
+pub trait Provider: Send + Sync + 'static {
+    /// The account kind as written in the config, for example `mediafire`.
+    fn kind(&self) -> &'static str;
+
+    /// What this account can do. Constant for the life of the provider.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Which names the service takes.
+    fn name_rules(&self) -> NameRules;
+
+    /// The id of the account's top folder.
+    fn root(&self) -> FolderId;
+
+    /// Quota and limits of the account. Idempotent. It logs in where no login is held, so it serves as the
+    /// check that the credentials work.
+    async fn account_info(&self) -> Result<AccountInfo>;
+
+    /// All entries of a folder. `hint` tells which part is known to be empty, which then costs no call.
+    /// Idempotent. Entries in the trash are not listed. Two entries may bear the same name.
+    async fn list(&self, folder: &FolderId, hint: ListHint) -> Result<Listing>;
+
+    /// The present facts of files, in one call for each 500. Files that are gone (or in the trash) are
+    /// absent from the answer. Idempotent.
+    async fn file_info(&self, files: &[FileId]) -> Result<Vec<FileEntry>>;
+
+    /// Direct links, one for each file, in the order asked; an error in place of a link where the service
+    /// refuses that file. As few calls as the service allows. Idempotent.
+    async fn links(&self, files: &[FileId]) -> Result<Vec<Result<DownloadLink>>>;
+
+    /// Makes a folder, or returns the folder of that name that is there already. Idempotent.
+    async fn create_folder(&self, parent: &FolderId, name: &str) -> Result<FolderEntry>;
+
+    /// Gives an item another name in its folder. Idempotent. The service may hold twins afterwards.
+    async fn rename(&self, item: &ItemId, name: &str) -> Result<()>;
+
+    /// Moves items into another folder, under their names. Idempotent.
+    async fn move_to(&self, items: &[ItemId], folder: &FolderId) -> Result<()>;
+
+    /// Copies a file on the service, under its name, and returns the new id. Not idempotent.
+    async fn copy_file(&self, file: &FileId, folder: &FolderId) -> Result<FileId>;
+
+    /// Sets the modification time that the service keeps for an item. Idempotent.
+    async fn set_mtime(&self, item: &ItemId, mtime: std::time::SystemTime) -> Result<()>;
+
+    /// Replaces the content of `old` by that of `new`, which vanishes, keeping the id of `old`. Needs
+    /// [`Capability::ReplaceKeepsId`]; the service may refuse pairs of files, with
+    /// [`ErrorKind::Unsupported`] or [`ErrorKind::InvalidArgument`]. Not idempotent.
+    async fn replace_content(&self, new: &FileId, old: &FileId) -> Result<()>;
+
+    /// Deletes items; folders with all that is in them. An item that is gone already is a success.
+    /// Idempotent.
+    async fn delete(&self, items: &[ItemId], mode: DeleteMode) -> Result<()>;
+
+    /// What changed since `since`; `None` asks for the present cursor only. One cheap call when nothing
+    /// changed. Needs [`Capability::ChangeFeed`]. Idempotent.
+    async fn changes(&self, since: Option<&ChangeCursor>) -> Result<Changes>;
+
+    /// Announces an upload and says how it goes on. Idempotent: asked again with the same request after a
+    /// crash, it says what the service already holds. May finish at once where the service has the content.
+    async fn upload_begin(&self, request: &UploadRequest) -> Result<UploadPlan>;
+
+    /// Sends the whole content in one request, for [`UploadPlan::Whole`]. Not idempotent.
+    async fn upload_whole(&self, request: &UploadRequest, body: FileRange) -> Result<UploadProgress>;
+
+    /// Sends one unit, for [`UploadPlan::Units`]; `index` counts from 0 and `sha256` is that of the unit's
+    /// bytes. Units go in any order and side by side. Idempotent.
+    async fn upload_unit(
+        &self,
+        request: &UploadRequest,
+        index: u32,
+        sha256: &[u8; 32],
+        body: FileRange,
+    ) -> Result<UploadProgress>;
+
+    /// Asks how far the service has come with an upload whose bytes it has. Idempotent.
+    async fn upload_poll(&self, ticket: &UploadTicket) -> Result<UploadProgress>;
+
+    /// Gives back what the login took (tokens), at a clean end. Best effort.
+    async fn close(&self) {}
+}

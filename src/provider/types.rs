@@ -1,0 +1,245 @@
+//! The values that pass between lockerfs and a provider. Ids are opaque and of different types, so
+//! that a folder's can never stand for a file's.
+
+use std::fmt;
+use std::time::SystemTime;
+
+use url::Url;
+
+macro_rules! opaque_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(String);
+
+        impl $name {
+            pub fn new(id: impl Into<String>) -> Self {
+                $name(id.into())
+            }
+
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+opaque_id! {
+    /// A folder, in the service's own terms (MediaFire: folderkey).
+    FolderId
+}
+opaque_id! {
+    /// A file, in the service's own terms (MediaFire: quickkey).
+    FileId
+}
+opaque_id! {
+    /// A place in the service's stream of changes.
+    ChangeCursor
+}
+opaque_id! {
+    /// An upload whose bytes the service has and works on. It outlives the process.
+    UploadTicket
+}
+
+/// A file or a folder, by id.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ItemId {
+    File(FileId),
+    Folder(FolderId),
+}
+
+/// A hash of a whole content, of the kind that the service tells.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ContentHash {
+    Sha256([u8; 32]),
+    Md5([u8; 16]),
+}
+
+impl ContentHash {
+    /// Reads lowercase or uppercase hex of 64 (SHA-256) or 32 (MD5) digits.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let bytes = hex::decode(text.trim()).ok()?;
+        match bytes.len() {
+            32 => Some(ContentHash::Sha256(bytes.try_into().ok()?)),
+            16 => Some(ContentHash::Md5(bytes.try_into().ok()?)),
+            _ => None,
+        }
+    }
+
+    pub fn to_hex(self) -> String {
+        match self {
+            ContentHash::Sha256(bytes) => hex::encode(bytes),
+            ContentHash::Md5(bytes) => hex::encode(bytes),
+        }
+    }
+}
+
+impl fmt::Debug for ContentHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_hex())
+    }
+}
+
+/// A file as the service tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileEntry {
+    pub id: FileId,
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+    /// The modification time that the service keeps, or else the time of upload.
+    pub mtime: Option<SystemTime>,
+    pub hash: Option<ContentHash>,
+    /// Changes with each change of the content. Compared for equality only.
+    pub revision: Option<String>,
+    /// The folder, where the answer tells it (a listing does not).
+    pub parent: Option<FolderId>,
+}
+
+/// A folder as the service tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FolderEntry {
+    pub id: FolderId,
+    pub name: String,
+    pub mtime: Option<SystemTime>,
+    /// What it holds directly, where told: lets a listing skip a part that is empty.
+    pub hint: ListHint,
+}
+
+/// What a listing is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    File(FileEntry),
+    Folder(FolderEntry),
+}
+
+impl Entry {
+    pub fn name(&self) -> &str {
+        match self {
+            Entry::File(file) => &file.name,
+            Entry::Folder(folder) => &folder.name,
+        }
+    }
+}
+
+/// How many files and folders a folder holds directly, where known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ListHint {
+    pub files: Option<u64>,
+    pub folders: Option<u64>,
+}
+
+/// A complete folder, in the service's order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Listing {
+    pub entries: Vec<Entry>,
+}
+
+/// A URL from which a file's bytes come without credentials. Its text is a secret of a kind: whoever
+/// holds it reads the file; `Debug` shows the host alone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DownloadLink {
+    pub url: Url,
+    /// When to ask for a new one at the latest.
+    pub expires: SystemTime,
+}
+
+impl fmt::Debug for DownloadLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = self.url.host_str().unwrap_or("?");
+        f.debug_struct("DownloadLink").field("host", &host).field("expires", &self.expires).finish()
+    }
+}
+
+/// Quota and limits of an account; `None` where the service does not tell.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AccountInfo {
+    /// Who it is, for a person: an e-mail address or a user name.
+    pub owner: Option<String>,
+    /// Bytes.
+    pub storage_limit: Option<u64>,
+    /// Bytes.
+    pub storage_used: Option<u64>,
+    /// Bytes of the largest file that it takes.
+    pub max_file_size: Option<u64>,
+}
+
+/// Which names a service takes unchanged. What breaks a rule by a character is encoded by the caller;
+/// what breaks a length is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NameRules {
+    /// Unicode scalar values.
+    pub max_chars: usize,
+    /// Characters that the service refuses or alters, beside `/` and NUL.
+    pub forbidden: &'static str,
+    /// Whether a name may begin or end with blanks.
+    pub edge_blanks: bool,
+    /// Whether a name may begin with a dot.
+    pub leading_dot: bool,
+}
+
+/// Where deleted items go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeleteMode {
+    #[default]
+    Trash,
+    Purge,
+}
+
+/// What changed on the service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changes {
+    /// Where to go on.
+    pub cursor: ChangeCursor,
+    /// Folders whose listing may have changed.
+    pub folders: Vec<FolderId>,
+    /// Files that changed, moved or went; their former folders may have changed too.
+    pub files: Vec<FileId>,
+}
+
+/// A content to be uploaded, and where to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadRequest {
+    pub folder: FolderId,
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+    pub sha256: [u8; 32],
+    pub mtime: SystemTime,
+    /// The file that the new content is to replace, under the same id where the service can do that. Where
+    /// it cannot, the finished upload has another id and the caller deletes the old file.
+    pub replaces: Option<FileId>,
+}
+
+/// How an upload goes on after it was announced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UploadPlan {
+    /// The service had the content already and made the file.
+    Done(FileEntry),
+    /// Send the content in one request.
+    Whole,
+    /// Send the units that are missing. All units but the last have `unit_size` bytes. With none missing,
+    /// the service has all bytes and `ticket` is polled.
+    Units { unit_size: u64, missing: Vec<u32>, ticket: Option<UploadTicket> },
+}
+
+/// Where an upload stands after a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UploadProgress {
+    /// The unit was taken; others are missing.
+    UnitTaken,
+    /// All bytes are there; poll the ticket.
+    Processing(UploadTicket),
+    /// The file is on the service.
+    Done(FileEntry),
+    /// The service lost the upload or its bytes: announce it again.
+    StartAgain,
+}
