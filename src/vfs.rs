@@ -1,1 +1,138 @@
-//! (room: vfs)
+//! The filesystem: names, inodes, handles and the rules of POSIX, over accounts, uploads and downloads.
+//!
+//! [`Vfs`] answers what a kernel asks, in terms of inode numbers, names and byte ranges. It promises that a
+//! program reads its own writes at once, that a `close()` that returned success has its bytes in the
+//! journal, and that what is known already is answered without the network. It knows neither FUSE nor HTTP.
+//!
+//! # Locks
+//!
+//! 1. [`locks::InodeLocks`], asynchronous, one for each file whose journal row or service entry is being
+//!    changed; of two, the lower inode first.
+//! 2. The tree's mutex, for moments, never over I/O or an `.await`; nothing else is locked under it but the
+//!    tables of `upload`.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use crate::download::Downloads;
+use crate::upload::Uploads;
+
+mod account;
+mod attributes;
+mod changes;
+mod error;
+mod files;
+mod folders;
+mod handles;
+mod locks;
+mod names;
+mod namespace;
+mod rename;
+mod settling;
+mod single_flight;
+mod tree;
+mod writing;
+mod xattrs;
+
+pub use account::AccountSetup;
+pub use attributes::{Attributes, FileKind, Space, TimeChange};
+pub use error::{Errno, Error, Result, errno_of};
+pub use folders::DirectoryEntry;
+pub use handles::Opened;
+pub use tree::ROOT;
+
+use account::Account;
+use handles::Handles;
+use locks::InodeLocks;
+use single_flight::SingleFlight;
+use tree::Tree;
+
+/// How the whole mount behaves.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Who all files belong to.
+    pub uid: u32,
+    pub gid: u32,
+    /// How often changes made elsewhere are asked for, and how old a listing may be where a service cannot
+    /// tell of changes.
+    pub poll_interval: Duration,
+    /// Show the only account's folders at the mount point itself.
+    pub single_account: bool,
+}
+
+/// Told when something that the kernel may have cached is no longer true. Called from a thread of its
+/// own, never from within an operation.
+pub trait KernelCache: Send + Sync {
+    fn forget_name(&self, parent: u64, name: &str);
+    fn forget_content(&self, ino: u64);
+}
+
+/// A mounted set of accounts.
+pub struct Vfs {
+    options: Options,
+    accounts: Vec<Arc<Account>>,
+    uploads: Arc<Uploads>,
+    downloads: Arc<Downloads>,
+    runtime: tokio::runtime::Handle,
+    tree: Mutex<Tree>,
+    locks: InodeLocks,
+    listings: SingleFlight<u64>,
+    handles: Handles,
+    kernel: OnceLock<changes::KernelQueue>,
+    mounted_at: SystemTime,
+}
+
+impl Vfs {
+    /// The filesystem over `accounts`, with what the journal holds already shown in it. It starts no call;
+    /// [`Vfs::start`] begins to follow the services.
+    pub fn new(
+        options: Options,
+        accounts: Vec<AccountSetup>,
+        uploads: Arc<Uploads>,
+        downloads: Arc<Downloads>,
+        runtime: tokio::runtime::Handle,
+    ) -> Arc<Vfs> {
+        let accounts: Vec<Arc<Account>> = accounts.into_iter().map(Account::new).map(Arc::new).collect();
+        let mounted_at = SystemTime::now();
+        let mut tree = Tree::new();
+        folders::plant(&mut tree, &accounts, options.single_account, mounted_at);
+        Arc::new(Vfs {
+            options,
+            accounts,
+            uploads,
+            downloads,
+            runtime,
+            tree: Mutex::new(tree),
+            locks: InodeLocks::default(),
+            listings: SingleFlight::new(),
+            handles: Handles::default(),
+            kernel: OnceLock::new(),
+            mounted_at,
+        })
+    }
+
+    /// Where the filesystem's tasks run.
+    pub fn runtime(&self) -> &tokio::runtime::Handle {
+        &self.runtime
+    }
+
+    /// The tree, for a moment.
+    fn tree(&self) -> MutexGuard<'_, Tree> {
+        self.tree.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn account(&self, index: tree::AccountIndex) -> Result<&Arc<Account>> {
+        self.accounts.get(index).ok_or_else(|| Error::plain(libc::EIO))
+    }
+
+    /// The account that an inode belongs to; the mount's own root belongs to none and is read-only.
+    fn account_of(&self, ino: u64) -> Result<(tree::AccountIndex, &Arc<Account>)> {
+        let index = self
+            .tree()
+            .get(ino)
+            .ok_or_else(|| Error::plain(libc::ESTALE))?
+            .account;
+        let index = index.ok_or_else(|| Error::plain(libc::EPERM))?;
+        Ok((index, self.account(index)?))
+    }
+}
