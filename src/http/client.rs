@@ -12,14 +12,18 @@ pub struct InsecureUrl(String);
 
 /// Lets `https` pass, and plain `http` to loopback (`localhost` or a loopback address) only.
 pub fn check_url(url: &Url) -> Result<(), InsecureUrl> {
-    let host = url.host().ok_or_else(|| InsecureUrl(format!("the URL {} has no host", url.scheme())))?;
+    let host = url
+        .host()
+        .ok_or_else(|| InsecureUrl(format!("the URL {} has no host", url.scheme())))?;
     match url.scheme() {
         "https" => Ok(()),
         "http" if is_loopback(&host) => Ok(()),
         "http" => Err(InsecureUrl(format!(
             "plain http to {host} would send secrets in the clear: use https (http is for loopback only)"
         ))),
-        other => Err(InsecureUrl(format!("{other} is not a scheme lockerfs speaks: use https"))),
+        other => Err(InsecureUrl(format!(
+            "{other} is not a scheme lockerfs speaks: use https"
+        ))),
     }
 }
 

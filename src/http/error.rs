@@ -39,6 +39,10 @@ pub struct HttpError {
 
 impl HttpError {
     pub fn new(kind: HttpErrorKind, message: impl Into<String>) -> Self {
-        HttpError { kind, message: message.into(), retry_after: None }
+        HttpError {
+            kind,
+            message: message.into(),
+            retry_after: None,
+        }
     }
 }

@@ -65,7 +65,14 @@ pub struct ProviderError {
 
 impl ProviderError {
     pub fn new(kind: ErrorKind, retry: Retry, operation: &'static str, message: impl Into<String>) -> Self {
-        ProviderError { kind, retry, operation, message: message.into(), context: Vec::new(), source: None }
+        ProviderError {
+            kind,
+            retry,
+            operation,
+            message: message.into(),
+            context: Vec::new(),
+            source: None,
+        }
     }
 
     /// The error for an operation whose capability the service lacks.

@@ -153,7 +153,10 @@ pub struct DownloadLink {
 impl fmt::Debug for DownloadLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let host = self.url.host_str().unwrap_or("?");
-        f.debug_struct("DownloadLink").field("host", &host).field("expires", &self.expires).finish()
+        f.debug_struct("DownloadLink")
+            .field("host", &host)
+            .field("expires", &self.expires)
+            .finish()
     }
 }
 
@@ -227,7 +230,11 @@ pub enum UploadPlan {
     Whole,
     /// Send the units that are missing. All units but the last have `unit_size` bytes. With none missing,
     /// the service has all bytes and `ticket` is polled.
-    Units { unit_size: u64, missing: Vec<u32>, ticket: Option<UploadTicket> },
+    Units {
+        unit_size: u64,
+        missing: Vec<u32>,
+        ticket: Option<UploadTicket>,
+    },
 }
 
 /// Where an upload stands after a request.

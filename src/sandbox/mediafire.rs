@@ -346,9 +346,9 @@ impl Context<'_> {
     /// The folder that a key parameter, or else a path parameter, names; the root when both are absent.
     fn folder_or_root(&mut self, key_name: &str, path_name: &str) -> Result<String, Fail> {
         match self.params.filled(key_name) {
-            Some(key) => self.own_folder(&key.to_owned()),
+            Some(key) => self.own_folder(key),
             None => match self.params.filled(path_name) {
-                Some(path) => match self.tree()?.resolve(&path.to_owned()) {
+                Some(path) => match self.tree()?.resolve(path) {
                     Some(super::tree::Node::Folder(key)) => Ok(key),
                     _ => Err(Fail::new(259)),
                 },
@@ -383,7 +383,7 @@ impl Context<'_> {
             return split_keys(keys);
         }
         match self.params.filled("file_path") {
-            Some(path) => Ok(vec![self.file_at(&path.to_owned())?]),
+            Some(path) => Ok(vec![self.file_at(path)?]),
             None => Err(Fail::new(111)),
         }
     }

@@ -52,7 +52,7 @@ impl Context<'_> {
     /// what the call says of the name, time and twins.
     fn aim(&mut self, make_folders: bool) -> Result<Aim, Fail> {
         if let Some(key) = self.params.filled("quick_key").or(self.params.filled("quickkey")) {
-            let key = self.own_file(&key.to_owned())?;
+            let key = self.own_file(key)?;
             if !self.tree()?.is_live_file(&key) {
                 return Err(Fail::new(211));
             }
@@ -75,7 +75,7 @@ impl Context<'_> {
             return Err(Fail::new(214));
         }
         let mut folder = match self.params.filled("folder_key") {
-            Some(key) => self.own_folder(&key.to_owned())?,
+            Some(key) => self.own_folder(key)?,
             None => ROOT.to_owned(),
         };
         let mut left = None;
