@@ -121,6 +121,14 @@ impl Vfs {
         self.tree.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Deletes staged files that the tree let go. `Uploads` keeps those that the journal knows.
+    fn sweep(&self) {
+        let discarded = self.tree().take_discarded();
+        for staged in discarded {
+            self.uploads.discard(&staged);
+        }
+    }
+
     fn account(&self, index: tree::AccountIndex) -> Result<&Arc<Account>> {
         self.accounts.get(index).ok_or_else(|| Error::plain(libc::EIO))
     }

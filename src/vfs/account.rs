@@ -11,6 +11,9 @@ use super::names::{self, BadName};
 /// How long a quota that was told is believed before it is asked for again, behind the answer.
 const INFO_AGE: Duration = Duration::from_secs(300);
 
+/// How long a count of the bytes that wait is good enough.
+const WAITING_AGE: Duration = Duration::from_millis(200);
+
 /// How an account takes part in the mount.
 pub struct AccountSetup {
     /// The name of its directory.
@@ -28,6 +31,7 @@ pub struct Account {
     pub setup: AccountSetup,
     pub rules: NameRules,
     info: Mutex<Info>,
+    waiting: Mutex<Option<(Instant, u64)>>,
     cursor: Mutex<Option<ChangeCursor>>,
 }
 
@@ -44,6 +48,7 @@ impl Account {
             setup,
             rules,
             info: Mutex::default(),
+            waiting: Mutex::default(),
             cursor: Mutex::default(),
         }
     }
@@ -106,6 +111,19 @@ impl Account {
         let mut info = self.info.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(used) = &mut info.told.storage_used {
             *used = used.saturating_add(added).saturating_sub(removed);
+        }
+    }
+
+    /// Bytes that wait to be uploaded, by `count` or as counted a moment ago: every write asks.
+    pub fn waiting(&self, count: impl FnOnce() -> u64) -> u64 {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        match *waiting {
+            Some((at, bytes)) if at.elapsed() < WAITING_AGE => bytes,
+            _ => {
+                let bytes = count();
+                *waiting = Some((Instant::now(), bytes));
+                bytes
+            }
         }
     }
 

@@ -105,7 +105,7 @@ impl Vfs {
         let Ok(account) = self.account(index) else {
             return 0;
         };
-        self.uploads.waiting_bytes(&account.setup.name)
+        account.waiting(|| self.uploads.waiting_bytes(&account.setup.name))
     }
 
     fn refresh_info_if_due(self: &Arc<Self>, index: AccountIndex) {

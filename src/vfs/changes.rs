@@ -2,7 +2,7 @@
 //! that have to hear of both.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc as thread;
 use std::time::SystemTime;
 
 use tokio::sync::mpsc;
@@ -26,11 +26,11 @@ enum Outdated {
 }
 
 /// The way to the thread that talks to the kernel.
-pub(super) struct KernelQueue(SyncSender<Outdated>);
+pub(super) struct KernelQueue(thread::SyncSender<Outdated>);
 
 impl Vfs {
     /// Begins to follow the uploads and the services. To be called once, inside the runtime.
-    pub fn start(self: &Arc<Self>, events: mpsc::UnboundedReceiver<UploadEvent>) {
+    pub fn start(self: &Arc<Self>, events: mpsc::Receiver<UploadEvent>) {
         self.runtime.spawn(self.clone().follow_uploads(events));
         for index in 0..self.accounts.len() {
             self.runtime.spawn(self.clone().follow_account(index));
@@ -39,7 +39,7 @@ impl Vfs {
 
     /// Names who is told of outdated caches. The thread ends with the filesystem.
     pub fn set_kernel_cache(self: &Arc<Self>, cache: impl KernelCache + 'static) -> std::io::Result<()> {
-        let (send, receive) = sync_channel(KERNEL_QUEUE);
+        let (send, receive) = thread::sync_channel(KERNEL_QUEUE);
         std::thread::Builder::new()
             .name("kernel-cache".to_owned())
             .spawn(move || tell_all(&receive, &cache))?;
@@ -51,7 +51,7 @@ impl Vfs {
         let Some(KernelQueue(queue)) = self.kernel.get() else {
             return;
         };
-        if let Err(TrySendError::Full(_)) = queue.try_send(outdated) {
+        if let Err(thread::TrySendError::Full(_)) = queue.try_send(outdated) {
             tracing::debug!("the kernel is behind with invalidations; its caches expire by themselves");
         }
     }
@@ -65,7 +65,7 @@ impl Vfs {
         }
     }
 
-    async fn follow_uploads(self: Arc<Self>, mut events: mpsc::UnboundedReceiver<UploadEvent>) {
+    async fn follow_uploads(self: Arc<Self>, mut events: mpsc::Receiver<UploadEvent>) {
         while let Some(event) = events.recv().await {
             match event {
                 UploadEvent::Done {
@@ -205,7 +205,7 @@ impl Vfs {
     }
 }
 
-fn tell_all(queue: &Receiver<Outdated>, cache: &dyn KernelCache) {
+fn tell_all(queue: &thread::Receiver<Outdated>, cache: &dyn KernelCache) {
     while let Ok(outdated) = queue.recv() {
         match outdated {
             Outdated::Name { parent, name } => cache.forget_name(parent, &name),

@@ -113,6 +113,8 @@ impl Vfs {
             node.lookups = node.lookups.saturating_sub(count);
         }
         tree.drop_if_unused(ino);
+        drop(tree);
+        self.sweep();
     }
 
     /// One more reference held by the kernel, for an entry of a directory stream. `None` when it was removed.

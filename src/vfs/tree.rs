@@ -189,6 +189,8 @@ pub struct Tree {
     next: u64,
     by_item: HashMap<(AccountIndex, ItemId), u64>,
     by_pending: HashMap<PendingId, u64>,
+    /// Staged files that nobody needs any more and that the journal does not know.
+    discarded: Vec<Arc<StagedFile>>,
 }
 
 impl Tree {
@@ -198,6 +200,7 @@ impl Tree {
             next: ROOT,
             by_item: HashMap::new(),
             by_pending: HashMap::new(),
+            discarded: Vec::new(),
         }
     }
 
@@ -315,11 +318,19 @@ impl Tree {
                     .file()
                     .is_none_or(|file| file.local.as_ref().is_none_or(|l| l.pending.is_none()))
         });
-        if unused && let Some(node) = self.nodes.remove(&ino) {
+        if unused && let Some(mut node) = self.nodes.remove(&ino) {
             if let (Some(account), Some(item)) = (node.account, node.item()) {
                 self.unindex(account, &item, ino);
             }
+            if let Some(local) = node.file_mut().and_then(|file| file.local.take()) {
+                self.discarded.push(local.staged);
+            }
         }
+    }
+
+    /// The staged files that were dropped since it was asked last.
+    pub fn take_discarded(&mut self) -> Vec<Arc<StagedFile>> {
+        std::mem::take(&mut self.discarded)
     }
 
     fn unindex(&mut self, account: AccountIndex, item: &ItemId, ino: u64) {
@@ -373,10 +384,11 @@ impl Tree {
         self.set_pending(ino, None);
         let pending = local.as_ref().and_then(|local| local.pending);
         if let Some(file) = self.file_mut(ino) {
-            file.local = local;
+            let before = std::mem::replace(&mut file.local, local);
             if let Some(pending) = pending {
                 self.by_pending.insert(pending, ino);
             }
+            self.discarded.extend(before.map(|local| local.staged));
         }
     }
 

@@ -390,6 +390,8 @@ impl Vfs {
             node.handles = node.handles.saturating_sub(1);
         }
         tree.drop_if_unused(ino);
+        drop(tree);
+        self.sweep();
     }
 
     /// Commits what came after the last `close()`, which has nobody to tell of an error any more.
@@ -418,6 +420,7 @@ impl Vfs {
         }
         drop(tree);
         drop(hold);
+        self.sweep();
     }
 
     /// The service's item of a file or folder.
