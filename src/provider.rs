@@ -7,7 +7,9 @@
 
 mod capability;
 mod error;
+pub mod mediafire;
 mod types;
+pub mod wrap;
 
 pub use capability::{Capabilities, Capability};
 pub use error::{ErrorKind, ProviderError, Result, Retry};

@@ -1,1 +1,424 @@
-//! The client for calls.
+//! The client for calls: small requests, small answers, and a file as the body of an upload.
+//!
+//! It sends exactly the text it is given, since services sign over it, reads the whole answer up to a
+//! limit, and says of each failure whether the request can have had an effect. It follows no redirect,
+//! repeats nothing, and its errors never hold a query or a body. It knows no service.
+
+mod body;
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use url::Url;
+
+use self::body::Progress;
+use super::client::{builder, check_url};
+use super::{FileRange, HttpError, HttpErrorKind};
+
+/// Limits of an [`ApiClient`].
+#[derive(Debug, Clone)]
+pub struct ApiOptions {
+    /// For the connection, TLS included.
+    pub connect_timeout: Duration,
+    /// From the end of a request to the end of its answer.
+    pub answer_timeout: Duration,
+    /// The longest time without progress while a file is sent. A slow upload that moves is never cut.
+    pub stall_timeout: Duration,
+    /// Bytes of the largest answer, after decompression.
+    pub max_answer: usize,
+    /// Connections kept open and idle to one host.
+    pub idle_connections: usize,
+}
+
+impl Default for ApiOptions {
+    fn default() -> Self {
+        ApiOptions {
+            connect_timeout: Duration::from_secs(10),
+            answer_timeout: Duration::from_secs(30),
+            stall_timeout: Duration::from_secs(60),
+            max_answer: 32 << 20,
+            idle_connections: 16,
+        }
+    }
+}
+
+/// What a request carries after its head.
+#[derive(Clone)]
+pub enum ApiBody {
+    /// Nothing, by `GET`.
+    None,
+    /// Urlencoded text, by `POST`, sent byte for byte.
+    Form(String),
+    /// A part of a file, by `POST`, as an octet stream of known length.
+    File(FileRange),
+}
+
+/// One request. `Debug` shows neither query nor body nor header values.
+#[derive(Clone)]
+pub struct ApiRequest {
+    /// Without query.
+    pub url: Url,
+    /// Urlencoded text, without `?`; empty for none.
+    pub query: String,
+    /// Values may hold any bytes but control characters, raw UTF-8 included.
+    pub headers: Vec<(&'static str, Vec<u8>)>,
+    pub body: ApiBody,
+}
+
+impl ApiRequest {
+    /// A `GET` with this query.
+    pub fn get(url: Url, query: impl Into<String>) -> Self {
+        ApiRequest {
+            url,
+            query: query.into(),
+            headers: Vec::new(),
+            body: ApiBody::None,
+        }
+    }
+
+    /// A `POST` of urlencoded text.
+    pub fn form(url: Url, text: impl Into<String>) -> Self {
+        ApiRequest {
+            url,
+            query: String::new(),
+            headers: Vec::new(),
+            body: ApiBody::Form(text.into()),
+        }
+    }
+
+    /// A `POST` of a part of a file.
+    pub fn file(url: Url, query: impl Into<String>, range: FileRange) -> Self {
+        ApiRequest {
+            url,
+            query: query.into(),
+            headers: Vec::new(),
+            body: ApiBody::File(range),
+        }
+    }
+
+    #[must_use]
+    pub fn with_header(mut self, name: &'static str, value: impl Into<Vec<u8>>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+}
+
+impl fmt::Debug for ApiRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headers: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
+        f.debug_struct("ApiRequest")
+            .field("host", &self.url.host_str())
+            .field("path", &self.url.path())
+            .field("headers", &headers)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A whole answer, of any status.
+#[derive(Clone)]
+pub struct ApiAnswer {
+    pub status: u16,
+    pub content_type: Option<String>,
+    pub retry_after: Option<Duration>,
+    pub body: Bytes,
+}
+
+impl fmt::Debug for ApiAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiAnswer")
+            .field("status", &self.status)
+            .field("content_type", &self.content_type)
+            .field("bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Sends requests over a pool of connections. Cheap to clone; clones share the pool.
+#[derive(Clone)]
+pub struct ApiClient {
+    client: reqwest::Client,
+    options: ApiOptions,
+}
+
+impl fmt::Debug for ApiClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiClient")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ApiClient {
+    pub fn new(options: ApiOptions) -> Result<ApiClient, HttpError> {
+        let client = builder()
+            .gzip(true)
+            .connect_timeout(options.connect_timeout)
+            .pool_max_idle_per_host(options.idle_connections)
+            .pool_idle_timeout(Duration::from_secs(30))
+            .tcp_nodelay(true)
+            .retry(reqwest::retry::never())
+            .build()
+            .map_err(|error| {
+                HttpError::new(
+                    HttpErrorKind::Connect,
+                    format!("no HTTP client: {}", chain(&error)),
+                )
+            })?;
+        Ok(ApiClient { client, options })
+    }
+
+    /// Sends one request once and reads its whole answer, whatever its status.
+    ///
+    /// Dropping the future cuts the connection; the outcome is then unknown.
+    pub async fn send(&self, request: ApiRequest) -> Result<ApiAnswer, HttpError> {
+        check_url(&request.url)
+            .map_err(|error| HttpError::new(HttpErrorKind::InsecureUrl, error.to_string()))?;
+        let host = request.url.host_str().unwrap_or("?").to_owned();
+        let progress = Progress::new();
+        let prepared = self.prepare(request, &progress)?;
+        let deadline = self.watch(&progress);
+        let exchange = self.exchange(prepared, &host, &progress);
+        tokio::select! {
+            answer = exchange => answer,
+            late = deadline => Err(HttpError::new(
+                HttpErrorKind::Timeout,
+                format!("{host} did not answer: {late}"),
+            )),
+        }
+    }
+
+    fn prepare(&self, request: ApiRequest, progress: &Progress) -> Result<reqwest::Request, HttpError> {
+        let mut url = request.url;
+        if !request.query.is_empty() {
+            url.set_query(Some(&request.query));
+            if url.query() != Some(request.query.as_str()) {
+                let message = "the query is not urlencoded and would be altered on its way";
+                return Err(HttpError::new(HttpErrorKind::InsecureUrl, message));
+            }
+        }
+        let mut headers = HeaderMap::new();
+        for (name, value) in &request.headers {
+            let value = HeaderValue::from_bytes(value).map_err(|_| {
+                let message = format!("the header {name} cannot carry control characters");
+                HttpError::new(HttpErrorKind::InsecureUrl, message)
+            })?;
+            headers.insert(HeaderName::from_static(name), value);
+        }
+        let builder = match request.body {
+            ApiBody::None => self.client.get(url),
+            ApiBody::Form(text) => {
+                headers.insert(
+                    CONTENT_TYPE,
+                    HeaderValue::from_static("application/x-www-form-urlencoded"),
+                );
+                self.client.post(url).body(text)
+            }
+            ApiBody::File(range) => {
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+                headers.insert(CONTENT_LENGTH, HeaderValue::from(range.length));
+                progress.start_body();
+                self.client.post(url).body(body::stream(range, progress.clone()))
+            }
+        };
+        builder.headers(headers).build().map_err(|error| {
+            HttpError::new(
+                HttpErrorKind::InsecureUrl,
+                format!("not a request: {}", chain(&error.without_url())),
+            )
+        })
+    }
+
+    async fn exchange(
+        &self,
+        request: reqwest::Request,
+        host: &str,
+        progress: &Progress,
+    ) -> Result<ApiAnswer, HttpError> {
+        let mut response = self
+            .client
+            .execute(request)
+            .await
+            .map_err(|error| failure(error, host, progress))?;
+        progress.body_sent();
+        let headers = response.headers();
+        let content_type = headers
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned);
+        let retry_after = retry_after(headers, SystemTime::now());
+        let status = response.status().as_u16();
+        let mut body = BytesMut::new();
+        while let Some(piece) = response.chunk().await.map_err(|error| broken_body(error, host))? {
+            if body.len() + piece.len() > self.options.max_answer {
+                let message = format!(
+                    "the answer of {host} is larger than {} bytes",
+                    self.options.max_answer
+                );
+                return Err(HttpError {
+                    kind: HttpErrorKind::Body,
+                    message,
+                    retry_after,
+                });
+            }
+            body.extend_from_slice(&piece);
+        }
+        Ok(ApiAnswer {
+            status,
+            content_type,
+            retry_after,
+            body: body.freeze(),
+        })
+    }
+
+    /// Ends when the request made no progress for too long, or its answer is overdue.
+    async fn watch(&self, progress: &Progress) -> String {
+        loop {
+            let (limit, what) = if progress.is_sending() {
+                (self.options.stall_timeout, "the upload made no progress")
+            } else {
+                (
+                    self.options.connect_timeout + self.options.answer_timeout,
+                    "no whole answer",
+                )
+            };
+            let idle = progress.idle();
+            if idle >= limit {
+                return format!("{what} for {} s", limit.as_secs());
+            }
+            // A file's end moves the limit, so the longest sleep is bounded.
+            tokio::time::sleep((limit - idle).min(Duration::from_secs(1))).await;
+        }
+    }
+}
+
+fn failure(error: reqwest::Error, host: &str, progress: &Progress) -> HttpError {
+    if let Some(local) = progress.local_error() {
+        let message = format!("the file to be sent to {host} could not be read: {local}");
+        return HttpError::new(HttpErrorKind::LocalFile, message);
+    }
+    let kind = if error.is_connect() {
+        HttpErrorKind::Connect
+    } else if error.is_timeout() {
+        HttpErrorKind::Timeout
+    } else {
+        HttpErrorKind::NoAnswer
+    };
+    let what = if kind == HttpErrorKind::Connect {
+        "no connection to"
+    } else {
+        "no answer from"
+    };
+    HttpError::new(kind, format!("{what} {host}: {}", chain(&error.without_url())))
+}
+
+fn broken_body(error: reqwest::Error, host: &str) -> HttpError {
+    let message = format!("the answer of {host} broke off: {}", chain(&error.without_url()));
+    HttpError::new(HttpErrorKind::Body, message)
+}
+
+/// The causes below reqwest's own text, which is the part that says something.
+fn chain(error: &reqwest::Error) -> String {
+    let mut text = String::new();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.ends_with(&inner_text) {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&inner_text);
+        }
+        cause = inner.source();
+    }
+    if text.is_empty() { error.to_string() } else { text }
+}
+
+/// `Retry-After` in seconds or as a date; a date that is past means at once.
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(text: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, HeaderValue::from_str(text).unwrap());
+        headers
+    }
+
+    #[test]
+    fn retry_after_is_read_as_seconds_and_as_a_date() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        assert_eq!(retry_after(&headers("120"), now), Some(Duration::from_secs(120)));
+        assert_eq!(
+            retry_after(&headers("Sun, 06 Nov 1994 08:50:37 GMT"), now),
+            Some(Duration::from_secs(60))
+        );
+        assert_eq!(retry_after(&headers("soon"), now), None);
+    }
+
+    #[test]
+    fn a_request_shows_neither_query_nor_body() {
+        let url = Url::parse("http://127.0.0.1:1/api").unwrap();
+        let request = ApiRequest::form(url.clone(), "session_token=secret");
+        assert!(!format!("{request:?}").contains("secret"));
+        let request = ApiRequest::get(url, "session_token=secret").with_header("x-key", "secret");
+        assert!(!format!("{request:?}").contains("secret"));
+    }
+
+    #[tokio::test]
+    async fn plain_http_to_a_distant_host_is_refused_without_a_call() {
+        let client = ApiClient::new(ApiOptions::default()).unwrap();
+        let url = Url::parse("http://example.org/api").unwrap();
+        let error = client
+            .send(ApiRequest::get(url, "token=secret"))
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind, HttpErrorKind::InsecureUrl);
+        assert!(!error.to_string().contains("secret"));
+    }
+
+    #[tokio::test]
+    async fn a_refused_connection_is_told_from_a_lost_answer() {
+        let client = ApiClient::new(ApiOptions::default()).unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = Url::parse(&format!("http://{}/api", listener.local_addr().unwrap())).unwrap();
+        let hang_up = std::thread::spawn(move || {
+            use std::io::Read;
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 1024]);
+        });
+        let error = client
+            .send(ApiRequest::get(url.clone(), "t=secret"))
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind, HttpErrorKind::NoAnswer, "{error}");
+        assert!(!error.to_string().contains("secret"));
+        hang_up.join().unwrap();
+        let error = client.send(ApiRequest::get(url, "t=secret")).await.unwrap_err();
+        assert_eq!(error.kind, HttpErrorKind::Connect, "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_never_answers_is_a_timeout() {
+        let options = ApiOptions {
+            connect_timeout: Duration::from_millis(50),
+            answer_timeout: Duration::from_millis(50),
+            ..ApiOptions::default()
+        };
+        let client = ApiClient::new(options).unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = Url::parse(&format!("http://{}/api", listener.local_addr().unwrap())).unwrap();
+        let error = client.send(ApiRequest::get(url, "")).await.unwrap_err();
+        assert_eq!(error.kind, HttpErrorKind::Timeout, "{error}");
+    }
+}

@@ -20,8 +20,10 @@ pub enum HttpErrorKind {
     NotData,
     /// A range, total or length that does not fit the request.
     WrongRange,
-    /// A body that broke off or is larger than allowed.
+    /// An answer's body that broke off or is larger than allowed.
     Body,
+    /// The local file that was to be sent could not be read: the server got no whole request.
+    LocalFile,
     /// Plain HTTP to something other than loopback, or no URL at all.
     InsecureUrl,
 }

@@ -1,0 +1,320 @@
+//! One call: its URL, its envelope, its token. A call that finds its token dead gets a new one and is made
+//! once more; nothing else is repeated here. It knows no operation's meaning.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use secrecy::SecretString;
+use serde_json::Value;
+use tokio::sync::Semaphore;
+use url::Url;
+
+use super::Settings;
+use super::errors::{Failure, foreign_answer, service_failure, transport_error};
+use super::session::{Sessions, before_call, with_token};
+use super::wire::{Node, Params};
+use crate::http::{ApiAnswer, ApiClient, ApiRequest, FileRange, HttpErrorKind, check_url};
+use crate::provider::{ErrorKind, ProviderError, Result, Retry};
+
+const ACTION_TOKEN: &str = "user/get_action_token";
+/// Minutes; the longest that clients are known to ask for.
+const ACTION_LIFE: u64 = 1440;
+
+/// What became of the key of a version 2 token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum KeyState {
+    Kept,
+    Rotated,
+    Unknown,
+}
+
+/// The answer to one request.
+pub(super) struct Reply {
+    /// What stands under `response`.
+    pub(super) result: std::result::Result<Value, Failure>,
+    pub(super) key: KeyState,
+}
+
+/// Sends requests to the service and opens the envelope of its answers.
+pub(super) struct Transport {
+    client: ApiClient,
+    /// Ends in `/`.
+    base: Url,
+}
+
+impl Transport {
+    fn new(client: ApiClient, base: &Url) -> Result<Self> {
+        let invalid = |message: String| {
+            ProviderError::new(ErrorKind::InvalidArgument, Retry::Never, "base_url", message)
+        };
+        check_url(base).map_err(|error| invalid(error.to_string()))?;
+        let mut base = base.clone();
+        base.set_query(None);
+        base.set_fragment(None);
+        if !base.path().ends_with('/') {
+            let path = format!("{}/", base.path());
+            base.set_path(&path);
+        }
+        Ok(Transport { client, base })
+    }
+
+    /// The path that signatures cover.
+    pub(super) fn signed_path(operation: &str) -> String {
+        format!("/api/1.5/{operation}.php")
+    }
+
+    fn url(&self, operation: &'static str) -> Result<Url> {
+        self.base
+            .join(&format!("api/1.5/{operation}.php"))
+            .map_err(|error| {
+                ProviderError::new(
+                    ErrorKind::InvalidArgument,
+                    Retry::Never,
+                    operation,
+                    error.to_string(),
+                )
+            })
+    }
+
+    /// A call by `POST`, its parameters in the body.
+    pub(super) async fn form(&self, operation: &'static str, text: String) -> Reply {
+        match self.url(operation) {
+            Ok(url) => self.send(operation, ApiRequest::form(url, text)).await,
+            Err(error) => Reply {
+                result: Err(error.into()),
+                key: KeyState::Kept,
+            },
+        }
+    }
+
+    async fn send(&self, operation: &'static str, request: ApiRequest) -> Reply {
+        match self.client.send(request).await {
+            Ok(answer) => open(operation, &answer),
+            Err(error) => {
+                let unsent = matches!(
+                    error.kind,
+                    HttpErrorKind::Connect | HttpErrorKind::InsecureUrl | HttpErrorKind::LocalFile
+                );
+                let key = if unsent { KeyState::Kept } else { KeyState::Unknown };
+                Reply {
+                    result: Err(transport_error(operation, error).into()),
+                    key,
+                }
+            }
+        }
+    }
+}
+
+/// Opens the envelope. It counts whatever the HTTP status and content type say, since the service is known
+/// to send errors under several of both.
+fn open(operation: &'static str, answer: &ApiAnswer) -> Reply {
+    let parsed = serde_json::from_slice::<Value>(&answer.body).ok();
+    let response = parsed.and_then(|value| match value {
+        Value::Object(mut map) => match map.remove("response") {
+            Some(response @ Value::Object(_)) => Some(response),
+            _ => map.contains_key("result").then_some(Value::Object(map)),
+        },
+        _ => None,
+    });
+    let Some(response) = response else {
+        let error = foreign_answer(operation, answer);
+        // Refused before the service looked at it. Should the key have changed after all, the next call
+        // is answered with 127 and gets a new token.
+        let refused = matches!(error.retry, Retry::AfterWait(_));
+        return Reply {
+            result: Err(error.into()),
+            key: if refused {
+                KeyState::Kept
+            } else {
+                KeyState::Unknown
+            },
+        };
+    };
+    let node = Node(&response);
+    let key = if node.flag("new_key") == Some(true) {
+        KeyState::Rotated
+    } else {
+        KeyState::Kept
+    };
+    let said = node
+        .text("result")
+        .is_some_and(|result| result.eq_ignore_ascii_case("success"));
+    let code = node.number("error").and_then(|code| u32::try_from(code).ok());
+    if said && code.is_none_or(|code| code == 0) {
+        return Reply {
+            result: Ok(response),
+            key,
+        };
+    }
+    let mut failure = match code {
+        Some(code) => service_failure(operation, code, node.text("message").as_deref()),
+        None => foreign_answer(operation, answer).into(),
+    };
+    if let (Retry::AfterWait(None), Some(wait)) = (failure.error.retry, answer.retry_after) {
+        failure.error.retry = Retry::AfterWait(Some(wait));
+    }
+    Reply {
+        result: Err(failure),
+        key,
+    }
+}
+
+/// The bytes of an upload and the headers that describe them.
+#[derive(Clone)]
+pub(super) struct UploadBody {
+    pub(super) headers: Vec<(&'static str, Vec<u8>)>,
+    pub(super) range: FileRange,
+}
+
+/// The calls of one account.
+pub(super) struct Api {
+    transport: Arc<Transport>,
+    sessions: Sessions,
+    action: Mutex<Option<ActionToken>>,
+    /// Held by the one request for an action token that may be under way.
+    fetching: Semaphore,
+}
+
+#[derive(Clone)]
+struct ActionToken {
+    token: SecretString,
+    renew_at: Instant,
+    generation: u64,
+}
+
+impl Api {
+    pub(super) fn new(settings: &Settings, client: ApiClient) -> Result<Self> {
+        let transport = Arc::new(Transport::new(client, &settings.base_url)?);
+        let sessions = Sessions::new(settings, Arc::clone(&transport));
+        Ok(Api {
+            transport,
+            sessions,
+            action: Mutex::new(None),
+            fetching: Semaphore::new(1),
+        })
+    }
+
+    pub(super) fn base(&self) -> &Url {
+        &self.transport.base
+    }
+
+    pub(super) fn forgive(&self) {
+        self.sessions.forgive();
+    }
+
+    /// A call with a session token.
+    pub(super) async fn call(
+        &self,
+        operation: &'static str,
+        params: &Params,
+    ) -> std::result::Result<Value, Failure> {
+        let mut lease = self.sessions.lease().await?;
+        let mut replayed = false;
+        loop {
+            let text = lease.authorize(operation, params);
+            let reply = self.transport.form(operation, text).await;
+            match reply.result {
+                Err(failure) if failure.is_dead_token() && !replayed => {
+                    tracing::debug!(operation, "the session has ended: logging in again");
+                    replayed = true;
+                    lease = self.sessions.replace(lease).await?;
+                }
+                Err(failure) if failure.is_dead_token() => return Err(failure),
+                result => {
+                    self.sessions.give_back(lease, reply.key);
+                    return result;
+                }
+            }
+        }
+    }
+
+    /// An `upload/` call: under the action token, unsigned, so that any number go side by side. With a
+    /// body, the parameters stand in the query.
+    pub(super) async fn upload_call(
+        &self,
+        operation: &'static str,
+        params: &Params,
+        body: Option<UploadBody>,
+    ) -> std::result::Result<Value, Failure> {
+        let mut token = self.action_token(None).await?;
+        let mut replayed = false;
+        loop {
+            let text = with_token(params, &token.token).into_text();
+            let reply = match body.clone() {
+                None => self.transport.form(operation, text).await,
+                Some(body) => {
+                    let mut request = ApiRequest::file(self.transport.url(operation)?, text, body.range);
+                    request.headers = body.headers;
+                    self.transport.send(operation, request).await
+                }
+            };
+            match reply.result {
+                Err(failure) if failure.is_dead_token() && !replayed => {
+                    replayed = true;
+                    token = self.action_token(Some(token.generation)).await?;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn action_token(&self, dead: Option<u64>) -> Result<ActionToken> {
+        if let Some(token) = self.usable_action_token(dead) {
+            return Ok(token);
+        }
+        let _one = self.fetching.acquire().await.map_err(|_| {
+            ProviderError::new(
+                ErrorKind::Unavailable,
+                Retry::Never,
+                ACTION_TOKEN,
+                "the account is closed",
+            )
+        })?;
+        if let Some(token) = self.usable_action_token(dead) {
+            return Ok(token);
+        }
+        let params = Params::new()
+            .with("type", "upload")
+            .with("lifespan", &ACTION_LIFE.to_string());
+        let reply = self
+            .call(ACTION_TOKEN, &params)
+            .await
+            .map_err(|failure| before_call(failure.error))?;
+        let token = Node(&reply).text("action_token").ok_or_else(|| {
+            let message = "the service's answer lacks action_token";
+            ProviderError::new(ErrorKind::Unexpected, Retry::Never, ACTION_TOKEN, message)
+        })?;
+        let mut held = self.action.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = ActionToken {
+            token: token.into(),
+            // Long enough before its end that the slowest request ends under it.
+            renew_at: Instant::now() + Duration::from_secs((ACTION_LIFE - 60) * 60),
+            generation: held
+                .as_ref()
+                .map_or(0, |held| held.generation)
+                .max(dead.unwrap_or(0))
+                + 1,
+        };
+        *held = Some(fresh.clone());
+        Ok(fresh)
+    }
+
+    fn usable_action_token(&self, dead: Option<u64>) -> Option<ActionToken> {
+        let held = self.action.lock().unwrap_or_else(PoisonError::into_inner);
+        let usable = |token: &&ActionToken| Some(token.generation) != dead && Instant::now() < token.renew_at;
+        held.as_ref().filter(usable).cloned()
+    }
+
+    /// Gives the action token back, where that takes no login.
+    pub(super) async fn close(&self) {
+        use secrecy::ExposeSecret;
+        let held = self.action.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(held) = held.filter(|_| self.sessions.is_logged_in()) else {
+            return;
+        };
+        let params = Params::new().with("action_token", held.token.expose_secret());
+        if let Err(failure) = self.call("user/destroy_action_token", &params).await {
+            tracing::debug!(error = %failure.error, "the action token was not given back");
+        }
+    }
+}

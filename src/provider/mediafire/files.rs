@@ -1,0 +1,241 @@
+//! Files: facts and links in batches, and what changes a file without its bytes passing through here.
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+use url::Url;
+
+use super::call::Api;
+use super::errors::{Failure, link_error};
+use super::wire::{Node, Params, format_time};
+use super::{MAX_KEYS, joined};
+use crate::http::check_url;
+use crate::provider::{
+    DeleteMode, DownloadLink, ErrorKind, FileEntry, FileId, FolderId, ProviderError, Result, Retry,
+};
+
+const INFO: &str = "file/get_info";
+const LINKS: &str = "file/get_links";
+/// The service does not tell how long its links live; a reader asks for a new one when one is refused.
+const LINK_LIFE: Duration = Duration::from_secs(3600);
+
+pub(super) async fn info(api: &Api, files: &[FileId]) -> Result<Vec<FileEntry>> {
+    let mut entries = Vec::with_capacity(files.len());
+    for batch in files.chunks(MAX_KEYS) {
+        let params = Params::new().with("quick_key", &keys(batch));
+        match api.call(INFO, &params).await {
+            Ok(reply) => entries.extend(read_infos(&reply)),
+            // The service answers so when none of the batch is there; single ones it skips.
+            Err(failure) if failure.is_gone() => {}
+            Err(failure) => return Err(failure.error),
+        }
+    }
+    Ok(entries)
+}
+
+fn read_infos(reply: &Value) -> impl Iterator<Item = FileEntry> {
+    let node = Node(reply);
+    let many = node.items("file_infos", "file_info");
+    let all = if many.is_empty() {
+        node.items("file_info", "file_info")
+    } else {
+        many
+    };
+    all.into_iter().filter_map(|item| {
+        let parent = Some(item.parent()?);
+        let Some(file) = item.file() else {
+            tracing::warn!("the service tells of a file without key, name or size: it is left out");
+            return None;
+        };
+        Some(FileEntry { parent, ..file })
+    })
+}
+
+pub(super) async fn links(api: &Api, files: &[FileId]) -> Result<Vec<Result<DownloadLink>>> {
+    let mut links = Vec::with_capacity(files.len());
+    for batch in files.chunks(MAX_KEYS) {
+        let mut told = match ask_links(api, batch).await {
+            Ok(told) => told,
+            Err(failure) if failure.is_gone() && batch.len() > 1 => {
+                // One that is gone may have spoilt the batch: ask for the living alone.
+                let living: Vec<_> = info(api, batch).await?.into_iter().map(|file| file.id).collect();
+                if living.is_empty() {
+                    HashMap::new()
+                } else {
+                    ask_links(api, &living).await?
+                }
+            }
+            Err(failure) if failure.is_gone() => HashMap::new(),
+            Err(failure) => return Err(failure.error),
+        };
+        links.extend(
+            batch
+                .iter()
+                .map(|file| told.remove(file).unwrap_or_else(|| Err(gone(file)))),
+        );
+    }
+    Ok(links)
+}
+
+fn gone(file: &FileId) -> ProviderError {
+    ProviderError::new(ErrorKind::NotFound, Retry::Never, LINKS, "the file is gone")
+        .with_context("file", file)
+}
+
+async fn ask_links(
+    api: &Api,
+    batch: &[FileId],
+) -> std::result::Result<HashMap<FileId, Result<DownloadLink>>, Failure> {
+    let params = Params::new()
+        .with("quick_key", &keys(batch))
+        .with("link_type", "direct_download");
+    let asked = SystemTime::now();
+    let reply = api.call(LINKS, &params).await?;
+    let mut told = HashMap::new();
+    for item in Node(&reply).items("links", "link") {
+        // A single answer without key can only be about the file asked for.
+        let key = item.text("quickkey").map(FileId::new);
+        let Some(id) = key.or_else(|| batch.first().filter(|_| batch.len() == 1).cloned()) else {
+            continue;
+        };
+        told.insert(id, read_link(api, item, asked));
+    }
+    Ok(told)
+}
+
+fn read_link(api: &Api, item: Node<'_>, asked: SystemTime) -> Result<DownloadLink> {
+    let said = item
+        .text("direct_download_error_message")
+        .or_else(|| item.text("error"));
+    let Some(text) = item.text("direct_download") else {
+        // Without number it says in words that this login may not read the file.
+        let code = item
+            .number("direct_download_error")
+            .or(item.text("error").map(|_| 45))
+            .unwrap_or(0);
+        return Err(link_error(LINKS, code, said.as_deref()));
+    };
+    let unusable = |message: String| ProviderError::new(ErrorKind::Unexpected, Retry::Never, LINKS, message);
+    let mut url =
+        Url::parse(text.trim()).map_err(|error| unusable(format!("the direct link is no URL: {error}")))?;
+    // The service still writes http in links that it serves by https as well.
+    if url.scheme() == "http" && api.base().scheme() == "https" {
+        url.set_scheme("https")
+            .map_err(|()| unusable("the direct link cannot be https".to_owned()))?;
+    }
+    check_url(&url).map_err(|error| unusable(error.to_string()))?;
+    Ok(DownloadLink {
+        url,
+        expires: asked + LINK_LIFE,
+    })
+}
+
+/// Sets one field of a file. The same again changes nothing.
+pub(super) async fn update(api: &Api, file: &FileId, field: &'static str, value: &str) -> Result<()> {
+    let params = Params::new().with("quick_key", file.as_str()).with(field, value);
+    match api.call("file/update", &params).await {
+        Err(failure) if !failure.is_no_change() => Err(failure.error.with_context("file", file)),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn mtime_text(mtime: SystemTime) -> Result<String> {
+    format_time(mtime).ok_or_else(|| {
+        let message = "the time lies outside of the years that the service takes";
+        ProviderError::new(ErrorKind::InvalidArgument, Retry::Never, "mtime", message)
+    })
+}
+
+pub(super) async fn move_to(api: &Api, files: &[FileId], target: &FolderId) -> Result<()> {
+    for batch in files.chunks(MAX_KEYS) {
+        let params = Params::new()
+            .with("quick_key", &keys(batch))
+            .with("folder_key", target.as_str());
+        let reply = api.call("file/move", &params).await?;
+        if Node(&reply)
+            .get("new_names")
+            .is_some_and(|names| names.0.as_object().is_some_and(|map| !map.is_empty()))
+        {
+            tracing::warn!("the service renamed moved files to avoid twins");
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn copy(api: &Api, file: &FileId, folder: &FolderId) -> Result<FileId> {
+    const OPERATION: &str = "file/copy";
+    let params = Params::new()
+        .with("quick_key", file.as_str())
+        .with("folder_key", folder.as_str());
+    let reply = api.call(OPERATION, &params).await?;
+    let node = Node(&reply);
+    let new = node
+        .texts("new_quickkeys", "new_quickkey")
+        .into_iter()
+        .next()
+        .or_else(|| node.text("new_quickkey"));
+    let id = new.ok_or_else(|| {
+        let skipped = node.number("skipped_count").is_some_and(|count| count > 0);
+        let (kind, retry, message) = if skipped {
+            (
+                ErrorKind::PermissionDenied,
+                Retry::Never,
+                "the service does not let this file be copied",
+            )
+        } else {
+            (
+                ErrorKind::Unexpected,
+                Retry::OutcomeUnknown,
+                "the service did not tell the copy's key",
+            )
+        };
+        ProviderError::new(kind, retry, OPERATION, message).with_context("file", file)
+    })?;
+    Ok(FileId::new(id))
+}
+
+pub(super) async fn replace_content(api: &Api, new: &FileId, old: &FileId) -> Result<()> {
+    let params = Params::new()
+        .with("from_quickkey", new.as_str())
+        .with("to_quickkey", old.as_str());
+    api.call("file/update_file", &params).await?;
+    Ok(())
+}
+
+pub(super) async fn delete(api: &Api, files: &[FileId], mode: DeleteMode) -> Result<()> {
+    for batch in files.chunks(MAX_KEYS) {
+        match delete_batch(api, batch, mode).await {
+            Err(failure) if failure.is_gone() && batch.len() > 1 => {
+                // One of them is gone, and what became of the others is not told: ask, then delete the rest.
+                let living: Vec<_> = info(api, batch).await?.into_iter().map(|file| file.id).collect();
+                if !living.is_empty() {
+                    settle(delete_batch(api, &living, mode).await)?;
+                }
+            }
+            result => settle(result)?,
+        }
+    }
+    Ok(())
+}
+
+fn settle(result: std::result::Result<(), Failure>) -> Result<()> {
+    match result {
+        Err(failure) if !failure.is_gone() => Err(failure.error),
+        _ => Ok(()),
+    }
+}
+
+async fn delete_batch(api: &Api, batch: &[FileId], mode: DeleteMode) -> std::result::Result<(), Failure> {
+    let operation = match mode {
+        DeleteMode::Trash => "file/delete",
+        DeleteMode::Purge => "file/purge",
+    };
+    api.call(operation, &Params::new().with("quick_key", &keys(batch)))
+        .await
+        .map(drop)
+}
+
+fn keys(files: &[FileId]) -> String {
+    joined(files.iter().map(FileId::as_str))
+}

@@ -1,0 +1,200 @@
+//! Folders: complete listings out of chunks, and what changes a folder.
+
+use std::collections::HashSet;
+
+use super::call::Api;
+use super::errors::Failure;
+use super::wire::{Node, Params};
+use super::{MAX_KEYS, joined};
+use crate::provider::{
+    DeleteMode, Entry, ErrorKind, FolderEntry, FolderId, ListHint, Listing, ProviderError, Result, Retry,
+};
+
+const LIST: &str = "folder/get_content";
+/// Entries in a chunk, the most that clients are known to get.
+const CHUNK: usize = 1000;
+/// How often a listing is begun anew because the folder changed between its chunks.
+const PASSES: usize = 4;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Folders,
+    Files,
+}
+
+impl Part {
+    fn name(self) -> &'static str {
+        match self {
+            Part::Folders => "folders",
+            Part::Files => "files",
+        }
+    }
+}
+
+pub(super) async fn list(api: &Api, folder: &FolderId, hint: ListHint) -> Result<Listing> {
+    let part = |part, count: Option<u64>| async move {
+        if count == Some(0) {
+            Ok(Vec::new())
+        } else {
+            list_part(api, folder, part).await
+        }
+    };
+    let (mut entries, files) =
+        futures_util::future::try_join(part(Part::Folders, hint.folders), part(Part::Files, hint.files))
+            .await?;
+    entries.extend(files);
+    Ok(Listing { entries })
+}
+
+/// All entries of one part as of one revision of the folder.
+async fn list_part(api: &Api, folder: &FolderId, part: Part) -> Result<Vec<Entry>> {
+    for _ in 0..PASSES {
+        if let Some(entries) = pass(api, folder, part).await? {
+            return Ok(entries);
+        }
+    }
+    let message = "the folder keeps changing while it is listed";
+    Err(
+        ProviderError::new(ErrorKind::Busy, Retry::AfterWait(None), LIST, message)
+            .with_context("folder", folder),
+    )
+}
+
+/// One run through all chunks; `None` if the folder changed on the way.
+async fn pass(api: &Api, folder: &FolderId, part: Part) -> Result<Option<Vec<Entry>>> {
+    let mut entries = Vec::new();
+    let mut seen = HashSet::new();
+    let mut revision = None;
+    for chunk in 1_u64.. {
+        let params = Params::new()
+            .with("folder_key", folder.as_str())
+            .with("content_type", part.name())
+            .with("chunk", &chunk.to_string())
+            .with("chunk_size", &CHUNK.to_string());
+        let reply = api.call(LIST, &params).await?;
+        let node = Node(&reply);
+        let content = node.get("folder_content").unwrap_or(node);
+        let now = content.text("revision");
+        if chunk > 1 && now != revision {
+            return Ok(None);
+        }
+        revision = now;
+        let inner = if part == Part::Files { "file" } else { "folder" };
+        let items = content.items(part.name(), inner);
+        let before = seen.len();
+        let told = items.len();
+        for item in items {
+            if let Some((id, entry)) = read(item, part)
+                && seen.insert(id)
+            {
+                entries.push(entry);
+            }
+        }
+        let more = content.flag("more_chunks").unwrap_or(told >= CHUNK);
+        if !more {
+            return Ok(Some(entries));
+        }
+        if seen.len() == before {
+            let message = "the service announces more chunks without end, with nothing new in them";
+            return Err(
+                ProviderError::new(ErrorKind::Unexpected, Retry::Never, LIST, message)
+                    .with_context("folder", folder)
+                    .with_context("chunk", chunk),
+            );
+        }
+    }
+    Ok(None)
+}
+
+fn read(item: Node<'_>, part: Part) -> Option<(String, Entry)> {
+    let read = match part {
+        Part::Folders => item
+            .folder()
+            .map(|folder| (folder.id.to_string(), Entry::Folder(folder))),
+        Part::Files => item.file().map(|file| (file.id.to_string(), Entry::File(file))),
+    };
+    if read.is_none() {
+        tracing::warn!(
+            part = part.name(),
+            "the service lists an entry without key, name or size: it is left out"
+        );
+    }
+    read
+}
+
+pub(super) async fn create(api: &Api, parent: &FolderId, name: &str) -> Result<FolderEntry> {
+    const OPERATION: &str = "folder/create";
+    let params = Params::new()
+        .with("foldername", name)
+        .with("parent_key", parent.as_str())
+        .with("action_on_duplicate", "skip");
+    let reply = api.call(OPERATION, &params).await?;
+    let node = Node(&reply);
+    let id = node
+        .text("folder_key")
+        .or_else(|| node.text("folderkey"))
+        .ok_or_else(|| {
+            let message = "the service made a folder and did not tell its key";
+            ProviderError::new(ErrorKind::Unexpected, Retry::OutcomeUnknown, OPERATION, message)
+        })?;
+    Ok(FolderEntry {
+        id: FolderId::new(id),
+        name: node.text("name").unwrap_or_else(|| name.to_owned()),
+        mtime: node.time(),
+        hint: ListHint {
+            files: node.number("file_count"),
+            folders: node.number("folder_count"),
+        },
+    })
+}
+
+pub(super) async fn update(api: &Api, folder: &FolderId, field: &'static str, value: &str) -> Result<()> {
+    let params = Params::new()
+        .with("folder_key", folder.as_str())
+        .with(field, value);
+    match api.call("folder/update", &params).await {
+        Err(failure) if !failure.is_no_change() => Err(failure.error.with_context("folder", folder)),
+        _ => Ok(()),
+    }
+}
+
+pub(super) async fn move_to(api: &Api, folders: &[FolderId], target: &FolderId) -> Result<()> {
+    for batch in folders.chunks(MAX_KEYS) {
+        let params = Params::new()
+            .with("folder_key_src", &joined(batch.iter().map(FolderId::as_str)))
+            .with("folder_key_dst", target.as_str());
+        api.call("folder/move", &params).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn delete(api: &Api, folders: &[FolderId], mode: DeleteMode) -> Result<()> {
+    for batch in folders.chunks(MAX_KEYS) {
+        match delete_batch(api, batch, mode).await {
+            Err(failure) if failure.is_gone() && batch.len() > 1 => {
+                // One of them is gone, and what became of the others is not told.
+                for folder in batch {
+                    settle(delete_batch(api, std::slice::from_ref(folder), mode).await)?;
+                }
+            }
+            result => settle(result)?,
+        }
+    }
+    Ok(())
+}
+
+async fn delete_batch(api: &Api, batch: &[FolderId], mode: DeleteMode) -> std::result::Result<(), Failure> {
+    let operation = match mode {
+        DeleteMode::Trash => "folder/delete",
+        DeleteMode::Purge => "folder/purge",
+    };
+    let params = Params::new().with("folder_key", &joined(batch.iter().map(FolderId::as_str)));
+    api.call(operation, &params).await.map(drop)
+}
+
+fn settle(result: std::result::Result<(), Failure>) -> Result<()> {
+    match result {
+        Err(failure) if !failure.is_gone() => Err(failure.error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,106 @@
+//! What the wrappers know of an operation.
+
+use std::time::Duration;
+
+/// Operations that share a budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallClass {
+    Read,
+    Write,
+    Upload,
+}
+
+/// One method of [`Provider`](crate::provider::Provider), as the wrappers see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Operation {
+    pub name: &'static str,
+    pub class: CallClass,
+    /// Whether it may be repeated after an unknown outcome, as the trait's docs say.
+    pub idempotent: bool,
+    /// Whether it carries a body, whose time is judged by progress alone.
+    pub carries_body: bool,
+    /// The calls that it is likely to make, for the budget.
+    pub calls: u32,
+    /// How many times the usual deadline it may take, since it is made of many calls.
+    pub patience: u32,
+}
+
+/// Items in one call of the services that take many.
+const BATCH: usize = 500;
+
+impl Operation {
+    pub const ACCOUNT_INFO: Operation = Operation::read("account_info");
+    pub const LIST: Operation = Operation {
+        calls: 2,
+        patience: 10,
+        ..Operation::read("list")
+    };
+    pub const FILE_INFO: Operation = Operation::read("file_info");
+    pub const LINKS: Operation = Operation::read("links");
+    pub const CHANGES: Operation = Operation::read("changes");
+    pub const CREATE_FOLDER: Operation = Operation::write("create_folder");
+    pub const RENAME: Operation = Operation::write("rename");
+    pub const MOVE_TO: Operation = Operation::write("move_to");
+    pub const COPY_FILE: Operation = Operation {
+        idempotent: false,
+        ..Operation::write("copy_file")
+    };
+    pub const SET_MTIME: Operation = Operation::write("set_mtime");
+    pub const REPLACE_CONTENT: Operation = Operation {
+        idempotent: false,
+        ..Operation::write("replace_content")
+    };
+    pub const DELETE: Operation = Operation::write("delete");
+    pub const UPLOAD_BEGIN: Operation = Operation::upload("upload_begin");
+    pub const UPLOAD_WHOLE: Operation = Operation {
+        idempotent: false,
+        carries_body: true,
+        ..Operation::upload("upload_whole")
+    };
+    pub const UPLOAD_UNIT: Operation = Operation {
+        carries_body: true,
+        ..Operation::upload("upload_unit")
+    };
+    pub const UPLOAD_POLL: Operation = Operation::upload("upload_poll");
+
+    const fn read(name: &'static str) -> Self {
+        Operation {
+            name,
+            class: CallClass::Read,
+            idempotent: true,
+            carries_body: false,
+            calls: 1,
+            patience: 1,
+        }
+    }
+
+    const fn write(name: &'static str) -> Self {
+        Operation {
+            class: CallClass::Write,
+            ..Operation::read(name)
+        }
+    }
+
+    const fn upload(name: &'static str) -> Self {
+        Operation {
+            class: CallClass::Upload,
+            ..Operation::read(name)
+        }
+    }
+
+    /// The operation on so many items.
+    #[must_use]
+    pub(super) fn of_items(self, items: usize) -> Self {
+        let calls = u32::try_from(items.div_ceil(BATCH)).unwrap_or(u32::MAX);
+        Operation {
+            calls,
+            patience: calls.max(1),
+            ..self
+        }
+    }
+
+    /// The time that it may take where a single call may take `limit`.
+    pub(super) fn within(self, limit: Duration) -> Duration {
+        limit.saturating_mul(self.patience)
+    }
+}
