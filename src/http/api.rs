@@ -380,11 +380,11 @@ mod tests {
         let client = ApiClient::new(ApiOptions::default()).unwrap();
         let url = Url::parse("http://example.org/api").unwrap();
         let error = client
-            .send(ApiRequest::get(url, "token=secret"))
+            .send(ApiRequest::get(url, "token=hunter2"))
             .await
             .unwrap_err();
         assert_eq!(error.kind, HttpErrorKind::InsecureUrl);
-        assert!(!error.to_string().contains("secret"));
+        assert!(!error.to_string().contains("hunter2"));
     }
 
     #[tokio::test]

@@ -148,7 +148,13 @@ fn open(operation: &'static str, answer: &ApiAnswer) -> Reply {
     }
     let mut failure = match code {
         Some(code) => service_failure(operation, code, node.text("message").as_deref()),
-        None => foreign_answer(operation, answer).into(),
+        None if answer.status >= 400 => foreign_answer(operation, answer).into(),
+        None => {
+            let message = node
+                .text("message")
+                .unwrap_or_else(|| "the service gave neither success nor error".to_owned());
+            ProviderError::new(ErrorKind::Unexpected, Retry::OutcomeUnknown, operation, message).into()
+        }
     };
     if let (Retry::AfterWait(None), Some(wait)) = (failure.error.retry, answer.retry_after) {
         failure.error.retry = Retry::AfterWait(Some(wait));

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use md5::{Digest, Md5};
 use secrecy::{ExposeSecret, SecretString};
 use sha1::Sha1;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use super::call::{KeyState, Transport};
 use super::errors::Failure;
@@ -25,6 +25,8 @@ const RENEW: &str = "user/renew_session_token";
 
 /// A version 1 token lives for 10 minutes.
 const RENEW_AFTER: Duration = Duration::from_secs(8 * 60);
+/// How long the service is known to lock an account.
+const LOCKED: Duration = Duration::from_secs(10 * 60);
 /// Version 2 tokens, and so signed calls at once.
 const POOL: usize = 4;
 
@@ -48,9 +50,17 @@ struct State {
     shared: Option<Shared>,
     /// Version 2, those not lent.
     idle: Vec<Signing>,
-    /// Why the service refused the credentials.
-    refused: Option<String>,
+    refused: Option<Refusal>,
     generation: u64,
+    /// Logins so far, and how the last one failed, if it did.
+    logins: u64,
+    failure: Option<(ErrorKind, Retry, String)>,
+}
+
+/// The service refused the credentials: no login is tried until a person asks, or until a lock ends.
+struct Refusal {
+    why: String,
+    until: Option<Instant>,
 }
 
 struct Shared {
@@ -170,7 +180,7 @@ impl Sessions {
                 if let Some(token) = idle {
                     return Ok(Lease(Lent::Signing { token, permit }));
                 }
-                let _one = self.login.acquire().await.map_err(closed)?;
+                let _one = self.one_login().await?;
                 // Another call may have given its token back while this one waited.
                 let idle = self.state().idle.pop();
                 let token = match idle {
@@ -187,7 +197,7 @@ impl Sessions {
         match dead.0 {
             Lent::Shared { generation, .. } => self.lease_shared(Some(generation)).await,
             Lent::Signing { permit, .. } => {
-                let _one = self.login.acquire().await.map_err(closed)?;
+                let _one = self.one_login().await?;
                 let token = self.log_in_signing().await?;
                 Ok(Lease(Lent::Signing { token, permit }))
             }
@@ -211,7 +221,7 @@ impl Sessions {
         if let Some(lease) = self.usable(dead) {
             return Ok(lease);
         }
-        let _one = self.login.acquire().await.map_err(closed)?;
+        let _one = self.one_login().await?;
         if let Some(lease) = self.usable(dead) {
             return Ok(lease);
         }
@@ -288,19 +298,28 @@ impl Sessions {
         })
     }
 
-    async fn log_in(&self, version: TokenVersion) -> Result<serde_json::Value, ProviderError> {
-        let refused = self.state().refused.clone();
-        if let Some(why) = refused {
-            return Err(ProviderError::new(
-                ErrorKind::LoginRefused,
-                Retry::Never,
-                LOGIN,
-                why,
-            ));
+    /// The right to log in. Where the login that this call waited for failed, its failure stands for all
+    /// who waited.
+    async fn one_login(&self) -> Result<SemaphorePermit<'_>, ProviderError> {
+        let before = self.state().logins;
+        let permit = self.login.acquire().await.map_err(closed)?;
+        let state = self.state();
+        match &state.failure {
+            Some((kind, retry, why)) if state.logins != before => {
+                Err(ProviderError::new(*kind, *retry, LOGIN, why.clone()))
+            }
+            _ => Ok(permit),
         }
+    }
+
+    async fn log_in(&self, version: TokenVersion) -> Result<serde_json::Value, ProviderError> {
+        self.check_refusal()?;
         let Credentials::Password { email, password } = &self.credentials else {
             let why = "the service no longer takes the session token: give a new one, or e-mail address and password";
-            self.state().refused = Some(why.to_owned());
+            self.state().refused = Some(Refusal {
+                why: why.to_owned(),
+                until: None,
+            });
             return Err(ProviderError::new(
                 ErrorKind::LoginRefused,
                 Retry::Never,
@@ -318,15 +337,48 @@ impl Sessions {
                 if version == TokenVersion::V2 { "2" } else { "1" },
             )
             .with("response_format", "json");
-        match self.transport.form(LOGIN, params.into_text()).await.result {
-            Ok(reply) => Ok(reply),
-            Err(failure) => {
-                if failure.error.kind == ErrorKind::LoginRefused {
-                    self.state().refused = Some(failure.error.message.clone());
-                }
-                Err(before_call(failure.error))
-            }
+        let result = self.transport.form(LOGIN, params.into_text()).await.result;
+        let result = result.map_err(|failure| before_call(failure.error));
+        let mut state = self.state();
+        state.logins += 1;
+        state.failure = result
+            .as_ref()
+            .err()
+            .map(|error| (error.kind, error.retry, error.message.clone()));
+        if let Err(error) = &result
+            && error.kind == ErrorKind::LoginRefused
+        {
+            let until = match error.retry {
+                Retry::AfterWait(wait) => Some(Instant::now() + wait.unwrap_or(LOCKED)),
+                _ => None,
+            };
+            state.refused = Some(Refusal {
+                why: error.message.clone(),
+                until,
+            });
         }
+        result
+    }
+
+    fn check_refusal(&self) -> Result<(), ProviderError> {
+        let mut state = self.state();
+        let Some(refusal) = &state.refused else {
+            return Ok(());
+        };
+        let left = refusal
+            .until
+            .map(|until| until.saturating_duration_since(Instant::now()));
+        if left.is_some_and(|left| left.is_zero()) {
+            state.refused = None;
+            return Ok(());
+        }
+        let retry = left.map_or(Retry::Never, |left| Retry::AfterWait(Some(left)));
+        Err(ProviderError::new(
+            ErrorKind::LoginRefused,
+            retry,
+            LOGIN,
+            refusal.why.clone(),
+        ))
     }
 
     fn login_signature(&self, email: &str, password: &SecretString) -> String {

@@ -1,0 +1,208 @@
+//! What the client for calls promises, against a server that says exactly what the test wants.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use lockerfs::http::{ApiClient, ApiOptions, ApiRequest, FileRange, HttpErrorKind};
+use url::Url;
+
+/// Serves one connection with `serve` and gives what that returns.
+fn server<T: Send + 'static>(serve: impl FnOnce(TcpStream) -> T + Send + 'static) -> (Url, JoinHandle<T>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/api", listener.local_addr().unwrap())
+        .parse()
+        .unwrap();
+    (
+        url,
+        std::thread::spawn(move || serve(listener.accept().unwrap().0)),
+    )
+}
+
+/// Reads head and body of one request.
+fn read_request(stream: &mut TcpStream) -> (Vec<u8>, Vec<u8>) {
+    let (mut bytes, mut piece) = (Vec::new(), [0; 65536]);
+    loop {
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            let head = bytes[..end].to_vec();
+            let text = String::from_utf8_lossy(&head).to_lowercase();
+            let length = text
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "));
+            let length: usize = length.map_or(0, |length| length.parse().unwrap());
+            if bytes.len() >= end + 4 + length {
+                return (head, bytes[end + 4..].to_vec());
+            }
+        }
+        let read = stream.read(&mut piece).unwrap();
+        assert!(read > 0, "the request broke off");
+        bytes.extend_from_slice(&piece[..read]);
+    }
+}
+
+fn answer(stream: &mut TcpStream, head: &str, body: &[u8]) {
+    let head = format!(
+        "HTTP/1.1 {head}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(body).unwrap();
+}
+
+fn client() -> ApiClient {
+    ApiClient::new(ApiOptions::default()).unwrap()
+}
+
+fn file_of(bytes: &[u8]) -> Arc<std::fs::File> {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes).unwrap();
+    Arc::new(file)
+}
+
+#[tokio::test]
+async fn query_and_form_arrive_byte_for_byte() {
+    let (url, served) = server(|mut stream| {
+        let request = read_request(&mut stream);
+        answer(&mut stream, "200 OK", b"{}");
+        request
+    });
+    let mut request = ApiRequest::form(url, "b=1%20%2B~&a=%C3%BC&signature=ab");
+    request.query = "z=%27&y=1".to_owned();
+    let got = client().send(request).await.unwrap();
+    assert_eq!((got.status, &got.body[..]), (200, &b"{}"[..]));
+    let (head, body) = served.join().unwrap();
+    assert!(head.starts_with(b"POST /api?z=%27&y=1 HTTP/1.1"));
+    assert_eq!(body, b"b=1%20%2B~&a=%C3%BC&signature=ab");
+}
+
+#[tokio::test]
+async fn a_part_of_a_file_is_sent_with_its_length_and_raw_headers() {
+    let bytes: Vec<u8> = (0..700_000_u32).map(|i| (i % 251) as u8).collect();
+    let (url, served) = server(|mut stream| {
+        let request = read_request(&mut stream);
+        answer(
+            &mut stream,
+            "503 Busy\r\nretry-after: 7\r\ncontent-type: text/html",
+            b"<html>",
+        );
+        request
+    });
+    let range = FileRange {
+        file: file_of(&bytes),
+        offset: 1_000,
+        length: 600_000,
+    };
+    let request = ApiRequest::file(url, "a=b", range).with_header("x-filename", "größe 日本.txt");
+    let got = client().send(request).await.unwrap();
+    assert_eq!((got.status, got.retry_after), (503, Some(Duration::from_secs(7))));
+    assert_eq!(got.content_type.as_deref(), Some("text/html"));
+    let (head, body) = served.join().unwrap();
+    let wanted = "x-filename: größe 日本.txt\r\n".as_bytes();
+    assert!(head.windows(wanted.len()).any(|window| window == wanted));
+    assert!(
+        !String::from_utf8_lossy(&head)
+            .to_lowercase()
+            .contains("transfer-encoding")
+    );
+    assert!(body == bytes[1_000..601_000]);
+}
+
+#[tokio::test]
+async fn an_answer_beyond_the_limit_is_refused() {
+    let (url, served) = server(|mut stream| {
+        read_request(&mut stream);
+        answer(&mut stream, "200 OK", &[b' '; 2_000]);
+    });
+    let client = ApiClient::new(ApiOptions {
+        max_answer: 1_000,
+        ..ApiOptions::default()
+    })
+    .unwrap();
+    assert_eq!(
+        client.send(ApiRequest::get(url, "")).await.unwrap_err().kind,
+        HttpErrorKind::Body
+    );
+    served.join().unwrap();
+}
+
+#[tokio::test]
+async fn a_redirect_is_an_answer_and_not_followed() {
+    let (url, served) = server(|mut stream| {
+        read_request(&mut stream);
+        answer(
+            &mut stream,
+            "302 Found\r\nlocation: http://127.0.0.1:1/elsewhere",
+            b"",
+        );
+    });
+    assert_eq!(
+        client()
+            .send(ApiRequest::get(url, "token=secret"))
+            .await
+            .unwrap()
+            .status,
+        302
+    );
+    served.join().unwrap();
+}
+
+#[tokio::test]
+async fn a_file_shorter_than_announced_is_a_local_error() {
+    let (url, served) = server(|mut stream| {
+        let mut sink = Vec::new();
+        let _ = stream.read_to_end(&mut sink);
+    });
+    let range = FileRange {
+        file: file_of(b"short"),
+        offset: 0,
+        length: 1 << 20,
+    };
+    let error = client().send(ApiRequest::file(url, "", range)).await.unwrap_err();
+    assert_eq!(error.kind, HttpErrorKind::LocalFile, "{error}");
+    served.join().unwrap();
+}
+
+#[tokio::test]
+async fn an_upload_that_stalls_ends_and_one_that_creeps_does_not() {
+    let options = ApiOptions {
+        stall_timeout: Duration::from_millis(400),
+        ..ApiOptions::default()
+    };
+    let client = ApiClient::new(options).unwrap();
+    let bytes = vec![1; 16 << 20];
+    let range = FileRange {
+        file: file_of(&bytes),
+        offset: 0,
+        length: bytes.len() as u64,
+    };
+
+    let (url, stalled) = server(|stream| stream);
+    let error = client
+        .send(ApiRequest::file(url, "", range.clone()))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind, HttpErrorKind::Timeout, "{error}");
+    drop(stalled.join().unwrap());
+
+    let (url, creeping) = server(|mut stream| {
+        let (mut left, mut piece) = (16 << 20, vec![0; 1 << 20]);
+        while left > 0 {
+            let read = stream.read(&mut piece).unwrap();
+            assert!(read > 0);
+            left -= read.min(left);
+            std::thread::sleep(Duration::from_millis(if read > 500_000 { 60 } else { 10 }));
+        }
+        answer(&mut stream, "200 OK", b"{}");
+    });
+    assert_eq!(
+        client
+            .send(ApiRequest::file(url, "", range))
+            .await
+            .unwrap()
+            .status,
+        200
+    );
+    creeping.join().unwrap();
+}
