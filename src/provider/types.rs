@@ -226,6 +226,8 @@ pub struct UploadRequest {
 pub enum UploadPlan {
     /// The service had the content already and made the file.
     Done(FileEntry),
+    /// A file that the caller does not know of bears the name.
+    NameTaken(FileId),
     /// Send the content in one request.
     Whole,
     /// Send the units that are missing. All units but the last have `unit_size` bytes. With none missing,
