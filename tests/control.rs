@@ -65,7 +65,7 @@ impl Handler for Mount {
         Ok(())
     }
 
-    async fn unmount(&self) -> Result<(), String> {
+    async fn unmount(&self) -> Result<usize, String> {
         Err("the mount point is busy".to_owned())
     }
 

@@ -71,11 +71,12 @@ impl Client {
         }
     }
 
-    /// Returns when the mount point is free. The mount bounds the time itself.
-    pub async fn unmount(mut self) -> Result<(), ControlError> {
+    /// Returns when the mount point is free, with the number of files that are left for the next mount. The
+    /// mount bounds the time itself.
+    pub async fn unmount(mut self) -> Result<usize, ControlError> {
         self.send(&Request::Unmount).await?;
         match self.next(None).await? {
-            Answer::Done { .. } => Ok(()),
+            Answer::Done { count } => Ok(count),
             other => Err(unexpected(other)),
         }
     }

@@ -28,8 +28,8 @@ pub trait Handler: Send + Sync + 'static {
     /// Dropping the future ends the waiting, not the uploads.
     async fn drain(&self, progress: mpsc::Sender<DrainProgress>) -> Result<(), String>;
 
-    /// Drains, unmounts, and returns when the mount point is free.
-    async fn unmount(&self) -> Result<(), String>;
+    /// Drains, unmounts, and returns when the mount point is free: how many files are left for the next mount.
+    async fn unmount(&self) -> Result<usize, String>;
 
     /// Tries failed uploads again now and returns how many.
     async fn retry(&self, account: Option<&str>) -> Result<usize, String>;
@@ -150,7 +150,7 @@ async fn answer(
             }
             result
         }
-        Request::Unmount => handler.unmount().await.map(|()| 0),
+        Request::Unmount => handler.unmount().await,
         Request::Retry { account } => handler.retry(account.as_deref()).await,
     };
     Ok(result.map_or_else(

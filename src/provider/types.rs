@@ -237,8 +237,6 @@ pub enum UploadPlan {
         missing: Vec<u32>,
         ticket: Option<UploadTicket>,
     },
-    /// A file that the caller does not know of bears the name.
-    NameTaken(FileId),
 }
 
 /// Where an upload stands after a request.
