@@ -5,7 +5,7 @@
 //! in no error. A file that other people can read is refused.
 
 mod account;
-
+mod connect;
 mod error;
 mod file;
 mod options;
@@ -16,7 +16,6 @@ mod suggest;
 mod values;
 
 pub use account::{AccountConfig, KINDS, Kind, MediaFireAccount, Service};
-
 pub use error::ConfigError;
 pub use file::Config;
 pub use options::{AccountOptions, FsyncMode, MountOptions, OnClose};

@@ -5,6 +5,7 @@
 //! first byte is wanted, and a reader that is dropped stops its fetches. This room knows no inodes, no
 //! kernel and no service.
 
+mod base;
 mod body;
 mod error;
 mod links;

@@ -11,8 +11,9 @@
 //! 2. The tree's mutex, for moments, never over I/O or an `.await`; nothing else is locked under it but the
 //!    tables of `upload`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use crate::download::Downloads;
 use crate::upload::Uploads;
@@ -53,11 +54,10 @@ pub struct Options {
     /// Who all files belong to.
     pub uid: u32,
     pub gid: u32,
-    /// How often changes made elsewhere are asked for, and how old a listing may be where a service cannot
-    /// tell of changes.
-    pub poll_interval: Duration,
+    /// Permission bits that no file has.
+    pub umask: u32,
     /// Show the only account's folders at the mount point itself.
-    pub single_account: bool,
+    pub alone: bool,
 }
 
 /// Told when something that the kernel may have cached is no longer true. Called from a thread of its
@@ -79,7 +79,7 @@ pub struct Vfs {
     listings: SingleFlight<u64>,
     handles: Handles,
     kernel: OnceLock<changes::KernelQueue>,
-    mounted_at: SystemTime,
+    ending: AtomicBool,
 }
 
 impl Vfs {
@@ -93,9 +93,8 @@ impl Vfs {
         runtime: tokio::runtime::Handle,
     ) -> Arc<Vfs> {
         let accounts: Vec<Arc<Account>> = accounts.into_iter().map(Account::new).map(Arc::new).collect();
-        let mounted_at = SystemTime::now();
         let mut tree = Tree::new();
-        folders::plant(&mut tree, &accounts, options.single_account, mounted_at);
+        folders::plant(&mut tree, &accounts, options.alone, SystemTime::now());
         Arc::new(Vfs {
             options,
             accounts,
@@ -107,8 +106,24 @@ impl Vfs {
             listings: SingleFlight::new(),
             handles: Handles::default(),
             kernel: OnceLock::new(),
-            mounted_at,
+            ending: AtomicBool::new(false),
         })
+    }
+
+    /// Takes no more changes: the mount ends. What is open can still be written and closed.
+    pub fn refuse_writes(&self) {
+        self.ending.store(true, Ordering::Relaxed);
+    }
+
+    /// The account of an inode that something is to be changed in. The mount's own root belongs to none.
+    fn account_to_change(&self, ino: u64) -> Result<(tree::AccountIndex, &Arc<Account>)> {
+        if self.ending.load(Ordering::Relaxed) {
+            return Err(Error::told(
+                libc::EROFS,
+                "the mount is ending and takes no more changes",
+            ));
+        }
+        self.account_of(ino)
     }
 
     /// Where the filesystem's tasks run.
@@ -133,7 +148,7 @@ impl Vfs {
         self.accounts.get(index).ok_or_else(|| Error::plain(libc::EIO))
     }
 
-    /// The account that an inode belongs to; the mount's own root belongs to none and is read-only.
+    /// The account that an inode belongs to.
     fn account_of(&self, ino: u64) -> Result<(tree::AccountIndex, &Arc<Account>)> {
         let index = self
             .tree()

@@ -19,6 +19,8 @@ const MAX_FILE: u64 = 1024 * 1024;
 pub struct Config {
     pub path: PathBuf,
     pub mount: MountOptions,
+    /// The options at the top, which hold for what all accounts share.
+    pub options: AccountOptions,
     /// In the order of their names.
     pub accounts: Vec<AccountConfig>,
 }
@@ -51,6 +53,7 @@ impl Config {
         Ok(Config {
             path: path.to_owned(),
             mount,
+            options,
             accounts,
         })
     }

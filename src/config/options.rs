@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::section::{Result, Section};
 use super::values::parse_duration;
-use crate::provider::DeleteMode;
+use crate::provider::{DeleteMode, wrap};
 
 /// What `close()` waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,6 +49,7 @@ pub struct AccountOptions {
 
 impl Default for AccountOptions {
     fn default() -> Self {
+        let calls = wrap::Options::default();
         AccountOptions {
             on_close: OnClose::default(),
             fsync: FsyncMode::default(),
@@ -57,9 +58,9 @@ impl Default for AccountOptions {
             poll_interval: Duration::from_secs(30),
             listing_age: Duration::from_secs(30),
             transfers: 4,
-            calls_per_second: 10.0,
-            burst: 50,
-            deadline: Duration::from_secs(60),
+            calls_per_second: calls.calls_per_second,
+            burst: calls.burst,
+            deadline: calls.operation_deadline,
         }
     }
 }

@@ -73,10 +73,6 @@ fn text(name: &OsStr) -> std::result::Result<String, Errno> {
 }
 
 fn attr(attributes: &Attributes) -> FileAttr {
-    let (kind, perm) = match attributes.kind {
-        FileKind::Folder => (FileType::Directory, 0o755),
-        FileKind::File => (FileType::RegularFile, 0o644),
-    };
     FileAttr {
         ino: INodeNo(attributes.ino),
         size: attributes.size,
@@ -85,8 +81,8 @@ fn attr(attributes: &Attributes) -> FileAttr {
         mtime: attributes.mtime,
         ctime: attributes.mtime,
         crtime: UNIX_EPOCH,
-        kind,
-        perm,
+        kind: file_type(attributes.kind),
+        perm: attributes.mode,
         // For folders 1 means that their number of subfolders is not told.
         nlink: 1,
         uid: attributes.uid,

@@ -25,6 +25,10 @@ pub struct AccountSetup {
     pub on_close_wait: bool,
     /// `fsync()` returns when the content is on the service.
     pub fsync_remote: bool,
+    /// How often a service that tells of changes is asked for them.
+    pub poll_interval: Duration,
+    /// How long a listing is believed where a service does not tell of changes.
+    pub listing_age: Duration,
 }
 
 pub struct Account {

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::Vfs;
 use super::error::{Error, Result};
 use super::tree::{AccountIndex, Kind, Node, ROOT};
+use super::{Options, Vfs};
+use crate::provider::AccountInfo;
+use crate::upload::PendingId;
 
 /// The constant free space of an account whose service tells no quota: 1 TiB.
 const UNKNOWN_SPACE: u64 = 1 << 40;
@@ -24,6 +26,8 @@ pub struct Attributes {
     /// Bytes.
     pub size: u64,
     pub mtime: SystemTime,
+    /// Permission bits.
+    pub mode: u16,
     pub uid: u32,
     pub gid: u32,
 }
@@ -59,18 +63,33 @@ impl Vfs {
     }
 
     pub(super) fn attributes_of(&self, ino: u64, node: &Node) -> Attributes {
-        let (kind, size) = match &node.kind {
-            Kind::Folder(_) => (FileKind::Folder, 0),
-            Kind::File(file) => (FileKind::File, file.size()),
+        let (kind, size, most) = match &node.kind {
+            Kind::Folder(_) => (FileKind::Folder, 0, 0o777),
+            Kind::File(file) => (FileKind::File, file.size(), 0o666),
         };
+        let Options { uid, gid, umask, .. } = self.options;
+        let mode = u16::try_from(most & !umask).unwrap_or(0);
         Attributes {
             ino,
             kind,
             size,
             mtime: node.mtime,
-            uid: self.options.uid,
-            gid: self.options.gid,
+            mode,
+            uid,
+            gid,
         }
+    }
+
+    /// What the account of that name told last of its quota, without asking.
+    pub fn account_info(&self, name: &str) -> Option<AccountInfo> {
+        let account = self.accounts.iter().find(|account| account.setup.name == name)?;
+        Some(account.info())
+    }
+
+    /// The path below the mount point of a file that waits to be uploaded, where the tree knows it.
+    pub fn pending_path(&self, row: PendingId) -> Option<String> {
+        let tree = self.tree();
+        tree.by_pending(row).map(|ino| tree.path(ino))
     }
 
     /// Total and free space of the account that an inode is in, or of all at the mount's root, as last told.
@@ -108,7 +127,7 @@ impl Vfs {
         account.waiting(|| self.uploads.waiting_bytes(&account.setup.name))
     }
 
-    fn refresh_info_if_due(self: &Arc<Self>, index: AccountIndex) {
+    pub(super) fn refresh_info_if_due(self: &Arc<Self>, index: AccountIndex) {
         let Ok(account) = self.account(index) else { return };
         if !account.info_is_due() {
             return;

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 use std::sync::mpsc as thread;
-use std::time::SystemTime;
 
 use tokio::sync::mpsc;
 
@@ -33,6 +32,7 @@ impl Vfs {
     pub fn start(self: &Arc<Self>, events: mpsc::Receiver<UploadEvent>) {
         self.runtime.spawn(self.clone().follow_uploads(events));
         for index in 0..self.accounts.len() {
+            self.refresh_info_if_due(index);
             self.runtime.spawn(self.clone().follow_account(index));
         }
     }
@@ -133,7 +133,7 @@ impl Vfs {
         if !account.can(Capability::ChangeFeed) {
             return;
         }
-        let mut ticks = tokio::time::interval(self.options.poll_interval);
+        let mut ticks = tokio::time::interval(account.setup.poll_interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
@@ -197,11 +197,6 @@ impl Vfs {
                 *stale = true;
             }
         }
-    }
-
-    /// When the mount came up: the time of directories that have none of their own.
-    pub fn mounted_at(&self) -> SystemTime {
-        self.mounted_at
     }
 }
 

@@ -30,7 +30,7 @@ impl Vfs {
     /// first write; only `truncate` takes effect at once.
     pub async fn open(self: &Arc<Self>, ino: u64, write: bool, truncate: bool) -> Result<Opened> {
         if write {
-            let (_, account) = self.account_of(ino)?;
+            let (_, account) = self.account_to_change(ino)?;
             account.require(Capability::Write)?;
         }
         let keep_cache = {

@@ -186,7 +186,7 @@ impl Vfs {
                     .accounts
                     .get(index)
                     .is_some_and(|account| account.can(Capability::ChangeFeed));
-                if !told_of_changes && at.elapsed() > self.options.poll_interval {
+                if !told_of_changes && at.elapsed() > age {
                     Need::Refresh
                 } else {
                     Need::Nothing
@@ -269,7 +269,7 @@ impl Vfs {
 
     /// Makes a folder on the service and shows it.
     pub async fn make_folder(self: &Arc<Self>, parent: u64, name: &str) -> Result<Attributes> {
-        let (index, account) = self.account_of(parent)?;
+        let (index, account) = self.account_to_change(parent)?;
         let remote_name = account.remote_name(name)?;
         self.ensure_listed(parent).await?;
         let parent_id = self.folder_id(parent)?;

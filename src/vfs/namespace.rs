@@ -15,7 +15,7 @@ impl Vfs {
     /// Removes a file's name. The file on the service goes first, then what waits here: if the service
     /// refuses, nothing is lost. Who has the file open keeps it.
     pub async fn unlink(self: &Arc<Self>, parent: u64, name: &str) -> Result<()> {
-        let (_, account) = self.account_of(parent)?;
+        let (_, account) = self.account_to_change(parent)?;
         self.ensure_listed(parent).await?;
         let ino = self
             .tree()
@@ -96,7 +96,7 @@ impl Vfs {
     /// Removes an empty folder. Whether it is empty is asked of the service, since a folder goes with all that
     /// is in it.
     pub async fn remove_folder(self: &Arc<Self>, parent: u64, name: &str) -> Result<()> {
-        let (_, account) = self.account_of(parent)?;
+        let (_, account) = self.account_to_change(parent)?;
         self.ensure_listed(parent).await?;
         let ino = self
             .tree()

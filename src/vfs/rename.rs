@@ -43,7 +43,7 @@ impl Vfs {
         new_name: &str,
         keep: bool,
     ) -> Result<()> {
-        let (from, account) = self.account_of(parent)?;
+        let (from, account) = self.account_to_change(parent)?;
         let (to, _) = self.account_of(new_parent)?;
         if from != to {
             return Err(Error::plain(libc::EXDEV));

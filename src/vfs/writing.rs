@@ -34,7 +34,7 @@ struct CommitWork {
 impl Vfs {
     /// Makes a new file and opens it for writing.
     pub async fn create(self: &Arc<Self>, parent: u64, name: &str) -> Result<(Attributes, Opened)> {
-        let (index, account) = self.account_of(parent)?;
+        let (index, account) = self.account_to_change(parent)?;
         account.require(Capability::Write)?;
         account.remote_name(name)?;
         self.ensure_listed(parent).await?;
@@ -193,7 +193,7 @@ impl Vfs {
 
     /// Cuts or extends a file. Without an open writer it is committed at once, since no `close()` follows.
     pub async fn set_size(self: &Arc<Self>, ino: u64, size: u64) -> Result<()> {
-        let (_, account) = self.account_of(ino)?;
+        let (_, account) = self.account_to_change(ino)?;
         account.require(Capability::Write)?;
         let staged = self.writable(ino, size == 0).await?;
         self.admit(ino, &staged, size)?;
