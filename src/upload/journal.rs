@@ -369,7 +369,12 @@ fn unlink(journal: &JournalTransaction<'_>, mut row: JournalRow) -> Result<Unlin
     if let Some(staging) = &staging {
         journal.discard(staging)?;
     }
-    if row.attempt.is_none() {
+    // An upload whose file took its place already is the remote file, which is not ours to delete.
+    let at_rest = row
+        .attempt
+        .as_ref()
+        .is_none_or(|sent| sent.file.is_some() && sent.file == row.replaces);
+    if at_rest {
         journal.delete(row.id)?;
         return Ok(Unlinked { row: None, staging });
     }
