@@ -167,6 +167,11 @@ impl MemoryService {
         }
     }
 
+    /// Deletes a file, as somebody else would.
+    pub fn remove(&self, id: &FileId) {
+        self.state().files.remove(id.as_str());
+    }
+
     pub fn entry(&self, id: &FileId) -> Option<FileEntry> {
         self.state().entry(id.as_str())
     }
