@@ -103,6 +103,7 @@ macro_rules! contract_suite {
             a_truncated_answer_is_an_error
             refused_credentials_stop_all_calls
             a_dead_token_costs_one_login
+            calls_in_a_row_need_one_login
             calls_side_by_side_all_succeed
             a_cancelled_call_harms_no_later_one
             a_full_account_is_told_before_bytes_are_sent
@@ -127,13 +128,13 @@ macro_rules! contract_suite {
 }
 
 /// A content on the local disk, and how it is announced.
-struct Content {
+pub struct Content {
     file: Arc<File>,
     bytes: Vec<u8>,
 }
 
 impl Content {
-    fn new(bytes: Vec<u8>) -> Self {
+    pub fn new(bytes: Vec<u8>) -> Self {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&bytes).unwrap();
         Content {
@@ -143,13 +144,13 @@ impl Content {
     }
 
     /// Bytes that no other seed repeats.
-    fn random(seed: u64, size: usize) -> Self {
+    pub fn random(seed: u64, size: usize) -> Self {
         let mut bytes = vec![0; size];
         fastrand::Rng::with_seed(seed).fill(&mut bytes);
         Content::new(bytes)
     }
 
-    fn request(&self, folder: &FolderId, name: &str) -> UploadRequest {
+    pub fn request(&self, folder: &FolderId, name: &str) -> UploadRequest {
         UploadRequest {
             folder: folder.clone(),
             name: name.to_owned(),
@@ -282,7 +283,7 @@ async fn carry_out(
     }
 }
 
-async fn upload(provider: &Arc<dyn Provider>, request: &UploadRequest, content: &Content) -> FileEntry {
+pub async fn upload(provider: &Arc<dyn Provider>, request: &UploadRequest, content: &Content) -> FileEntry {
     let plan = provider.upload_begin(request).await.unwrap();
     carry_out(provider, request, content, plan).await
 }
