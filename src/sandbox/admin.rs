@@ -1,0 +1,173 @@
+//! Pages for whoever runs the sandbox: counts, faults, the accounts' files. JSON, on loopback, without login.
+//!
+//! | request | does |
+//! |---|---|
+//! | `GET /sandbox/calls` | `{"total", "calls": {name: count}, "bytes_in", "bytes_out"}` since the last reset |
+//! | `POST /sandbox/calls/reset` | counts from zero |
+//! | `POST /sandbox/rescan` | takes up what was done to the live files by hand |
+//! | `GET /sandbox/files?account=NAME` | the live files: path, size, sha256, quickkey |
+//! | `GET /sandbox/accounts` | the accounts: name, service, e-mail, directory of live files |
+//! | `POST /sandbox/faults` | a JSON list of rules, which replace the former ones |
+//! | `POST /sandbox/touch` | `{"account", "path", "content"}`: changes or makes a file behind a client's back |
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::extract::Request;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::faults::Rule;
+use super::state::{Shared, files_dir, now};
+use super::tree::{Kind, ROOT};
+use super::{Service, mediafire};
+
+/// The largest body that an admin call takes, in bytes.
+const MAX_BODY: usize = 64 << 20;
+
+type Answer = Result<Value, (StatusCode, String)>;
+
+pub async fn answer(shared: &Arc<Shared>, request: Request) -> Response {
+    let route = format!("{} {}", request.method(), request.uri().path());
+    let answer = match route.as_str() {
+        "GET /sandbox/calls" => Ok(calls(shared)),
+        "POST /sandbox/calls/reset" => {
+            shared.calls.reset();
+            shared.line.bytes_in.store(0, Ordering::Relaxed);
+            shared.line.bytes_out.store(0, Ordering::Relaxed);
+            Ok(json!({}))
+        }
+        "POST /sandbox/rescan" => {
+            shared.rescan().await;
+            Ok(json!({}))
+        }
+        "GET /sandbox/accounts" => Ok(accounts(shared)),
+        "GET /sandbox/files" => files(shared, request.uri().query().unwrap_or_default()),
+        "POST /sandbox/faults" => faults(shared, request).await,
+        "POST /sandbox/touch" => touch(shared, request).await,
+        _ => Err((StatusCode::NOT_FOUND, format!("the sandbox has no page {route}"))),
+    };
+    let (status, body) = match answer {
+        Ok(body) => (StatusCode::OK, body),
+        Err((status, message)) => (status, json!({ "error": message })),
+    };
+    (
+        status,
+        [(header::CONTENT_TYPE, "application/json")],
+        body.to_string(),
+    )
+        .into_response()
+}
+
+fn calls(shared: &Shared) -> Value {
+    let calls = shared.calls.counts();
+    json!({
+        "total": calls.values().sum::<u64>(),
+        "calls": calls,
+        "bytes_in": shared.line.bytes_in.load(Ordering::Relaxed),
+        "bytes_out": shared.line.bytes_out.load(Ordering::Relaxed),
+    })
+}
+
+fn accounts(shared: &Shared) -> Value {
+    let accounts = shared.options.accounts.iter().map(|account| {
+        let service = match account.service {
+            Service::MediaFire => "mediafire",
+        };
+        json!({
+            "name": account.name,
+            "service": service,
+            "email": account.email,
+            "files": files_dir(&shared.options.data, &account.name),
+        })
+    });
+    accounts.collect()
+}
+
+fn files(shared: &Shared, query: &str) -> Answer {
+    let account = url::form_urlencoded::parse(query.as_bytes())
+        .find(|(name, _)| name == "account")
+        .map(|(_, value)| value.into_owned());
+    shared.with(|world| {
+        let index = match &account {
+            Some(name) => world.account(name),
+            None => (!world.accounts.is_empty()).then_some(0),
+        };
+        let Some(account) = index.and_then(|index| world.accounts.get(index)) else {
+            return Err((StatusCode::NOT_FOUND, "no such account".to_owned()));
+        };
+        let tree = &account.tree;
+        let mut files = Vec::new();
+        for folder in tree.subtree(ROOT) {
+            for file in tree.files_in(&folder) {
+                files.push(json!({
+                    "path": tree.file_path(file),
+                    "size": file.content.size,
+                    "sha256": file.content.sha256,
+                    "quickkey": file.key,
+                }));
+            }
+        }
+        Ok(Value::Array(files))
+    })
+}
+
+async fn body<T: serde::de::DeserializeOwned>(request: Request) -> Result<T, (StatusCode, String)> {
+    let refuse = |error: String| (StatusCode::BAD_REQUEST, error);
+    let bytes = axum::body::to_bytes(request.into_body(), MAX_BODY)
+        .await
+        .map_err(|error| refuse(error.to_string()))?;
+    serde_json::from_slice(&bytes).map_err(|error| refuse(error.to_string()))
+}
+
+async fn faults(shared: &Shared, request: Request) -> Answer {
+    let rules: Vec<Rule> = body(request).await?;
+    shared.faults.set(rules);
+    Ok(json!({}))
+}
+
+#[derive(Deserialize)]
+struct Touch {
+    account: String,
+    path: String,
+    content: String,
+}
+
+async fn touch(shared: &Shared, request: Request) -> Answer {
+    let touch: Touch = body(request).await?;
+    let content = shared
+        .blobs
+        .put_bytes(touch.content.as_bytes())
+        .map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    let key = shared.with(|world| {
+        let index = world.account(&touch.account)?;
+        let tree = &mut world.accounts.get_mut(index)?.tree;
+        if let Some(key) = tree.resolve_file(&touch.path).map(|file| file.key.clone()) {
+            tree.put_content(&key, content, now(), now());
+            return Some(key);
+        }
+        let path = touch.path.trim_matches('/');
+        let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let mut parent = ROOT.to_owned();
+        for folder in folders.split('/').filter(|folder| !folder.is_empty()) {
+            let known = tree
+                .folder_named(&parent, folder)
+                .map(|folder| folder.key.clone());
+            parent = known.unwrap_or_else(|| {
+                let key = mediafire::mint(Kind::Folder);
+                tree.add_folder(&key, &parent, folder, now());
+                key
+            });
+        }
+        let key = mediafire::mint(Kind::File);
+        tree.add_file(&key, &parent, name, content, now(), now());
+        Some(key)
+    });
+    shared.catch_up().await;
+    match key {
+        Some(key) => Ok(json!({ "quickkey": key })),
+        None => Err((StatusCode::NOT_FOUND, "no such account".to_owned())),
+    }
+}

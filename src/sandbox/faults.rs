@@ -1,0 +1,168 @@
+//! What goes wrong on purpose: by rules set through the admin page, and by a seeded share of all calls.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// One mishap.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(tag = "fault", rename_all = "snake_case")]
+pub enum Fault {
+    /// An HTTP status instead of an answer; the call has no effect.
+    Status {
+        status: u16,
+        #[serde(default)]
+        retry_after: Option<u64>,
+    },
+    /// The connection breaks in the middle of the longer body: the request's, and the call has no effect, or
+    /// the answer's, after it took effect.
+    Reset,
+    /// The answer ends half way: JSON is cut, data ends before its length.
+    Truncate,
+    /// A web page in place of an answer; the call has no effect.
+    Html,
+    /// The call takes effect, then the connection breaks without an answer.
+    LostReply,
+    /// The token that the call came with dies before the call is looked at.
+    ExpireToken,
+    /// An error of the service's own kind.
+    Error { code: i64 },
+    /// A link call that succeeds but gives no direct link for the files in it.
+    LinkError { code: i64 },
+    /// An upload that ends with this error when it is assembled.
+    FileError { code: i64 },
+    /// The call is held up, then carried out.
+    Delay { milliseconds: u64 },
+}
+
+impl Fault {
+    pub fn delay(&self) -> Option<Duration> {
+        match self {
+            Self::Delay { milliseconds } => Some(Duration::from_millis(*milliseconds)),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Rule {
+    #[serde(rename = "match")]
+    matches: String,
+    #[serde(flatten)]
+    fault: Fault,
+    /// How often the rule strikes before it is spent; without it, for ever.
+    #[serde(default)]
+    times: Option<u64>,
+    /// The share of matching calls that it strikes; without it, all.
+    #[serde(default)]
+    rate: Option<f64>,
+    /// How many matching calls pass first.
+    #[serde(default)]
+    skip: u64,
+}
+
+impl Rule {
+    fn matches(&self, call: &str) -> bool {
+        match self.matches.strip_suffix('*') {
+            Some(prefix) => call.starts_with(prefix),
+            None => self.matches == call,
+        }
+    }
+}
+
+pub struct Faults {
+    rate: f64,
+    state: Mutex<State>,
+}
+
+struct State {
+    rules: Vec<Rule>,
+    dice: fastrand::Rng,
+}
+
+impl Faults {
+    pub fn new(rate: f64, seed: u64) -> Self {
+        let dice = fastrand::Rng::with_seed(seed);
+        Self {
+            rate,
+            state: Mutex::new(State {
+                rules: Vec::new(),
+                dice,
+            }),
+        }
+    }
+
+    /// Puts these rules in the place of the former ones.
+    pub fn set(&self, rules: Vec<Rule>) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).rules = rules;
+    }
+
+    /// What befalls this call, if anything. The first rule that strikes wins, and then the dice.
+    pub fn draw(&self, call: &str) -> Option<Fault> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let State { rules, dice } = &mut *state;
+        for rule in rules.iter_mut().filter(|rule| rule.matches(call)) {
+            if rule.times == Some(0) {
+                continue;
+            }
+            if rule.skip > 0 {
+                rule.skip -= 1;
+                continue;
+            }
+            if rule.rate.is_some_and(|rate| dice.f64() >= rate) {
+                continue;
+            }
+            rule.times = rule.times.map(|times| times - 1);
+            return Some(rule.fault.clone());
+        }
+        if self.rate > 0.0 && dice.f64() < self.rate {
+            return Some(match dice.u8(0..5) {
+                0 => Fault::Status {
+                    status: 503,
+                    retry_after: None,
+                },
+                1 => Fault::Reset,
+                2 => Fault::Truncate,
+                3 => Fault::LostReply,
+                _ => Fault::Html,
+            });
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(json: serde_json::Value) -> Vec<Rule> {
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn a_rule_skips_strikes_and_is_spent() {
+        let faults = Faults::new(0.0, 1);
+        faults.set(rules(serde_json::json!([
+            {"match": "upload/*", "fault": "status", "status": 503, "retry_after": 1, "times": 1, "skip": 1}
+        ])));
+        assert_eq!(faults.draw("upload/simple"), None);
+        assert_eq!(faults.draw("folder/create"), None);
+        let fault = Fault::Status {
+            status: 503,
+            retry_after: Some(1),
+        };
+        assert_eq!(faults.draw("upload/simple"), Some(fault));
+        assert_eq!(faults.draw("upload/simple"), None);
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_mishaps() {
+        let draws = |seed| {
+            let faults = Faults::new(0.3, seed);
+            (0..50).map(|_| faults.draw("x/y")).collect::<Vec<_>>()
+        };
+        assert_eq!(draws(7), draws(7));
+        assert_ne!(draws(7), draws(8));
+    }
+}

@@ -1,0 +1,186 @@
+//! Where requests come in: each is named, counted, befallen by what faults are due, answered and logged.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
+
+use super::faults::Fault;
+use super::state::Shared;
+use super::wire::Wire;
+use super::{admin, mediafire};
+
+/// What the log says of an answer beside its status. Services attach it to their responses.
+#[derive(Clone, Default)]
+pub struct Outcome {
+    pub account: Option<String>,
+    /// The service's own error number.
+    pub error: Option<i64>,
+}
+
+/// What a web page in place of an answer looks like.
+const CHALLENGE: &str = "<!DOCTYPE html><html><head><title>Just a moment...</title></head>\
+    <body>Checking your browser before accessing the site.</body></html>";
+
+pub async fn answer(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(wire): ConnectInfo<Wire>,
+    request: Request,
+) -> Response {
+    if request.uri().path().starts_with("/sandbox/") {
+        return admin::answer(&shared, request).await;
+    }
+    let began = Instant::now();
+    let call = mediafire::name_call(request.method(), request.uri().path());
+    let method = request.method().clone();
+    let bytes_in = length(request.headers()).unwrap_or(0);
+    shared.calls.count(&call);
+    let fault = shared.faults.draw(&call);
+    let response = befall(&shared, &wire, &call, request, fault).await;
+    if !shared.options.latency.is_zero() {
+        tokio::time::sleep(shared.options.latency).await;
+    }
+    if shared.options.log_requests {
+        log(&method, &call, &response, bytes_in, began);
+    }
+    response
+}
+
+fn log(method: &Method, call: &str, response: &Response, bytes_in: u64, began: Instant) {
+    let outcome = response
+        .extensions()
+        .get::<Outcome>()
+        .cloned()
+        .unwrap_or_default();
+    let account = outcome.account.as_deref().unwrap_or("-");
+    let error = outcome
+        .error
+        .map(|code| format!(" error {code}"))
+        .unwrap_or_default();
+    let bytes_out = length(response.headers()).unwrap_or(0);
+    eprintln!(
+        "{method} {call} {account} {}{error} in {bytes_in} out {bytes_out} {} ms",
+        response.status().as_u16(),
+        began.elapsed().as_millis()
+    );
+}
+
+fn length(headers: &axum::http::HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+async fn befall(
+    shared: &Arc<Shared>,
+    wire: &Wire,
+    call: &str,
+    request: Request,
+    fault: Option<Fault>,
+) -> Response {
+    match fault {
+        None => mediafire::answer(shared, call, request, None).await,
+        Some(Fault::Status { status, retry_after }) => {
+            drain(request, u64::MAX).await;
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+            let mut response = (status, "the sandbox was told to answer so\n").into_response();
+            if let Some(seconds) = retry_after {
+                response
+                    .headers_mut()
+                    .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            }
+            response
+        }
+        Some(Fault::Html) => {
+            drain(request, u64::MAX).await;
+            ([(header::CONTENT_TYPE, "text/html; charset=UTF-8")], CHALLENGE).into_response()
+        }
+        Some(Fault::Reset) => match length(request.headers()) {
+            Some(length) if mediafire::carries_bytes(call) && length > 0 => {
+                drain(request, length / 2).await;
+                wire.cut();
+                StatusCode::OK.into_response()
+            }
+            _ => break_off(mediafire::answer(shared, call, request, None).await),
+        },
+        Some(Fault::Truncate) => truncate(mediafire::answer(shared, call, request, None).await).await,
+        Some(Fault::LostReply) => {
+            let response = mediafire::answer(shared, call, request, None).await;
+            wire.cut();
+            response
+        }
+        Some(fault) => {
+            if let Some(delay) = fault.delay() {
+                tokio::time::sleep(delay).await;
+            }
+            mediafire::answer(shared, call, request, Some(fault)).await
+        }
+    }
+}
+
+/// Reads the body, up to `most` bytes of it, so that the sender gets to hear the answer.
+async fn drain(request: Request, most: u64) {
+    let mut body = request.into_body().into_data_stream();
+    let mut read = 0;
+    while read < most {
+        match body.next().await {
+            Some(Ok(bytes)) => read += bytes.len() as u64,
+            _ => break,
+        }
+    }
+}
+
+/// The answer's first half under its full length, and then a broken connection.
+fn break_off(response: Response) -> Response {
+    let (parts, body) = response.into_parts();
+    let half = length(&parts.headers).unwrap_or(0) / 2;
+    let body = body.into_data_stream().scan(half, |left, chunk| {
+        let broken: std::io::Error = std::io::ErrorKind::ConnectionReset.into();
+        let next = match chunk {
+            Ok(_) if *left == 0 => Err(broken),
+            Ok(bytes) => {
+                let size = (bytes.len() as u64).min(*left);
+                *left -= size;
+                Ok::<Bytes, std::io::Error>(bytes.slice(..size as usize))
+            }
+            Err(_) => Err(broken),
+        };
+        std::future::ready(Some(next))
+    });
+    let broken = futures_util::stream::once(async { Err(std::io::ErrorKind::ConnectionReset.into()) });
+    Response::from_parts(parts, Body::from_stream(body.chain(broken)))
+}
+
+/// JSON is cut and sent as if whole; longer data ends before its length.
+async fn truncate(response: Response) -> Response {
+    const SHORT: u64 = 1 << 20;
+    if length(response.headers()).is_none_or(|length| length > SHORT) {
+        return break_off(response);
+    }
+    let (mut parts, body) = response.into_parts();
+    let mut whole = Vec::new();
+    let mut stream = body.into_data_stream();
+    while let Some(Ok(bytes)) = stream.next().await {
+        whole.extend_from_slice(&bytes);
+    }
+    whole.truncate(whole.len() / 2);
+    if parts.status == StatusCode::OK && is_json(&parts.headers) {
+        parts
+            .headers
+            .insert(header::CONTENT_LENGTH, HeaderValue::from(whole.len()));
+        return Response::from_parts(parts, Body::from(whole));
+    }
+    let cut = futures_util::stream::iter([
+        Ok(Bytes::from(whole)),
+        Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof)),
+    ]);
+    Response::from_parts(parts, Body::from_stream(cut))
+}
+
+fn is_json(headers: &axum::http::HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"))
+}

@@ -1,0 +1,193 @@
+//! What is not an API call: direct links with their data, and web pages.
+
+use std::io::SeekFrom;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio_util::io::ReaderStream;
+
+use super::shape;
+use crate::sandbox::front::Outcome;
+use crate::sandbox::state::Shared;
+use crate::sandbox::tree::Content;
+
+const BUFFER: usize = 64 * 1024;
+
+/// What a link that ran out leads to: a page, with success as its status.
+const REPAIR_PAGE: &str = "<!DOCTYPE html><html><head><title>File sharing and storage made simple</title></head>\
+    <body><h1>Download repair</h1><p>The key you provided for file download was invalid or has expired. \
+    Please get a new download key.</p></body></html>";
+
+/// A file as a link gives it.
+struct Served {
+    account: String,
+    name: String,
+    content: Content,
+}
+
+pub async fn answer(shared: &Shared, call: &str, request: Request) -> Response {
+    let path = request.uri().path().to_owned();
+    match call {
+        "redirect" => {
+            let target = path.replacen("/hop/", "/dl/", 1);
+            (StatusCode::FOUND, [(header::LOCATION, target)]).into_response()
+        }
+        "download" | "download_head" if matches!(*request.method(), Method::GET | Method::HEAD) => {
+            let mut parts = path.trim_start_matches("/dl/").split('/');
+            let (random, quickkey) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+            match by_link(shared, random, quickkey, call == "download") {
+                Some(served) => send(shared, request.method(), request.headers(), served).await,
+                None => page(REPAIR_PAGE),
+            }
+        }
+        "page" => page("<!DOCTYPE html><html><body>A page for people, with a download button.</body></html>"),
+        _ => {
+            // `/?token` is how a one-time link looks.
+            let token = request.uri().query().unwrap_or_default();
+            let redeemed = shared.with(|world| {
+                let key = world.mediafire.links.redeem(token)?;
+                served(world, &key)
+            });
+            match redeemed {
+                Some(served) => send(shared, request.method(), request.headers(), served).await,
+                None => (
+                    StatusCode::NOT_FOUND,
+                    page("<!DOCTYPE html><html><body>Not found</body></html>"),
+                )
+                    .into_response(),
+            }
+        }
+    }
+}
+
+fn page(html: &'static str) -> Response {
+    ([(header::CONTENT_TYPE, "text/html; charset=UTF-8")], html).into_response()
+}
+
+fn by_link(shared: &Shared, random: &str, quickkey: &str, counts: bool) -> Option<Served> {
+    shared.with(|world| {
+        if !world.mediafire.links.leads_to(random, quickkey) {
+            return None;
+        }
+        if counts {
+            world
+                .accounts
+                .iter_mut()
+                .for_each(|account| account.tree.count_download(quickkey));
+        }
+        served(world, quickkey)
+    })
+}
+
+fn served(world: &crate::sandbox::state::World, quickkey: &str) -> Option<Served> {
+    world.accounts.iter().find_map(|account| {
+        let file = account
+            .tree
+            .file(quickkey)
+            .filter(|_| account.tree.is_live_file(quickkey))?;
+        Some(Served {
+            account: account.config.name.clone(),
+            name: file.name.clone(),
+            content: file.content.clone(),
+        })
+    })
+}
+
+/// The bytes that a `Range` header asks for, from and to (exclusive). `Ok(None)`: no range that is
+/// understood, so everything. `Err`: beyond the end.
+fn range(headers: &HeaderMap, size: u64) -> Result<Option<(u64, u64)>, ()> {
+    // Links carry no validator, so that an `If-Range` can never hold.
+    if headers.contains_key(header::IF_RANGE) {
+        return Ok(None);
+    }
+    let asked = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
+    let Some(asked) = asked.and_then(|range| range.strip_prefix("bytes=")) else {
+        return Ok(None);
+    };
+    let Some((from, to)) = asked.split_once('-').filter(|_| !asked.contains(',')) else {
+        return Ok(None);
+    };
+    let parse = |number: &str| number.trim().parse::<u64>();
+    match (parse(from), parse(to)) {
+        (Ok(from), _) if from >= size => Err(()),
+        (Ok(from), Ok(to)) if to >= from => Ok(Some((from, to.saturating_add(1).min(size)))),
+        (Ok(from), Err(_)) if to.trim().is_empty() => Ok(Some((from, size))),
+        (Err(_), Ok(0)) if from.trim().is_empty() => Err(()),
+        (Err(_), Ok(last)) if from.trim().is_empty() && size > 0 => {
+            Ok(Some((size.saturating_sub(last), size)))
+        }
+        (Err(_), Ok(_)) if from.trim().is_empty() => Err(()),
+        _ => Ok(None),
+    }
+}
+
+async fn send(shared: &Shared, method: &Method, headers: &HeaderMap, served: Served) -> Response {
+    let size = served.content.size;
+    let asked = if shared.options.quirks.ignore_ranges {
+        Ok(None)
+    } else {
+        range(headers, size)
+    };
+    let outcome = Outcome {
+        account: Some(served.account),
+        error: None,
+    };
+    let Ok(asked) = asked else {
+        let mut response = StatusCode::RANGE_NOT_SATISFIABLE.into_response();
+        if let Ok(value) = HeaderValue::from_str(&format!("bytes */{size}")) {
+            response.headers_mut().insert(header::CONTENT_RANGE, value);
+        }
+        response.extensions_mut().insert(outcome);
+        return response;
+    };
+    let (from, to) = asked.unwrap_or((0, size));
+    let body = if method == Method::HEAD {
+        Body::empty()
+    } else {
+        match open(shared, &served.content, from, to - from).await {
+            Ok(body) => body,
+            Err(error) => {
+                tracing::warn!(%error, "the sandbox could not read a blob");
+                return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+            }
+        }
+    };
+    let mut response = Response::new(body);
+    let name = utf8_percent_encode(&served.name, NON_ALPHANUMERIC);
+    let disposition = format!("attachment; filename*=UTF-8''{name}");
+    let told = response.headers_mut();
+    told.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(shape::media(&served.name).0),
+    );
+    told.insert(header::CONTENT_LENGTH, HeaderValue::from(to - from));
+    if !shared.options.quirks.ignore_ranges {
+        told.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    }
+    if let Ok(disposition) = HeaderValue::from_str(&disposition) {
+        told.insert(header::CONTENT_DISPOSITION, disposition);
+    }
+    if asked.is_some() {
+        if let Ok(range) = HeaderValue::from_str(&format!("bytes {from}-{}/{size}", to.saturating_sub(1))) {
+            told.insert(header::CONTENT_RANGE, range);
+        }
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
+    response.extensions_mut().insert(outcome);
+    response
+}
+
+async fn open(shared: &Shared, content: &Content, from: u64, length: u64) -> std::io::Result<Body> {
+    let mut file = tokio::fs::File::open(shared.blobs.path(&content.sha256)).await?;
+    if from > 0 {
+        file.seek(SeekFrom::Start(from)).await?;
+    }
+    Ok(Body::from_stream(ReaderStream::with_capacity(
+        file.take(length),
+        BUFFER,
+    )))
+}
