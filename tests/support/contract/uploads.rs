@@ -1,0 +1,237 @@
+//! Uploads: whole, in units, resumed, repeated, replacing.
+
+use super::*;
+
+pub async fn files_of_any_size_arrive_whole(target: &dyn Target) {
+    let provider = target.provider();
+    need!(provider, Write, CreateFolder, Read);
+    let place = folder(&provider, "sizes").await;
+    for size in [0, 1, 4_097, 4 << 20, (4 << 20) + 1, 5 * (1 << 20) + 12_345] {
+        if size == 0 && !has(&provider, Capability::EmptyFiles) {
+            continue;
+        }
+        let content = Content::random(size as u64, size);
+        let file = upload(
+            &provider,
+            &content.request(&place.id, &format!("{size} bytes.bin")),
+            &content,
+        )
+        .await;
+        assert_eq!(file.size, size as u64);
+        if let Some(ContentHash::Sha256(hash)) = file.hash {
+            assert_eq!(hash, <[u8; 32]>::from(Sha256::digest(&content.bytes)));
+        }
+        assert!(
+            download(&provider, &file.id).await == content.bytes,
+            "{size} bytes came back changed"
+        );
+    }
+}
+
+pub async fn content_that_the_service_holds_is_not_sent(target: &dyn Target) {
+    let provider = target.provider();
+    need!(provider, Write, CreateFolder, ContentHash);
+    let place = folder(&provider, "repeated").await;
+    let content = Content::random(1, 1 << 20);
+    let first = upload(&provider, &content.request(&place.id, "first.bin"), &content).await;
+    let (calls, bytes) = (target.calls().await, target.bytes_sent().await);
+    let UploadPlan::Done(second) = provider
+        .upload_begin(&content.request(&place.id, "second.bin"))
+        .await
+        .unwrap()
+    else {
+        panic!("the content is to be sent again")
+    };
+    assert!(target.calls().await - calls <= 2);
+    assert!(target.bytes_sent().await - bytes < 8192);
+    assert_ne!(second.id, first.id);
+    assert_eq!((second.name.as_str(), second.size), ("second.bin", 1 << 20));
+}
+
+pub async fn a_resumed_upload_sends_only_what_is_missing(target: &dyn Target) {
+    let provider = target.provider();
+    need!(provider, Write, CreateFolder, Read);
+    let place = folder(&provider, "resumed").await;
+    // More units than a word of a bitmap holds.
+    let content = Content::random(2, 36 * (1 << 20) + 1);
+    let request = content.request(&place.id, "big.bin");
+    let UploadPlan::Units {
+        unit_size, missing, ..
+    } = provider.upload_begin(&request).await.unwrap()
+    else {
+        return;
+    };
+    assert_eq!(missing, (0..missing.len() as u32).collect::<Vec<_>>());
+    let (sent, left): (Vec<u32>, Vec<u32>) = missing.into_iter().partition(|index| index % 3 == 1);
+    for index in sent {
+        let (range, sha256) = content.unit(index, unit_size);
+        let progress = provider
+            .upload_unit(&request, index, &sha256, range)
+            .await
+            .unwrap();
+        assert_eq!(progress, UploadProgress::UnitTaken);
+    }
+    // Another client, as after a crash.
+    let provider = target.provider();
+    let plan = provider.upload_begin(&request).await.unwrap();
+    let UploadPlan::Units { missing, .. } = &plan else {
+        panic!("{plan:?}")
+    };
+    assert_eq!(*missing, left);
+    let file = carry_out(&provider, &request, &content, plan).await;
+    assert!(download(&provider, &file.id).await == content.bytes);
+}
+
+pub async fn an_upload_whose_bytes_are_there_is_only_polled(target: &dyn Target) {
+    let provider = target.provider();
+    need!(provider, Write, CreateFolder, List);
+    let place = folder(&provider, "crashed").await;
+    let content = Content::random(3, 5 << 20);
+    let request = content.request(&place.id, "big.bin");
+    let UploadPlan::Units {
+        unit_size, missing, ..
+    } = provider.upload_begin(&request).await.unwrap()
+    else {
+        return;
+    };
+    for index in missing {
+        let (range, sha256) = content.unit(index, unit_size);
+        provider
+            .upload_unit(&request, index, &sha256, range)
+            .await
+            .unwrap();
+    }
+    let bytes = target.bytes_sent().await;
+    let provider = target.provider();
+    let file = upload(&provider, &request, &content).await;
+    assert!(target.bytes_sent().await - bytes < 1 << 20);
+    assert_eq!(files(&provider, &place.id).await.len(), 1);
+    assert_eq!(file.size, 5 << 20);
+}
+
+pub async fn replacing_keeps_the_id(target: &dyn Target) {
+    let provider = target.provider();
+    need!(provider, Write, CreateFolder, ReplaceKeepsId, Read, List);
+    let place = folder(&provider, "replaced").await;
+    let old = small_file(&provider, &place.id, "name.bin").await;
+    for (seed, size) in [(4, 1_000), (5, 5 << 20), (6, 0)] {
+        let content = Content::random(seed, size);
+        let mut request = content.request(&place.id, "name.bin");
+        request.replaces = Some(old.id.clone());
+        let file = upload(&provider, &request, &content).await;
+        assert_eq!(file.id, old.id, "{size} bytes");
+        assert!(
+            download(&provider, &old.id).await == content.bytes,
+            "{size} bytes"
+        );
+        let listed = files(&provider, &place.id).await;
+        assert_eq!(
+            listed
+                .iter()
+                .map(|file| (file.name.as_str(), file.size))
+                .collect::<Vec<_>>(),
+            [("name.bin", size as u64)]
+        );
+    }
+}
+
+pub async fn a_name_held_by_an_unknown_file_is_told(target: &dyn Target) {
+    let provider = target.provider();
+    need!(provider, Write, CreateFolder, ContentHash);
+    let place = folder(&provider, "taken").await;
+    let holder = small_file(&provider, &place.id, "name.txt").await;
+    let other = small_file(&provider, &place.id, "other.txt").await;
+    let content = Content::random(7, 100);
+    let mut request = content.request(&place.id, "name.txt");
+    assert_eq!(
+        provider.upload_begin(&request).await.unwrap(),
+        UploadPlan::NameTaken(holder.id.clone())
+    );
+    request.replaces = Some(other.id);
+    assert_eq!(
+        provider.upload_begin(&request).await.unwrap(),
+        UploadPlan::NameTaken(holder.id)
+    );
+}
+
+pub async fn the_same_upload_announced_again_makes_no_twin(target: &dyn Target) {
+    let provider = target.provider();
+    need!(provider, Write, CreateFolder, ContentHash, List);
+    let place = folder(&provider, "again").await;
+    for (name, size) in [("empty.bin", 0), ("small.bin", 10)] {
+        let content = Content::random(8, size);
+        let request = content.request(&place.id, name);
+        let first = upload(&provider, &request, &content).await;
+        let UploadPlan::Done(second) = target.provider().upload_begin(&request).await.unwrap() else {
+            panic!("{name} is to be sent again")
+        };
+        assert_eq!((second.id, second.name.as_str()), (first.id, name));
+    }
+    assert_eq!(files(&provider, &place.id).await.len(), 2);
+}
+
+pub async fn a_modification_time_is_kept(target: &dyn Target) {
+    let provider = target.provider();
+    need!(provider, ModificationTime, Write, CreateFolder, List);
+    let place = folder(&provider, "times").await;
+    for (name, size) in [("empty.bin", 0), ("small.bin", 10), ("units.bin", 5 << 20)] {
+        let content = Content::random(9, size);
+        let file = upload(&provider, &content.request(&place.id, name), &content).await;
+        assert_eq!(
+            file.mtime,
+            Some(an_earlier_time()),
+            "{name} as told after its upload"
+        );
+    }
+    for file in files(&provider, &place.id).await {
+        assert_eq!(file.mtime, Some(an_earlier_time()), "{} as listed", file.name);
+        let later = an_earlier_time() + Duration::from_secs(3600);
+        provider
+            .set_mtime(&ItemId::File(file.id.clone()), later)
+            .await
+            .unwrap();
+        assert_eq!(
+            provider.file_info(&[file.id]).await.unwrap().remove(0).mtime,
+            Some(later)
+        );
+    }
+}
+
+pub async fn a_full_account_is_told_before_bytes_are_sent(target: &dyn Target) {
+    let provider = target.provider();
+    need!(provider, Write);
+    let content = Content::random(11, 100);
+    let mut request = content.request(&provider.root(), "too big.bin");
+    request.size = target.quota() + 1;
+    let error = provider.upload_begin(&request).await.unwrap_err();
+    assert!(
+        matches!(error.kind, ErrorKind::QuotaExceeded | ErrorKind::TooLarge),
+        "{error}"
+    );
+    assert_eq!(error.retry, Retry::Never);
+}
+
+pub async fn lost_content_is_announced_again(target: &dyn Target) {
+    let provider = target.provider();
+    need!(provider, Write, List);
+    target.inject(&[(Step::UploadWhole, Fault::ContentLost)]).await;
+    let content = Content::random(12, 1_000);
+    let request = content.request(&provider.root(), "lost.bin");
+    if provider.upload_begin(&request).await.unwrap() != UploadPlan::Whole {
+        return;
+    }
+    let progress = provider
+        .upload_whole(&request, content.range(0, 1_000))
+        .await
+        .unwrap();
+    assert_eq!(polled(&provider, progress).await, UploadProgress::StartAgain);
+    let file = upload(&provider, &request, &content).await;
+    assert_eq!(
+        files(&provider, &provider.root())
+            .await
+            .iter()
+            .map(|file| &file.id)
+            .collect::<Vec<_>>(),
+        [&file.id]
+    );
+}
