@@ -161,6 +161,10 @@ impl Content {
         }
     }
 
+    pub fn whole(&self) -> FileRange {
+        self.range(0, self.bytes.len() as u64)
+    }
+
     fn range(&self, offset: u64, length: u64) -> FileRange {
         FileRange {
             file: Arc::clone(&self.file),
@@ -169,7 +173,7 @@ impl Content {
         }
     }
 
-    fn unit(&self, index: u32, unit_size: u64) -> (FileRange, [u8; 32]) {
+    pub fn unit(&self, index: u32, unit_size: u64) -> (FileRange, [u8; 32]) {
         let offset = u64::from(index) * unit_size;
         let length = unit_size.min(self.bytes.len() as u64 - offset);
         let bytes = &self.bytes[offset as usize..(offset + length) as usize];
