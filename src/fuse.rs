@@ -1,29 +1,119 @@
-//! Placeholder for the room that speaks with the kernel.
+//! The kernel's side: requests in, replies and invalidations out. The only room that knows fuser.
+//!
+//! It decides nothing about files: each request becomes one call of [`Vfs`], answered in the handler where
+//! memory is enough, else from a task within a deadline. A panic in one request becomes `EIO` for that
+//! request alone.
 
+use std::ffi::OsStr;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::vfs::Vfs;
+use fuser::{BackgroundSession, Config, INodeNo, MountOption, Notifier, Session, SessionACL};
 
+use crate::vfs::{KernelCache, Vfs};
+
+mod dispatch;
+mod filesystem;
+mod kernel;
+
+use filesystem::Adapter;
+
+/// Threads that take requests from the kernel.
+const THREADS: usize = 3;
+
+/// How a mount looks to the system.
+#[derive(Debug, Clone)]
 pub struct MountOptions {
+    /// Let users other than the owner in.
     pub allow_other: bool,
     pub read_only: bool,
+    /// The source that `df` and `mount` show.
     pub source: String,
+    /// How long an operation may wait for the network before it fails with `ETIMEDOUT`.
+    pub deadline: Duration,
 }
 
-pub struct Mounted;
+/// A mounted filesystem. Dropping it unmounts.
+pub struct Mounted {
+    session: BackgroundSession,
+    mount_point: PathBuf,
+}
 
-pub fn mount(_vfs: Arc<Vfs>, _mount_point: &Path, _options: &MountOptions) -> io::Result<Mounted> {
-    Ok(Mounted)
+/// Mounts `vfs` at `mount_point` and serves it from threads of its own.
+pub fn mount(vfs: Arc<Vfs>, mount_point: &Path, options: &MountOptions) -> io::Result<Mounted> {
+    let mut config = Config::default();
+    config.mount_options = vec![
+        MountOption::FSName(options.source.clone()),
+        MountOption::Subtype("lockerfs".to_owned()),
+        MountOption::DefaultPermissions,
+        MountOption::NoSuid,
+        MountOption::NoDev,
+        MountOption::NoAtime,
+    ];
+    if options.read_only {
+        config.mount_options.push(MountOption::RO);
+    }
+    config.acl = if options.allow_other {
+        SessionACL::All
+    } else {
+        SessionACL::Owner
+    };
+    config.n_threads = Some(THREADS);
+    config.clone_fd = true;
+    let adapter = Adapter::new(vfs.clone(), options.deadline);
+    let session = Session::new(adapter, mount_point, &config)?.spawn()?;
+    vfs.set_kernel_cache(Caches(session.notifier()))?;
+    kernel::widen_read_ahead(mount_point);
+    Ok(Mounted {
+        session,
+        mount_point: mount_point.to_owned(),
+    })
 }
 
 impl Mounted {
-    pub fn unmount(self) -> io::Result<()> {
-        Ok(())
+    /// Returns when the mount was ended from outside, as by `fusermount3 -u`.
+    pub async fn wait_ended(&self) {
+        while !self.session.guard.is_finished() {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
     }
 
-    pub async fn wait_ended(&self) {
-        std::future::pending().await
+    /// Takes the mount down; while programs still use it, it vanishes from the tree and ends with them.
+    /// Blocks.
+    pub fn unmount(self) -> io::Result<()> {
+        if self.session.guard.is_finished() {
+            return self.session.join();
+        }
+        match self.session.umount_and_join() {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                tracing::info!(%error, "the mount is in use; detaching it");
+                kernel::detach(&self.mount_point)
+            }
+        }
+    }
+}
+
+/// Tells the kernel what it must not believe any more.
+struct Caches(Notifier);
+
+impl KernelCache for Caches {
+    fn forget_name(&self, parent: u64, name: &str) {
+        ignore_unknown(self.0.inval_entry(INodeNo(parent), OsStr::new(name)));
+    }
+
+    fn forget_content(&self, ino: u64) {
+        ignore_unknown(self.0.inval_inode(INodeNo(ino), 0, 0));
+    }
+}
+
+/// The kernel answers `ENOENT` when it had nothing cached.
+fn ignore_unknown(result: io::Result<()>) {
+    if let Err(error) = result
+        && error.raw_os_error() != Some(libc::ENOENT)
+    {
+        tracing::debug!(%error, "an invalidation was not taken");
     }
 }

@@ -1,47 +1,161 @@
-//! Placeholder for the room that follows POSIX; it holds what the mount is assembled from.
+//! The filesystem: names, inodes, handles and the rules of POSIX, over accounts, uploads and downloads.
+//!
+//! [`Vfs`] answers what a kernel asks, in terms of inode numbers, names and byte ranges. It promises that a
+//! program reads its own writes at once, that a `close()` that returned success has its bytes in the
+//! journal, and that what is known already is answered without the network. It knows neither FUSE nor HTTP.
+//!
+//! # Locks
+//!
+//! 1. [`locks::InodeLocks`], asynchronous, one for each file whose journal row or service entry is being
+//!    changed; of two, the lower inode first.
+//! 2. The tree's mutex, for moments, never over I/O or an `.await`; nothing else is locked under it but the
+//!    tables of `upload`.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::SystemTime;
 
 use crate::download::Downloads;
-use crate::provider::{DeleteMode, Provider};
 use crate::upload::Uploads;
 
+mod account;
+mod attributes;
+mod changes;
+mod error;
+mod files;
+mod folders;
+mod handles;
+mod locks;
+mod names;
+mod namespace;
+mod rename;
+mod settling;
+mod single_flight;
+mod tree;
+mod writing;
+mod xattrs;
+
+pub use account::AccountSetup;
+pub use attributes::{Attributes, FileKind, Space, TimeChange};
+pub use error::{Errno, Error, Result, errno_of};
+pub use folders::DirectoryEntry;
+pub use handles::Opened;
+pub use tree::ROOT;
+
+use account::Account;
+use handles::Handles;
+use locks::InodeLocks;
+use single_flight::SingleFlight;
+use tree::Tree;
+
+/// How the whole mount behaves.
+#[derive(Debug, Clone)]
 pub struct Options {
-    pub uid: Option<u32>,
-    pub gid: Option<u32>,
+    /// Who all files belong to.
+    pub uid: u32,
+    pub gid: u32,
+    /// Permission bits that no file has.
     pub umask: u32,
+    /// Show the only account's folders at the mount point itself.
     pub alone: bool,
 }
 
-pub struct AccountSetup {
-    pub name: String,
-    pub provider: Arc<dyn Provider>,
-    pub delete: DeleteMode,
-    pub on_close_wait: bool,
-    pub fsync_remote: bool,
+/// Told when something that the kernel may have cached is no longer true. Called from a thread of its
+/// own, never from within an operation.
+pub trait KernelCache: Send + Sync {
+    fn forget_name(&self, parent: u64, name: &str);
+    fn forget_content(&self, ino: u64);
 }
 
+/// A mounted set of accounts.
 pub struct Vfs {
-    pub uploads: Arc<Uploads>,
-    pub downloads: Arc<Downloads>,
+    options: Options,
+    accounts: Vec<Arc<Account>>,
+    uploads: Arc<Uploads>,
+    downloads: Arc<Downloads>,
+    runtime: tokio::runtime::Handle,
+    tree: Mutex<Tree>,
+    locks: InodeLocks,
+    listings: SingleFlight<u64>,
+    handles: Handles,
+    kernel: OnceLock<changes::KernelQueue>,
+    ending: AtomicBool,
 }
 
 impl Vfs {
+    /// The filesystem over `accounts`, with what the journal holds already shown in it. It starts no call;
+    /// [`Vfs::start`] begins to follow the services.
     pub fn new(
-        _options: Options,
+        options: Options,
         accounts: Vec<AccountSetup>,
         uploads: Arc<Uploads>,
         downloads: Arc<Downloads>,
         runtime: tokio::runtime::Handle,
-    ) -> Arc<Self> {
-        let providers = accounts
-            .into_iter()
-            .map(|account| (account.name, account.provider))
-            .collect();
-        let mut events = uploads.start(providers, Arc::clone(&downloads) as Arc<_>);
-        runtime.spawn(async move { while events.recv().await.is_some() {} });
-        Arc::new(Vfs { uploads, downloads })
+    ) -> Arc<Vfs> {
+        let accounts: Vec<Arc<Account>> = accounts.into_iter().map(Account::new).map(Arc::new).collect();
+        let mut tree = Tree::new();
+        folders::plant(&mut tree, &accounts, options.alone, SystemTime::now());
+        Arc::new(Vfs {
+            options,
+            accounts,
+            uploads,
+            downloads,
+            runtime,
+            tree: Mutex::new(tree),
+            locks: InodeLocks::default(),
+            listings: SingleFlight::new(),
+            handles: Handles::default(),
+            kernel: OnceLock::new(),
+            ending: AtomicBool::new(false),
+        })
     }
 
-    pub fn refuse_writes(&self) {}
+    /// Takes no more changes: the mount ends. What is open can still be written and closed.
+    pub fn refuse_writes(&self) {
+        self.ending.store(true, Ordering::Relaxed);
+    }
+
+    /// The account of an inode that something is to be changed in. The mount's own root belongs to none.
+    fn account_to_change(&self, ino: u64) -> Result<(tree::AccountIndex, &Arc<Account>)> {
+        if self.ending.load(Ordering::Relaxed) {
+            return Err(Error::told(
+                libc::EROFS,
+                "the mount is ending and takes no more changes",
+            ));
+        }
+        self.account_of(ino)
+    }
+
+    /// Where the filesystem's tasks run.
+    pub fn runtime(&self) -> &tokio::runtime::Handle {
+        &self.runtime
+    }
+
+    /// The tree, for a moment.
+    fn tree(&self) -> MutexGuard<'_, Tree> {
+        self.tree.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Deletes staged files that the tree let go. `Uploads` keeps those that the journal knows.
+    fn sweep(&self) {
+        let discarded = self.tree().take_discarded();
+        for staged in discarded {
+            self.uploads.discard(&staged);
+        }
+    }
+
+    fn account(&self, index: tree::AccountIndex) -> Result<&Arc<Account>> {
+        self.accounts.get(index).ok_or_else(|| Error::plain(libc::EIO))
+    }
+
+    /// The account that an inode belongs to.
+    fn account_of(&self, ino: u64) -> Result<(tree::AccountIndex, &Arc<Account>)> {
+        let index = self
+            .tree()
+            .get(ino)
+            .ok_or_else(|| Error::plain(libc::ESTALE))?
+            .account;
+        let index = index.ok_or_else(|| Error::plain(libc::EPERM))?;
+        Ok((index, self.account(index)?))
+    }
 }

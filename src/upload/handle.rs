@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::provider::{FileEntry, Provider};
+use crate::provider::{FileEntry, FolderId, Provider};
 use crate::state::{Database, RowState};
 
 use super::queue::{self, Account};
@@ -82,6 +82,16 @@ impl Uploads {
 
     pub fn get(&self, id: PendingId) -> Option<PendingFile> {
         self.table().snapshot(id)
+    }
+
+    /// The pending files of one folder of the service.
+    pub fn pending_in(&self, account: &str, folder: &FolderId) -> Vec<PendingFile> {
+        self.table().snapshots_in(account, folder)
+    }
+
+    /// Bytes of an account that the service does not hold yet.
+    pub fn waiting_bytes(&self, account: &str) -> u64 {
+        self.table().waiting_bytes(account)
     }
 
     /// What became of a file that was uploaded a short while ago.

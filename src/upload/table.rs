@@ -232,6 +232,18 @@ impl Table {
         all
     }
 
+    pub fn snapshots_in(&self, account: &str, folder: &FolderId) -> Vec<PendingFile> {
+        let here = |item: &&Item| {
+            item.row.account == account && item.row.folder == folder.as_str() && !item.is_removed()
+        };
+        self.items.values().filter(here).map(Item::snapshot).collect()
+    }
+
+    pub fn waiting_bytes(&self, account: &str) -> u64 {
+        let here = |item: &&Item| item.row.account == account && !item.is_removed();
+        self.items.values().filter(here).map(|item| item.row.size).sum()
+    }
+
     pub fn finished(&mut self, id: PendingId) -> Option<FileEntry> {
         self.finished.get(&id).cloned()
     }

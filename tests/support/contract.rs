@@ -91,6 +91,7 @@ macro_rules! contract_suite {
             replacing_keeps_the_id
             a_name_held_by_an_unknown_file_is_told
             the_same_upload_announced_again_makes_no_twin
+            an_upload_sent_again_after_a_lost_reply_makes_no_twin
             a_modification_time_is_kept
             changes_tell_what_happened
             links_serve_the_content

@@ -38,15 +38,16 @@ pub(super) struct Account {
 }
 
 impl Account {
-    pub fn status(&self) -> AccountStatus {
+    pub fn status(&self, vfs: &Vfs) -> AccountStatus {
         let (state, message): (AccountState, _) = self.health.get();
+        let info = vfs.account_info(&self.name).unwrap_or_default();
         AccountStatus {
             name: self.name.clone(),
             kind: self.kind.to_owned(),
             state,
             message,
-            storage_used: None,
-            storage_limit: None,
+            storage_used: info.storage_used,
+            storage_limit: info.storage_limit,
         }
     }
 }
@@ -80,13 +81,32 @@ pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
         });
     }
     let options = vfs::Options {
-        uid: plan.config.mount.uid,
-        gid: plan.config.mount.gid,
+        // SAFETY: these calls only read the process's own ids and cannot fail.
+        uid: plan
+            .config
+            .mount
+            .uid
+            .unwrap_or_else(|| unsafe { libc::geteuid() }),
+        gid: plan
+            .config
+            .mount
+            .gid
+            .unwrap_or_else(|| unsafe { libc::getegid() }),
         umask: plan.config.mount.umask,
         alone: plan.alone,
     };
     let runtime = tokio::runtime::Handle::current();
-    let vfs = Vfs::new(options, setups, Arc::clone(&uploads), downloads, runtime);
+    let vfs = Vfs::new(
+        options,
+        setups,
+        Arc::clone(&uploads),
+        Arc::clone(&downloads),
+        runtime,
+    );
+    let providers = accounts
+        .iter()
+        .map(|account| (account.name.clone(), Arc::clone(&account.provider)));
+    vfs.start(uploads.start(providers.collect(), downloads));
     let mounted = mount(plan, Arc::clone(&vfs)).await?;
     Ok(Assembled {
         vfs,
@@ -105,6 +125,8 @@ fn setup(account: &AccountConfig, provider: Arc<dyn Provider>) -> vfs::AccountSe
         delete: account.options.delete,
         on_close_wait: account.options.on_close == OnClose::Wait,
         fsync_remote: account.options.fsync == FsyncMode::Remote,
+        poll_interval: account.options.poll_interval,
+        listing_age: account.options.listing_age,
     }
 }
 
@@ -118,6 +140,13 @@ async fn mount(plan: &Plan, vfs: Arc<Vfs>) -> Result<Mounted, Failure> {
     let options = fuse::MountOptions {
         allow_other: plan.allow_other,
         read_only: plan.read_only,
+        deadline: plan
+            .config
+            .accounts
+            .iter()
+            .map(|account| account.options.deadline)
+            .max()
+            .unwrap_or_default(),
         // Commas separate mount options, so that none may stand in a value.
         source: format!("{SOURCE}:{}", names.join("+").replace(',', "_")),
     };

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::assemble::Account;
 use crate::control::{DrainProgress, Handler, PendingState, PendingStatus, StatusReport};
 use crate::upload::{PendingFile, UploadStatus, Uploads};
+use crate::vfs::Vfs;
 
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -20,6 +21,7 @@ pub(super) struct MountHandler {
     pub mount_point: PathBuf,
     pub accounts: Vec<Account>,
     pub uploads: Arc<Uploads>,
+    pub vfs: Arc<Vfs>,
     pub end: mpsc::Sender<EndRequest>,
 }
 
@@ -30,8 +32,17 @@ impl Handler for MountHandler {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             mount_point: self.mount_point.clone(),
-            accounts: self.accounts.iter().map(Account::status).collect(),
-            pending: self.uploads.pending().into_iter().map(pending_status).collect(),
+            accounts: self
+                .accounts
+                .iter()
+                .map(|account| account.status(&self.vfs))
+                .collect(),
+            pending: self
+                .uploads
+                .pending()
+                .into_iter()
+                .map(|file| self.pending_status(file))
+                .collect(),
         }
     }
 
@@ -98,24 +109,27 @@ fn sent(file: &PendingFile) -> u64 {
     }
 }
 
-fn pending_status(file: PendingFile) -> PendingStatus {
-    let sent = sent(&file);
-    let (state, error, next_try) = match file.status {
-        UploadStatus::Staged => (PendingState::Open, None, None),
-        UploadStatus::Queued => (PendingState::Queued, None, None),
-        UploadStatus::Uploading { .. } | UploadStatus::Verifying => (PendingState::Uploading, None, None),
-        UploadStatus::Waiting { until, error } => (PendingState::Waiting, Some(error), Some(until)),
-        UploadStatus::Parked { reason } => (PendingState::Failed, Some(reason), None),
-    };
-    PendingStatus {
-        account: file.account,
-        path: file.name,
-        size: file.size,
-        sent,
-        state,
-        error,
-        tries: file.tries,
-        next_try: next_try.map(seconds),
+impl MountHandler {
+    fn pending_status(&self, file: PendingFile) -> PendingStatus {
+        let path = self.vfs.pending_path(file.id);
+        let sent = sent(&file);
+        let (state, error, next_try) = match file.status {
+            UploadStatus::Staged => (PendingState::Open, None, None),
+            UploadStatus::Queued => (PendingState::Queued, None, None),
+            UploadStatus::Uploading { .. } | UploadStatus::Verifying => (PendingState::Uploading, None, None),
+            UploadStatus::Waiting { until, error } => (PendingState::Waiting, Some(error), Some(until)),
+            UploadStatus::Parked { reason } => (PendingState::Failed, Some(reason), None),
+        };
+        PendingStatus {
+            account: file.account,
+            path: path.unwrap_or(file.name),
+            size: file.size,
+            sent,
+            state,
+            error,
+            tries: file.tries,
+            next_try: next_try.map(seconds),
+        }
     }
 }
 

@@ -57,6 +57,7 @@ impl Running {
             mount_point: plan.mount_point.clone(),
             accounts: parts.accounts.clone(),
             uploads: Arc::clone(&parts.uploads),
+            vfs: Arc::clone(&parts.vfs),
             end,
         });
         let serving = Arc::clone(&server);

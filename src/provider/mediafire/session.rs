@@ -124,7 +124,8 @@ impl Signing {
     }
 
     fn rotate(&mut self) {
-        self.key = self.key * 16807 % 2_147_483_647;
+        const MODULUS: u64 = 2_147_483_647;
+        self.key = self.key % MODULUS * 16807 % MODULUS;
     }
 }
 

@@ -1,0 +1,665 @@
+//! The requests of the kernel, one method each.
+
+use std::ffi::OsStr;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use fuser::{
+    BsdFileFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
+    InitFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate,
+    ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs,
+    ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+};
+use tokio::runtime::Handle;
+
+use crate::vfs::{Attributes, FileKind, Result, TimeChange, Vfs};
+
+use super::dispatch::{later, now, now_if_known};
+
+/// How long the kernel may believe a name or attributes. What changes is told to it at once; this bounds
+/// the harm of a message that was lost.
+const TTL: Duration = Duration::from_secs(60);
+
+/// The largest write and read-ahead that is asked of the kernel, in bytes.
+const LARGEST_TRANSFER: u32 = 1 << 20;
+
+/// The size of the blocks in which `statfs` counts, in bytes.
+const BLOCK: u32 = 4096;
+
+/// The transfer size that programs are advised to use, in bytes.
+const PREFERRED_TRANSFER: u32 = 128 << 10;
+
+pub struct Adapter {
+    vfs: Arc<Vfs>,
+    runtime: Handle,
+    deadline: Duration,
+}
+
+impl Adapter {
+    pub fn new(vfs: Arc<Vfs>, deadline: Duration) -> Self {
+        let runtime = vfs.runtime().clone();
+        Adapter {
+            vfs,
+            runtime,
+            deadline,
+        }
+    }
+
+    /// Runs work in a task, within the deadline.
+    fn later<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+        reply: impl FnOnce(std::result::Result<T, Errno>) + Send + 'static,
+    ) {
+        later(&self.runtime, operation, Some(self.deadline), work, reply);
+    }
+
+    /// Runs work that may take as long as an upload.
+    fn later_unbounded<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+        reply: impl FnOnce(std::result::Result<T, Errno>) + Send + 'static,
+    ) {
+        later(&self.runtime, operation, None, work, reply);
+    }
+}
+
+/// The name as text; the services keep names as Unicode only.
+fn text(name: &OsStr) -> std::result::Result<String, Errno> {
+    name.to_str().map(str::to_owned).ok_or(Errno::EILSEQ)
+}
+
+fn attr(attributes: &Attributes) -> FileAttr {
+    FileAttr {
+        ino: INodeNo(attributes.ino),
+        size: attributes.size,
+        blocks: attributes.size.div_ceil(512),
+        atime: attributes.mtime,
+        mtime: attributes.mtime,
+        ctime: attributes.mtime,
+        crtime: UNIX_EPOCH,
+        kind: file_type(attributes.kind),
+        perm: attributes.mode,
+        // For folders 1 means that their number of subfolders is not told.
+        nlink: 1,
+        uid: attributes.uid,
+        gid: attributes.gid,
+        rdev: 0,
+        blksize: PREFERRED_TRANSFER,
+        flags: 0,
+    }
+}
+
+fn file_type(kind: FileKind) -> FileType {
+    match kind {
+        FileKind::Folder => FileType::Directory,
+        FileKind::File => FileType::RegularFile,
+    }
+}
+
+fn entered(reply: ReplyEntry, result: std::result::Result<Attributes, Errno>) {
+    match result {
+        Ok(attributes) => reply.entry(&TTL, &attr(&attributes), Generation(0)),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+fn told(reply: ReplyAttr, result: std::result::Result<Attributes, Errno>) {
+    match result {
+        Ok(attributes) => reply.attr(&TTL, &attr(&attributes)),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+fn done(reply: ReplyEmpty, result: std::result::Result<(), Errno>) {
+    match result {
+        Ok(()) => reply.ok(),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+fn send_value(reply: ReplyXattr, size: u32, value: std::result::Result<Vec<u8>, Errno>) {
+    match value {
+        Err(errno) => reply.error(errno),
+        Ok(value) => match u32::try_from(value.len()) {
+            Ok(length) if size == 0 => reply.size(length),
+            Ok(length) if length <= size => reply.data(&value),
+            _ => reply.error(Errno::ERANGE),
+        },
+    }
+}
+
+fn opened(keep_cache: bool) -> FopenFlags {
+    if keep_cache {
+        FopenFlags::FOPEN_KEEP_CACHE
+    } else {
+        FopenFlags::empty()
+    }
+}
+
+/// What `setattr` is asked to change, of what can be changed.
+struct Change {
+    size: Option<u64>,
+    mtime: Option<TimeChange>,
+}
+
+impl Filesystem for Adapter {
+    fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        for wanted in [
+            InitFlags::FUSE_ATOMIC_O_TRUNC,
+            InitFlags::FUSE_PARALLEL_DIROPS,
+            InitFlags::FUSE_ASYNC_DIO,
+            InitFlags::FUSE_DO_READDIRPLUS,
+            InitFlags::FUSE_READDIRPLUS_AUTO,
+        ] {
+            if let Err(missing) = config.add_capabilities(wanted) {
+                tracing::debug!(?missing, "the kernel lacks a capability");
+            }
+        }
+        // Each of these answers an error with the nearest value that it takes.
+        if let Err(nearest) = config.set_max_write(LARGEST_TRANSFER) {
+            tracing::debug!(nearest, "the kernel bounds the size of writes");
+        }
+        if let Err(nearest) = config.set_max_readahead(LARGEST_TRANSFER)
+            && config.set_max_readahead(nearest).is_err()
+        {
+            tracing::debug!(nearest, "read-ahead left to the kernel");
+        }
+        if config.set_max_background(64).is_err() {
+            tracing::debug!("the number of background requests is left to the kernel");
+        }
+        Ok(())
+    }
+
+    fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let Ok(name) = text(name) else {
+            return reply.error(Errno::ENOENT);
+        };
+        let vfs = self.vfs.clone();
+        match now_if_known("lookup", || vfs.lookup_known(parent.0, &name)) {
+            Some(result) => entered(reply, result),
+            None => self.later(
+                "lookup",
+                async move { vfs.lookup(parent.0, &name).await },
+                move |result| entered(reply, result),
+            ),
+        }
+    }
+
+    fn forget(&self, _request: &Request, ino: INodeNo, count: u64) {
+        // Nothing is answered to a forget, not even an error.
+        let _ = now("forget", || {
+            self.vfs.forget(ino.0, count);
+            Ok(())
+        });
+    }
+
+    fn getattr(&self, _request: &Request, ino: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
+        told(reply, now("getattr", || self.vfs.attributes(ino.0)));
+    }
+
+    fn setattr(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        _mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        _atime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
+        _ctime: Option<std::time::SystemTime>,
+        _handle: Option<FileHandle>,
+        _crtime: Option<std::time::SystemTime>,
+        _chgtime: Option<std::time::SystemTime>,
+        _bkuptime: Option<std::time::SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let now_is = match now("setattr", || self.vfs.attributes(ino.0)) {
+            Ok(attributes) => attributes,
+            Err(errno) => return reply.error(errno),
+        };
+        if uid.is_some_and(|uid| uid != now_is.uid) || gid.is_some_and(|gid| gid != now_is.gid) {
+            return reply.error(Errno::EPERM);
+        }
+        let mtime = mtime.map(|time| match time {
+            TimeOrNow::SpecificTime(time) => TimeChange::At(time),
+            TimeOrNow::Now => TimeChange::Now,
+        });
+        let change = Change { size, mtime };
+        if change.size.is_none() && change.mtime.is_none() {
+            return told(reply, Ok(now_is));
+        }
+        let vfs = self.vfs.clone();
+        self.later(
+            "setattr",
+            async move {
+                if let Some(size) = change.size {
+                    vfs.set_size(ino.0, size).await?;
+                }
+                if let Some(mtime) = change.mtime {
+                    vfs.set_mtime(ino.0, mtime).await?;
+                }
+                vfs.attributes(ino.0)
+            },
+            move |result| told(reply, result),
+        );
+    }
+
+    fn mknod(
+        &self,
+        _request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        _device: u32,
+        reply: ReplyEntry,
+    ) {
+        if mode & libc::S_IFMT != libc::S_IFREG {
+            return reply.error(Errno::EPERM);
+        }
+        let name = match text(name) {
+            Ok(name) => name,
+            Err(errno) => return reply.error(errno),
+        };
+        let vfs = self.vfs.clone();
+        self.later(
+            "mknod",
+            async move {
+                let (attributes, opened) = vfs.create(parent.0, &name).await?;
+                let flushed = vfs.flush(opened.handle).await;
+                vfs.release(opened.handle).await;
+                flushed.map(|()| attributes)
+            },
+            move |result| entered(reply, result),
+        );
+    }
+
+    fn mkdir(
+        &self,
+        _request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        _mode: u32,
+        _umask: u32,
+        reply: ReplyEntry,
+    ) {
+        let name = match text(name) {
+            Ok(name) => name,
+            Err(errno) => return reply.error(errno),
+        };
+        let vfs = self.vfs.clone();
+        self.later(
+            "mkdir",
+            async move { vfs.make_folder(parent.0, &name).await },
+            move |result| entered(reply, result),
+        );
+    }
+
+    fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let Ok(name) = text(name) else {
+            return reply.error(Errno::ENOENT);
+        };
+        let vfs = self.vfs.clone();
+        self.later(
+            "unlink",
+            async move { vfs.unlink(parent.0, &name).await },
+            move |result| done(reply, result),
+        );
+    }
+
+    fn rmdir(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let Ok(name) = text(name) else {
+            return reply.error(Errno::ENOENT);
+        };
+        let vfs = self.vfs.clone();
+        self.later(
+            "rmdir",
+            async move { vfs.remove_folder(parent.0, &name).await },
+            move |result| done(reply, result),
+        );
+    }
+
+    fn rename(
+        &self,
+        _request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        new_parent: INodeNo,
+        new_name: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        if flags.contains(RenameFlags::RENAME_EXCHANGE) || flags.contains(RenameFlags::RENAME_WHITEOUT) {
+            return reply.error(Errno::EINVAL);
+        }
+        let keep = flags.contains(RenameFlags::RENAME_NOREPLACE);
+        let (name, new_name) = match (text(name), text(new_name)) {
+            (Ok(name), Ok(new_name)) => (name, new_name),
+            (Err(errno), _) | (_, Err(errno)) => return reply.error(errno),
+        };
+        let vfs = self.vfs.clone();
+        self.later(
+            "rename",
+            async move { vfs.rename(parent.0, &name, new_parent.0, &new_name, keep).await },
+            move |result| done(reply, result),
+        );
+    }
+
+    fn open(&self, _request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let write = flags.acc_mode() != OpenAccMode::O_RDONLY;
+        let truncate = write && flags.0 & libc::O_TRUNC != 0;
+        let vfs = self.vfs.clone();
+        self.later(
+            "open",
+            async move { vfs.open(ino.0, write, truncate).await },
+            move |result| match result {
+                Ok(file) => reply.opened(FileHandle(file.handle), opened(file.keep_cache)),
+                Err(errno) => reply.error(errno),
+            },
+        );
+    }
+
+    fn create(
+        &self,
+        _request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        _mode: u32,
+        _umask: u32,
+        _flags: i32,
+        reply: ReplyCreate,
+    ) {
+        let name = match text(name) {
+            Ok(name) => name,
+            Err(errno) => return reply.error(errno),
+        };
+        let vfs = self.vfs.clone();
+        self.later(
+            "create",
+            async move { vfs.create(parent.0, &name).await },
+            move |result| match result {
+                Ok((attributes, file)) => reply.created(
+                    &TTL,
+                    &attr(&attributes),
+                    Generation(0),
+                    FileHandle(file.handle),
+                    opened(file.keep_cache),
+                ),
+                Err(errno) => reply.error(errno),
+            },
+        );
+    }
+
+    fn read(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        size: u32,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let range = offset..offset.saturating_add(u64::from(size));
+        let vfs = self.vfs.clone();
+        match now_if_known("read", || vfs.read_known(handle.0, range.clone())) {
+            Some(Ok(bytes)) => reply.data(&bytes),
+            Some(Err(errno)) => reply.error(errno),
+            None => self.later(
+                "read",
+                async move { vfs.read(handle.0, range).await },
+                move |result| match result {
+                    Ok(bytes) => reply.data(&bytes),
+                    Err(errno) => reply.error(errno),
+                },
+            ),
+        }
+    }
+
+    fn write(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        data: &[u8],
+        _write_flags: WriteFlags,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        // The kernel never sends more than `LARGEST_TRANSFER`.
+        let written = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        let vfs = self.vfs.clone();
+        match now_if_known("write", || vfs.write_known(handle.0, offset, data)) {
+            Some(Ok(())) => reply.written(written),
+            Some(Err(errno)) => reply.error(errno),
+            None => {
+                let data = data.to_vec();
+                self.later(
+                    "write",
+                    async move { vfs.write(handle.0, offset, &data).await },
+                    move |result| match result {
+                        Ok(()) => reply.written(written),
+                        Err(errno) => reply.error(errno),
+                    },
+                );
+            }
+        }
+    }
+
+    fn flush(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        handle: FileHandle,
+        _lock_owner: LockOwner,
+        reply: ReplyEmpty,
+    ) {
+        let vfs = self.vfs.clone();
+        self.later_unbounded("close", async move { vfs.flush(handle.0).await }, move |result| {
+            done(reply, result)
+        });
+    }
+
+    fn release(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        handle: FileHandle,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        let vfs = self.vfs.clone();
+        self.later_unbounded(
+            "release",
+            async move {
+                vfs.release(handle.0).await;
+                Ok(())
+            },
+            move |result| done(reply, result),
+        );
+    }
+
+    fn fsync(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        handle: FileHandle,
+        _data_only: bool,
+        reply: ReplyEmpty,
+    ) {
+        let vfs = self.vfs.clone();
+        self.later_unbounded("fsync", async move { vfs.fsync(handle.0).await }, move |result| {
+            done(reply, result)
+        });
+    }
+
+    fn opendir(&self, _request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        match now("opendir", || self.vfs.open_directory(ino.0)) {
+            Ok(handle) => reply.opened(FileHandle(handle), FopenFlags::empty()),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn readdir(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
+        let vfs = self.vfs.clone();
+        self.later(
+            "readdir",
+            async move { vfs.stream(handle.0, offset == 0).await },
+            move |result| match result {
+                Ok(entries) => {
+                    for (entry, next) in entries.iter().zip(1u64..).skip(position(offset)) {
+                        if reply.add(INodeNo(entry.ino), next, file_type(entry.kind), &entry.name) {
+                            break;
+                        }
+                    }
+                    reply.ok();
+                }
+                Err(errno) => reply.error(errno),
+            },
+        );
+    }
+
+    fn readdirplus(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
+        let vfs = self.vfs.clone();
+        let known = self.vfs.clone();
+        self.later(
+            "readdirplus",
+            async move { vfs.stream(handle.0, offset == 0).await },
+            move |result| match result {
+                Ok(entries) => {
+                    for (entry, next) in entries.iter().zip(1u64..).skip(position(offset)) {
+                        let held = !entry.is_dot();
+                        let now = if held {
+                            known.remember(entry.ino)
+                        } else {
+                            known.attributes(entry.ino).ok()
+                        };
+                        // What was removed since the stream was begun is left out.
+                        let Some(now) = now else { continue };
+                        let attributes = attr(&now);
+                        let full = reply.add(
+                            attributes.ino,
+                            next,
+                            &entry.name,
+                            &TTL,
+                            &attributes,
+                            Generation(0),
+                        );
+                        if full {
+                            if held {
+                                known.forget(entry.ino, 1);
+                            }
+                            break;
+                        }
+                    }
+                    reply.ok();
+                }
+                Err(errno) => reply.error(errno),
+            },
+        );
+    }
+
+    fn releasedir(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        handle: FileHandle,
+        _flags: OpenFlags,
+        reply: ReplyEmpty,
+    ) {
+        let released = now("releasedir", || {
+            self.vfs.release_directory(handle.0);
+            Ok(())
+        });
+        done(reply, released);
+    }
+
+    fn fsyncdir(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        _handle: FileHandle,
+        _data_only: bool,
+        reply: ReplyEmpty,
+    ) {
+        // Names are journaled or on the service before their operations return.
+        reply.ok();
+    }
+
+    fn statfs(&self, _request: &Request, ino: INodeNo, reply: ReplyStatfs) {
+        match now("statfs", || Ok(self.vfs.space(ino.0))) {
+            Ok(space) => {
+                let block = u64::from(BLOCK);
+                let free = space.free / block;
+                reply.statfs(space.total / block, free, free, 0, 0, BLOCK, 255, BLOCK);
+            }
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn getxattr(&self, _request: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        let Some(name) = name.to_str() else {
+            return reply.error(Errno::ENODATA);
+        };
+        send_value(reply, size, now("getxattr", || self.vfs.xattr(ino.0, name)));
+    }
+
+    fn listxattr(&self, _request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        let names = now("listxattr", || self.vfs.list_xattrs(ino.0));
+        let list = names.map(|names| {
+            let mut list = Vec::new();
+            for name in names {
+                list.extend_from_slice(name.as_bytes());
+                list.push(0);
+            }
+            list
+        });
+        send_value(reply, size, list);
+    }
+
+    fn setxattr(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        _name: &OsStr,
+        _value: &[u8],
+        _flags: i32,
+        _position: u32,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(Errno::EOPNOTSUPP);
+    }
+
+    fn removexattr(&self, _request: &Request, _ino: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+        reply.error(Errno::EOPNOTSUPP);
+    }
+}
+
+fn position(offset: u64) -> usize {
+    usize::try_from(offset).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,145 @@
+//! What `stat` and `statfs` say.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::error::{Error, Result};
+use super::tree::{AccountIndex, Kind, Node, ROOT};
+use super::{Options, Vfs};
+use crate::provider::AccountInfo;
+use crate::upload::PendingId;
+
+/// The constant free space of an account whose service tells no quota: 1 TiB.
+const UNKNOWN_SPACE: u64 = 1 << 40;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    File,
+    Folder,
+}
+
+/// What `stat` says of an inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attributes {
+    pub ino: u64,
+    pub kind: FileKind,
+    /// Bytes.
+    pub size: u64,
+    pub mtime: SystemTime,
+    /// Permission bits.
+    pub mode: u16,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+/// A time that a program sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeChange {
+    Now,
+    At(SystemTime),
+}
+
+impl TimeChange {
+    pub fn time(self) -> SystemTime {
+        match self {
+            TimeChange::Now => SystemTime::now(),
+            TimeChange::At(time) => time,
+        }
+    }
+}
+
+/// What `statfs` says, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    pub total: u64,
+    pub free: u64,
+}
+
+impl Vfs {
+    pub fn attributes(&self, ino: u64) -> Result<Attributes> {
+        let tree = self.tree();
+        let node = tree.get(ino).ok_or_else(|| Error::plain(libc::ESTALE))?;
+        Ok(self.attributes_of(ino, node))
+    }
+
+    pub(super) fn attributes_of(&self, ino: u64, node: &Node) -> Attributes {
+        let (kind, size, most) = match &node.kind {
+            Kind::Folder(_) => (FileKind::Folder, 0, 0o777),
+            Kind::File(file) => (FileKind::File, file.size(), 0o666),
+        };
+        let Options { uid, gid, umask, .. } = self.options;
+        let mode = u16::try_from(most & !umask).unwrap_or(0);
+        Attributes {
+            ino,
+            kind,
+            size,
+            mtime: node.mtime,
+            mode,
+            uid,
+            gid,
+        }
+    }
+
+    /// What the account of that name told last of its quota, without asking.
+    pub fn account_info(&self, name: &str) -> Option<AccountInfo> {
+        let account = self.accounts.iter().find(|account| account.setup.name == name)?;
+        Some(account.info())
+    }
+
+    /// The path below the mount point of a file that waits to be uploaded, where the tree knows it.
+    pub fn pending_path(&self, row: PendingId) -> Option<String> {
+        let tree = self.tree();
+        tree.by_pending(row).map(|ino| tree.path(ino))
+    }
+
+    /// Total and free space of the account that an inode is in, or of all at the mount's root, as last told.
+    /// Never waits; asks for fresh figures behind the answer when they are old.
+    pub fn space(self: &Arc<Self>, ino: u64) -> Space {
+        let account = self.tree().get(ino).and_then(|node| node.account);
+        let indices: Vec<AccountIndex> = match account {
+            Some(index) => vec![index],
+            None if ino == ROOT => (0..self.accounts.len()).collect(),
+            None => Vec::new(),
+        };
+        let mut sum = Space { total: 0, free: 0 };
+        for index in indices {
+            self.refresh_info_if_due(index);
+            let Ok(account) = self.account(index) else {
+                continue;
+            };
+            let info = account.info();
+            let used = info
+                .storage_used
+                .unwrap_or(0)
+                .saturating_add(self.waiting_bytes(index));
+            let total = info.storage_limit.unwrap_or(used.saturating_add(UNKNOWN_SPACE));
+            sum.total = sum.total.saturating_add(total);
+            sum.free = sum.free.saturating_add(total.saturating_sub(used));
+        }
+        sum
+    }
+
+    /// Bytes of an account that are here and not on the service yet.
+    pub(super) fn waiting_bytes(&self, index: AccountIndex) -> u64 {
+        let Ok(account) = self.account(index) else {
+            return 0;
+        };
+        account.waiting(|| self.uploads.waiting_bytes(&account.setup.name))
+    }
+
+    pub(super) fn refresh_info_if_due(self: &Arc<Self>, index: AccountIndex) {
+        let Ok(account) = self.account(index) else { return };
+        if !account.info_is_due() {
+            return;
+        }
+        let account = account.clone();
+        self.runtime.spawn(async move {
+            match account.provider().account_info().await {
+                Ok(info) => account.set_info(info),
+                Err(error) => {
+                    tracing::debug!(account = account.setup.name, %error, "quota not refreshed");
+                }
+            }
+        });
+    }
+}

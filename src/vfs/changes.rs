@@ -1,0 +1,210 @@
+//! Following what happens elsewhere: uploads that end, changes on the services, and the kernel's caches
+//! that have to hear of both.
+
+use std::sync::Arc;
+use std::sync::mpsc as thread;
+
+use tokio::sync::mpsc;
+
+use crate::provider::{Capability, Changes, FileEntry, FileId, FolderId, ItemId, ListHint};
+use crate::upload::{PendingId, UploadEvent};
+
+use super::tree::{AccountIndex, ListingState, Merged, Node, Remote};
+use super::{KernelCache, Vfs};
+
+/// How many messages may wait for the kernel. One that does not fit is dropped: the kernel's own time limit
+/// on what it caches covers for it.
+const KERNEL_QUEUE: usize = 4096;
+
+/// How many changed folders are listed again at once; the others when somebody looks.
+const EAGER_REFRESHES: usize = 64;
+
+enum Outdated {
+    Name { parent: u64, name: String },
+    Content { ino: u64 },
+}
+
+/// The way to the thread that talks to the kernel.
+pub(super) struct KernelQueue(thread::SyncSender<Outdated>);
+
+impl Vfs {
+    /// Begins to follow the uploads and the services. To be called once, inside the runtime.
+    pub fn start(self: &Arc<Self>, events: mpsc::Receiver<UploadEvent>) {
+        self.runtime.spawn(self.clone().follow_uploads(events));
+        for index in 0..self.accounts.len() {
+            self.refresh_info_if_due(index);
+            self.runtime.spawn(self.clone().follow_account(index));
+        }
+    }
+
+    /// Names who is told of outdated caches. The thread ends with the filesystem.
+    pub fn set_kernel_cache(self: &Arc<Self>, cache: impl KernelCache + 'static) -> std::io::Result<()> {
+        let (send, receive) = thread::sync_channel(KERNEL_QUEUE);
+        std::thread::Builder::new()
+            .name("kernel-cache".to_owned())
+            .spawn(move || tell_all(&receive, &cache))?;
+        drop(self.kernel.set(KernelQueue(send)));
+        Ok(())
+    }
+
+    fn tell(&self, outdated: Outdated) {
+        let Some(KernelQueue(queue)) = self.kernel.get() else {
+            return;
+        };
+        if let Err(thread::TrySendError::Full(_)) = queue.try_send(outdated) {
+            tracing::debug!("the kernel is behind with invalidations; its caches expire by themselves");
+        }
+    }
+
+    pub(super) fn tell_kernel(&self, parent: u64, merged: Merged) {
+        for name in merged.names {
+            self.tell(Outdated::Name { parent, name });
+        }
+        for ino in merged.inodes {
+            self.tell(Outdated::Content { ino });
+        }
+    }
+
+    async fn follow_uploads(self: Arc<Self>, mut events: mpsc::Receiver<UploadEvent>) {
+        while let Some(event) = events.recv().await {
+            match event {
+                UploadEvent::Done {
+                    account, id, entry, ..
+                } => self.uploaded(&account, id, &entry),
+                UploadEvent::Changed { .. } => {}
+            }
+        }
+    }
+
+    /// A row left the journal: the file is on the service now.
+    fn uploaded(&self, account: &str, row: PendingId, entry: &FileEntry) {
+        let Some(index) = self.accounts.iter().position(|known| known.setup.name == account) else {
+            return;
+        };
+        let mut outdated = None;
+        {
+            let mut tree = self.tree();
+            let Some(ino) = tree.by_pending(row) else { return };
+            let item = ItemId::File(entry.id.clone());
+            // A listing may have shown the upload before its end was told here.
+            if let Some(twin) = tree.by_item(index, &item).filter(|twin| *twin != ino) {
+                outdated = tree
+                    .get(twin)
+                    .and_then(|node| Some((node.parent?, node.name.clone())));
+                tree.remove(twin);
+            }
+            let replaced = tree
+                .get(ino)
+                .and_then(Node::file)
+                .and_then(|file| file.remote.as_ref());
+            let replaced = replaced.map_or(0, |remote| remote.size);
+            tree.set_pending(ino, None);
+            tree.set_remote(ino, Some(Remote::of(entry)));
+            let written_since = tree
+                .get(ino)
+                .and_then(Node::file)
+                .and_then(|file| file.local.as_ref());
+            if written_since.is_some_and(|local| !local.dirty && local.hold.is_none()) {
+                tree.set_local(ino, None);
+            }
+            let parent = tree.get(ino).and_then(|node| node.parent);
+            if let Some(folder) = parent
+                .and_then(|parent| tree.get_mut(parent))
+                .and_then(Node::folder_mut)
+            {
+                folder.version += 1;
+            }
+            tree.drop_if_unused(ino);
+            drop(tree);
+            if let Some(account) = self.accounts.get(index) {
+                account.count_stored(entry.size, replaced);
+            }
+        }
+        if let Some((parent, name)) = outdated {
+            self.tell(Outdated::Name { parent, name });
+        }
+    }
+
+    /// Asks a service for changes at each interval; one call while nothing changes.
+    async fn follow_account(self: Arc<Self>, index: AccountIndex) {
+        let Some(account) = self.accounts.get(index).cloned() else {
+            return;
+        };
+        if !account.can(Capability::ChangeFeed) {
+            return;
+        }
+        let mut ticks = tokio::time::interval(account.setup.poll_interval);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let since = account.cursor();
+            match account.provider().changes(since.as_ref()).await {
+                Ok(changes) => {
+                    account.set_cursor(changes.cursor.clone());
+                    if since.is_none() {
+                        self.doubt_all(index);
+                    } else {
+                        self.apply_changes(index, changes);
+                    }
+                }
+                Err(error) => tracing::debug!(account = account.setup.name, %error, "changes not asked"),
+            }
+        }
+    }
+
+    /// Listings from before the first cursor may have missed a change in between.
+    fn doubt_all(self: &Arc<Self>, index: AccountIndex) {
+        let known = self.tree().known_folders(index);
+        self.doubt_folders(known);
+    }
+
+    fn apply_changes(self: &Arc<Self>, index: AccountIndex, changes: Changes) {
+        let mut folders: Vec<u64> = changes
+            .folders
+            .iter()
+            .filter_map(|id| self.changed_folder(index, id))
+            .collect();
+        folders.extend(changes.files.iter().filter_map(|id| self.changed_file(index, id)));
+        folders.sort_unstable();
+        folders.dedup();
+        self.doubt_folders(folders);
+    }
+
+    /// The folder, if its entries are known and so may be outdated.
+    fn changed_folder(&self, index: AccountIndex, id: &FolderId) -> Option<u64> {
+        let mut tree = self.tree();
+        let ino = tree.by_item(index, &ItemId::Folder(id.clone()))?;
+        let folder = tree.get_mut(ino).and_then(Node::folder_mut)?;
+        folder.hint = ListHint::default();
+        (folder.listing != ListingState::Unknown).then_some(ino)
+    }
+
+    fn changed_file(&self, index: AccountIndex, id: &FileId) -> Option<u64> {
+        let tree = self.tree();
+        tree.get(tree.by_item(index, &ItemId::File(id.clone()))?)?.parent
+    }
+
+    fn doubt_folders(self: &Arc<Self>, folders: Vec<u64>) {
+        for (count, ino) in folders.into_iter().enumerate() {
+            if count < EAGER_REFRESHES {
+                drop(self.refresh(ino));
+                continue;
+            }
+            let mut tree = self.tree();
+            if let Some(folder) = tree.get_mut(ino).and_then(Node::folder_mut)
+                && let ListingState::Known { stale, .. } = &mut folder.listing
+            {
+                *stale = true;
+            }
+        }
+    }
+}
+
+fn tell_all(queue: &thread::Receiver<Outdated>, cache: &dyn KernelCache) {
+    while let Ok(outdated) = queue.recv() {
+        match outdated {
+            Outdated::Name { parent, name } => cache.forget_name(parent, &name),
+            Outdated::Content { ino } => cache.forget_content(ino),
+        }
+    }
+}

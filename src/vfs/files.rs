@@ -1,0 +1,230 @@
+//! Opening and reading: from the local content where there is one, else from the service.
+
+use std::ops::Range;
+use std::sync::{Arc, PoisonError};
+
+use bytes::Bytes;
+
+use crate::download::{Reader, Source};
+use crate::provider::Capability;
+use crate::upload::StagedFile;
+
+use super::Vfs;
+use super::error::{Error, Result};
+use super::folders::DirectoryEntry;
+use super::handles::{FileHandle, Opened};
+use super::tree::{Node, Remote};
+
+/// Where the bytes of a file are.
+enum Content {
+    Local {
+        staged: Arc<StagedFile>,
+        base: Option<Remote>,
+    },
+    Remote(Remote),
+    Nothing,
+}
+
+impl Vfs {
+    /// Opens a file. Costs no call: a reader asks for a link with its first read, a writer stages with its
+    /// first write; only `truncate` takes effect at once.
+    pub async fn open(self: &Arc<Self>, ino: u64, write: bool, truncate: bool) -> Result<Opened> {
+        if write {
+            let (_, account) = self.account_to_change(ino)?;
+            account.require(Capability::Write)?;
+        }
+        let keep_cache = {
+            let mut tree = self.tree();
+            let node = tree.get_mut(ino).ok_or_else(|| Error::plain(libc::ESTALE))?;
+            let file = node.file_mut().ok_or_else(|| Error::plain(libc::EISDIR))?;
+            file.writers += u32::from(write);
+            let keep = std::mem::replace(&mut file.cached_is_true, true);
+            node.handles += 1;
+            keep && !truncate
+        };
+        let handle = self.handles.add_file(ino, write);
+        if truncate && let Err(error) = self.set_size(ino, 0).await {
+            self.release(handle).await;
+            return Err(error);
+        }
+        Ok(Opened { handle, keep_cache })
+    }
+
+    /// Reads where that needs no waiting: local content whose bytes are all here.
+    pub fn read_known(&self, handle: u64, range: Range<u64>) -> Option<Result<Bytes>> {
+        let handle = match self.handles.file(handle) {
+            Ok(handle) => handle,
+            Err(error) => return Some(Err(error)),
+        };
+        let staged = self
+            .tree()
+            .get(handle.ino)?
+            .file()?
+            .local
+            .as_ref()?
+            .staged
+            .clone();
+        let range = clip(range, staged.len());
+        if !staged.missing(range.clone()).is_empty() {
+            return None;
+        }
+        Some(read_staged(&staged, range))
+    }
+
+    /// The bytes of `range`, fewer only at the end of the file.
+    pub async fn read(self: &Arc<Self>, handle: u64, range: Range<u64>) -> Result<Bytes> {
+        let handle = self.handles.file(handle)?;
+        match self.content_of(handle.ino)? {
+            Content::Nothing => Ok(Bytes::new()),
+            Content::Local { staged, base } => {
+                let range = clip(range, staged.len());
+                self.fetch_missing(&handle, &staged, base, range.clone()).await?;
+                read_staged(&staged, range)
+            }
+            Content::Remote(remote) => {
+                let range = clip(range, remote.size);
+                if range.is_empty() {
+                    return Ok(Bytes::new());
+                }
+                let reader = self.reader(&handle, &remote)?;
+                let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+                reader.read(range.start, length).await.map_err(|error| {
+                    let path = self.tree().path(handle.ino);
+                    // A file that is no longer what the listing said: look again, for the next who asks.
+                    self.doubt(handle.ino);
+                    let error = Error::from(error);
+                    Error {
+                        message: error.message.map(|text| format!("{path}: {text}").into()),
+                        ..error
+                    }
+                })
+            }
+        }
+    }
+
+    fn content_of(&self, ino: u64) -> Result<Content> {
+        let tree = self.tree();
+        let node = tree.get(ino).ok_or_else(|| Error::plain(libc::ESTALE))?;
+        let file = node.file().ok_or_else(|| Error::plain(libc::EISDIR))?;
+        Ok(match (&file.local, &file.remote) {
+            (Some(local), base) => Content::Local {
+                staged: local.staged.clone(),
+                base: base.clone(),
+            },
+            (None, Some(remote)) => Content::Remote(remote.clone()),
+            (None, None) => Content::Nothing,
+        })
+    }
+
+    /// Brings the bytes of `range` that a staged file still lacks from the file that it was begun from.
+    async fn fetch_missing(
+        &self,
+        handle: &FileHandle,
+        staged: &Arc<StagedFile>,
+        base: Option<Remote>,
+        range: Range<u64>,
+    ) -> Result<()> {
+        for gap in staged.missing(range) {
+            let gone = || {
+                Error::told(
+                    libc::EIO,
+                    "the file that is being edited is gone from the service",
+                )
+            };
+            let base = base.as_ref().ok_or_else(gone)?;
+            let reader = self.reader(handle, base)?;
+            let mut at = gap.start;
+            while at < gap.end {
+                let length = usize::try_from((gap.end - at).min(1 << 20)).unwrap_or(1 << 20);
+                let bytes = reader.read(at, length).await?;
+                if bytes.is_empty() {
+                    return Err(gone());
+                }
+                let staged = staged.clone();
+                at += bytes.len() as u64;
+                let offset = at - bytes.len() as u64;
+                staged.fill(offset, &bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn reader(&self, handle: &FileHandle, remote: &Remote) -> Result<Arc<Reader>> {
+        let (_, account) = self.account_of(handle.ino)?;
+        account.require(Capability::Read)?;
+        let mut slot = handle.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, reader)) = slot.as_ref()
+            && of.same_content(remote)
+        {
+            return Ok(reader.clone());
+        }
+        let reader = self.downloads.open(Source {
+            account: account.setup.name.clone(),
+            provider: account.provider().clone(),
+            file: remote.id.clone(),
+            name: remote.name.clone(),
+            size: remote.size,
+            hash: remote.hash,
+        });
+        *slot = Some((remote.clone(), reader.clone()));
+        Ok(reader)
+    }
+
+    /// Marks the folder of a file as one that may have changed.
+    fn doubt(self: &Arc<Self>, ino: u64) {
+        let parent = self.tree().get(ino).and_then(|node| node.parent);
+        if let Some(parent) = parent {
+            drop(self.refresh(parent));
+        }
+    }
+
+    pub fn open_directory(&self, ino: u64) -> Result<u64> {
+        let mut tree = self.tree();
+        let node = tree.get_mut(ino).ok_or_else(|| Error::plain(libc::ESTALE))?;
+        node.folder().ok_or_else(|| Error::plain(libc::ENOTDIR))?;
+        node.handles += 1;
+        Ok(self.handles.add_directory(ino))
+    }
+
+    /// The stream of an open directory; `rewound` begins it anew.
+    pub async fn stream(self: &Arc<Self>, handle: u64, rewound: bool) -> Result<Arc<Vec<DirectoryEntry>>> {
+        let handle = self.handles.directory(handle)?;
+        if !rewound && let Some(entries) = lock(&handle.entries).clone() {
+            return Ok(entries);
+        }
+        let entries = Arc::new(self.read_directory(handle.ino).await?);
+        *lock(&handle.entries) = Some(entries.clone());
+        Ok(entries)
+    }
+
+    pub fn release_directory(&self, handle: u64) {
+        let Ok(directory) = self.handles.directory(handle) else {
+            return;
+        };
+        self.handles.remove_directory(handle);
+        let mut tree = self.tree();
+        if let Some(node) = tree.get_mut(directory.ino) {
+            node.handles = node.handles.saturating_sub(1);
+        }
+        tree.drop_if_unused(directory.ino);
+    }
+
+    /// Whether an inode is a file, for callers that branch on it.
+    pub(super) fn is_file(&self, ino: u64) -> bool {
+        self.tree().get(ino).and_then(Node::file).is_some()
+    }
+}
+
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn clip(range: Range<u64>, size: u64) -> Range<u64> {
+    let start = range.start.min(size);
+    start..range.end.clamp(start, size)
+}
+
+fn read_staged(staged: &StagedFile, range: Range<u64>) -> Result<Bytes> {
+    let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+    Ok(staged.read_at(range.start, length)?.into())
+}

@@ -1,0 +1,323 @@
+//! Folders: listings fetched once and kept, lookups and directory streams answered from them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::provider::{Capability, FolderId, ListHint};
+
+use super::account::Account;
+use super::attributes::FileKind;
+use super::error::{Error, Result};
+use super::single_flight::Flight;
+use super::tree::{self, AccountIndex, Folder, Kind, ListingState, PendingHere, ROOT, Tree};
+use super::{Attributes, Vfs};
+
+/// How often a listing is asked for again because the folder was changed from here meanwhile.
+const LISTING_TRIES: usize = 4;
+
+/// How long entries that are known are shown as they are after a refresh failed.
+const REFRESH_PAUSE: Duration = Duration::from_secs(5);
+
+/// One name of a directory stream.
+#[derive(Debug, Clone)]
+pub struct DirectoryEntry {
+    pub ino: u64,
+    pub name: String,
+    pub kind: FileKind,
+}
+
+impl DirectoryEntry {
+    /// Whether it is `.` or `..`, to which the kernel holds no reference.
+    pub fn is_dot(&self) -> bool {
+        self.name == "." || self.name == ".."
+    }
+}
+
+/// Sets up the root: the accounts' directories, or the only account itself.
+pub(super) fn plant(tree: &mut Tree, accounts: &[Arc<Account>], single: bool, now: SystemTime) {
+    let top = |account: &Account| {
+        Kind::Folder(Folder {
+            id: Some(account.provider().root()),
+            remote_name: String::new(),
+            hint: ListHint::default(),
+            children: BTreeMap::new(),
+            listing: ListingState::Unknown,
+            version: 0,
+            retry_at: None,
+        })
+    };
+    if let (true, [account]) = (single, accounts) {
+        tree.add(Some(0), "", now, top(account));
+        return;
+    }
+    let root = Folder {
+        id: None,
+        remote_name: String::new(),
+        hint: ListHint::default(),
+        children: BTreeMap::new(),
+        listing: ListingState::Known {
+            at: Instant::now(),
+            stale: false,
+        },
+        version: 0,
+        retry_at: None,
+    };
+    tree.add(None, "", now, Kind::Folder(root));
+    for (index, account) in accounts.iter().enumerate() {
+        let ino = tree.add(Some(index), &account.setup.name, now, top(account));
+        tree.attach(ino, ROOT, &account.setup.name);
+    }
+}
+
+/// What is to be done before a folder can answer.
+enum Need {
+    Nothing,
+    /// The entries are not known.
+    Wait,
+    /// They are known, but may have changed.
+    Refresh,
+}
+
+impl Vfs {
+    /// The child of that name, with one more reference held by the kernel.
+    pub async fn lookup(self: &Arc<Self>, parent: u64, name: &str) -> Result<Attributes> {
+        self.ensure_listed(parent).await?;
+        match self.lookup_known(parent, name) {
+            Some(result) => result,
+            None => Err(Error::plain(libc::ENOENT)),
+        }
+    }
+
+    /// The answer of [`Vfs::lookup`] where it needs no waiting.
+    pub fn lookup_known(self: &Arc<Self>, parent: u64, name: &str) -> Option<Result<Attributes>> {
+        match self.need_of(parent) {
+            Err(error) => return Some(Err(error)),
+            Ok(Need::Wait) => return None,
+            Ok(Need::Refresh) => drop(self.refresh(parent)),
+            Ok(Need::Nothing) => {}
+        }
+        let mut tree = self.tree();
+        let Some(ino) = tree.child(parent, name) else {
+            return Some(Err(Error::plain(libc::ENOENT)));
+        };
+        let node = tree.get_mut(ino)?;
+        node.lookups += 1;
+        Some(Ok(self.attributes_of(ino, node)))
+    }
+
+    /// The kernel gave back `count` references.
+    pub fn forget(&self, ino: u64, count: u64) {
+        let mut tree = self.tree();
+        if let Some(node) = tree.get_mut(ino) {
+            node.lookups = node.lookups.saturating_sub(count);
+        }
+        tree.drop_if_unused(ino);
+        drop(tree);
+        self.sweep();
+    }
+
+    /// One more reference held by the kernel, for an entry of a directory stream. `None` when it was removed.
+    pub fn remember(&self, ino: u64) -> Option<Attributes> {
+        let mut tree = self.tree();
+        let node = tree.get_mut(ino).filter(|node| node.parent.is_some())?;
+        node.lookups += 1;
+        Some(self.attributes_of(ino, node))
+    }
+
+    /// All entries of a folder as they are now, with `.` and `..` first.
+    pub async fn read_directory(self: &Arc<Self>, ino: u64) -> Result<Vec<DirectoryEntry>> {
+        self.ensure_listed(ino).await?;
+        let tree = self.tree();
+        let node = tree.get(ino).ok_or_else(|| Error::plain(libc::ESTALE))?;
+        let folder = node.folder().ok_or_else(|| Error::plain(libc::ENOTDIR))?;
+        let mut entries = Vec::with_capacity(folder.children.len() + 2);
+        entries.push(DirectoryEntry {
+            ino,
+            name: ".".into(),
+            kind: FileKind::Folder,
+        });
+        entries.push(DirectoryEntry {
+            ino: node.parent.unwrap_or(ROOT),
+            name: "..".into(),
+            kind: FileKind::Folder,
+        });
+        for child in folder.children.values() {
+            if let Some(node) = tree.get(*child) {
+                let kind = match node.kind {
+                    Kind::Folder(_) => FileKind::Folder,
+                    Kind::File(_) => FileKind::File,
+                };
+                entries.push(DirectoryEntry {
+                    ino: *child,
+                    name: node.name.clone(),
+                    kind,
+                });
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Waits until the entries of a folder are known. Entries that may have changed are refreshed behind.
+    pub(super) async fn ensure_listed(self: &Arc<Self>, ino: u64) -> Result<()> {
+        match self.need_of(ino)? {
+            Need::Nothing => Ok(()),
+            Need::Wait => self.refresh(ino).landed().await,
+            Need::Refresh => {
+                drop(self.refresh(ino));
+                Ok(())
+            }
+        }
+    }
+
+    fn need_of(&self, ino: u64) -> Result<Need> {
+        let tree = self.tree();
+        let node = tree.get(ino).ok_or_else(|| Error::plain(libc::ESTALE))?;
+        let folder = node.folder().ok_or_else(|| Error::plain(libc::ENOTDIR))?;
+        Ok(match (folder.listing, node.account) {
+            (_, None) => Need::Nothing,
+            (ListingState::Known { .. }, _) if folder.retry_at.is_some_and(|at| Instant::now() < at) => {
+                Need::Nothing
+            }
+            (ListingState::Unknown, _) => Need::Wait,
+            (ListingState::Known { stale: true, .. }, _) => Need::Refresh,
+            (ListingState::Known { at, .. }, Some(index)) => {
+                let account = self.account(index)?;
+                let told_of_changes = account.can(Capability::ChangeFeed);
+                let age = account.setup.listing_age;
+                if !told_of_changes && at.elapsed() > age {
+                    Need::Refresh
+                } else {
+                    Need::Nothing
+                }
+            }
+        })
+    }
+
+    /// Asks the service for a folder's entries, once for all who want them now.
+    pub(super) fn refresh(self: &Arc<Self>, ino: u64) -> Flight {
+        let this = self.clone();
+        self.listings.fly(&self.runtime, ino, || async move {
+            let fetched = this.fetch_listing(ino).await;
+            if let Some(folder) = this.tree().get_mut(ino).and_then(tree::Node::folder_mut) {
+                folder.retry_at = fetched.is_err().then(|| Instant::now() + REFRESH_PAUSE);
+            }
+            fetched
+        })
+    }
+
+    async fn fetch_listing(self: &Arc<Self>, ino: u64) -> Result<()> {
+        for _ in 0..LISTING_TRIES {
+            let (index, id, hint, version) = self.listing_request(ino)?;
+            let account = self.account(index)?;
+            let listing = account.provider().list(&id, hint).await?;
+            let pending = self.pending_in(account, &id);
+            let merged = self.tree().merge(ino, version, listing, &account.rules, pending);
+            if let Some(merged) = merged {
+                self.tell_kernel(ino, merged);
+                return Ok(());
+            }
+        }
+        // Changed from here all the time: what is known stands, and the next look asks again.
+        let mut tree = self.tree();
+        match tree.get_mut(ino).and_then(tree::Node::folder_mut) {
+            Some(Folder {
+                listing: ListingState::Known { stale, .. },
+                ..
+            }) => {
+                *stale = true;
+                Ok(())
+            }
+            _ => Err(Error::told(
+                libc::EAGAIN,
+                "the folder changes faster than it can be listed",
+            )),
+        }
+    }
+
+    fn listing_request(&self, ino: u64) -> Result<(AccountIndex, FolderId, ListHint, u64)> {
+        let tree = self.tree();
+        let node = tree.get(ino).ok_or_else(|| Error::plain(libc::ESTALE))?;
+        let folder = node.folder().ok_or_else(|| Error::plain(libc::ENOTDIR))?;
+        let (Some(index), Some(id)) = (node.account, folder.id.clone()) else {
+            return Err(Error::plain(libc::EINVAL));
+        };
+        // The parent's listing told how much is in a folder that was never listed; later it is out of date.
+        let hint = match folder.listing {
+            ListingState::Unknown => folder.hint,
+            ListingState::Known { .. } => ListHint::default(),
+        };
+        Ok((index, id, hint, folder.version))
+    }
+
+    /// What the journal holds for a folder of the service.
+    fn pending_in(&self, account: &Account, folder: &FolderId) -> Vec<PendingHere> {
+        let rows = self.uploads.pending_in(&account.setup.name, folder);
+        let here = rows.into_iter().filter_map(|row| {
+            let staged = self.uploads.staged(row.id)?;
+            Some(PendingHere {
+                id: row.id,
+                name: row.name,
+                mtime: row.mtime,
+                replaces: row.replaces,
+                staged,
+            })
+        });
+        here.collect()
+    }
+
+    /// Makes a folder on the service and shows it.
+    pub async fn make_folder(self: &Arc<Self>, parent: u64, name: &str) -> Result<Attributes> {
+        let (index, account) = self.account_to_change(parent)?;
+        let remote_name = account.remote_name(name)?;
+        self.ensure_listed(parent).await?;
+        let parent_id = self.folder_id(parent)?;
+        if self.tree().child(parent, name).is_some() {
+            return Err(Error::plain(libc::EEXIST));
+        }
+        account.require(Capability::CreateFolder)?;
+        let made = account.provider().create_folder(&parent_id, &remote_name).await?;
+        let mut tree = self.tree();
+        let item = crate::provider::ItemId::Folder(made.id.clone());
+        let ino = match tree.by_item(index, &item) {
+            Some(ino) => ino,
+            None => {
+                let empty = made.hint
+                    == ListHint {
+                        files: Some(0),
+                        folders: Some(0),
+                    };
+                let listing = match empty {
+                    true => ListingState::Known {
+                        at: Instant::now(),
+                        stale: false,
+                    },
+                    false => ListingState::Unknown,
+                };
+                let folder = Folder {
+                    id: Some(made.id),
+                    remote_name: made.name,
+                    hint: made.hint,
+                    children: BTreeMap::new(),
+                    listing,
+                    version: 0,
+                    retry_at: None,
+                };
+                let mtime = made.mtime.unwrap_or_else(SystemTime::now);
+                let ino = tree.add(Some(index), name, mtime, Kind::Folder(folder));
+                tree.attach(ino, parent, name);
+                ino
+            }
+        };
+        let node = tree.get_mut(ino).ok_or_else(|| Error::plain(libc::ESTALE))?;
+        node.lookups += 1;
+        Ok(self.attributes_of(ino, node))
+    }
+
+    pub(super) fn folder_id(&self, ino: u64) -> Result<FolderId> {
+        let tree = self.tree();
+        let node = tree.get(ino).ok_or_else(|| Error::plain(libc::ESTALE))?;
+        let folder = node.folder().ok_or_else(|| Error::plain(libc::ENOTDIR))?;
+        folder.id.clone().ok_or_else(|| Error::plain(libc::EPERM))
+    }
+}

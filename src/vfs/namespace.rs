@@ -1,0 +1,133 @@
+//! Removing names: unlink and rmdir.
+
+use std::sync::Arc;
+
+use crate::provider::{Capability, DeleteMode, FileId, ItemId};
+use crate::upload::{PendingId, UploadError};
+
+use super::Vfs;
+use super::account::Account;
+use super::error::{Error, Result};
+use super::settling::Settling;
+use super::tree::Node;
+
+impl Vfs {
+    /// Removes a file's name. The file on the service goes first, then what waits here: if the service
+    /// refuses, nothing is lost. Who has the file open keeps it.
+    pub async fn unlink(self: &Arc<Self>, parent: u64, name: &str) -> Result<()> {
+        let (_, account) = self.account_to_change(parent)?;
+        self.ensure_listed(parent).await?;
+        let ino = self
+            .tree()
+            .child(parent, name)
+            .ok_or_else(|| Error::plain(libc::ENOENT))?;
+        if !self.is_file(ino) {
+            return Err(Error::plain(libc::EISDIR));
+        }
+        let _guard = self.locks.one(ino).await;
+        let freed = self.discard_file(account, ino).await?;
+        account.count_stored(0, freed);
+        let mut tree = self.tree();
+        tree.detach(ino);
+        tree.set_remote(ino, None);
+        tree.set_pending(ino, None);
+        tree.drop_if_unused(ino);
+        Ok(())
+    }
+
+    /// Takes a file off the service and out of the journal; the bytes that it had there. The caller holds
+    /// its lock, and takes it out of the tree afterwards.
+    pub(super) async fn discard_file(&self, account: &Account, ino: u64) -> Result<u64> {
+        let mut settling = Settling::default();
+        loop {
+            let (remote, row) = self.identity(ino);
+            if let Some(remote) = &remote {
+                self.delete_items(account, &[ItemId::File(remote.clone())])
+                    .await?;
+            }
+            let Some(row) = row else {
+                return Ok(self.remote_size(ino));
+            };
+            match self.uploads.remove(row).await {
+                Ok(()) => return Ok(self.remote_size(ino)),
+                // Uploaded this moment: what it became has to go as well.
+                Err(UploadError::Gone) => settling.pause().await?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn remote_size(&self, ino: u64) -> u64 {
+        let tree = self.tree();
+        tree.get(ino)
+            .and_then(Node::file)
+            .and_then(|file| file.remote.as_ref())
+            .map_or(0, |r| r.size)
+    }
+
+    /// What stands on the service for a file, and its row in the journal. The journal knows better than the
+    /// tree which file the row is to replace.
+    pub(super) fn identity(&self, ino: u64) -> (Option<FileId>, Option<PendingId>) {
+        let (remote, row) = {
+            let tree = self.tree();
+            let Some(file) = tree.get(ino).and_then(Node::file) else {
+                return (None, None);
+            };
+            let remote = file.remote.as_ref().map(|remote| remote.id.clone());
+            (remote, file.local.as_ref().and_then(|local| local.pending))
+        };
+        match row.and_then(|row| self.uploads.get(row)) {
+            Some(pending) => (pending.replaces, row),
+            None => (remote, row),
+        }
+    }
+
+    pub(super) async fn delete_items(&self, account: &Account, items: &[ItemId]) -> Result<()> {
+        let mode = match account.setup.delete {
+            DeleteMode::Trash if account.can(Capability::Trash) => DeleteMode::Trash,
+            _ => {
+                account.require(Capability::Purge)?;
+                DeleteMode::Purge
+            }
+        };
+        Ok(account.provider().delete(items, mode).await?)
+    }
+
+    /// Removes an empty folder. Whether it is empty is asked of the service, since a folder goes with all that
+    /// is in it.
+    pub async fn remove_folder(self: &Arc<Self>, parent: u64, name: &str) -> Result<()> {
+        let (_, account) = self.account_to_change(parent)?;
+        self.ensure_listed(parent).await?;
+        let ino = self
+            .tree()
+            .child(parent, name)
+            .ok_or_else(|| Error::plain(libc::ENOENT))?;
+        let id = self.folder_id(ino)?;
+        self.check_empty(ino).await?;
+        self.delete_items(account, &[ItemId::Folder(id)]).await?;
+        self.tree().remove(ino);
+        Ok(())
+    }
+
+    /// Fails with `ENOTEMPTY` unless a fresh listing shows nothing.
+    pub(super) async fn check_empty(self: &Arc<Self>, ino: u64) -> Result<()> {
+        if self.has_children(ino)? {
+            return Err(Error::plain(libc::ENOTEMPTY));
+        }
+        self.refresh(ino).landed().await?;
+        match self.has_children(ino)? {
+            true => Err(Error::plain(libc::ENOTEMPTY)),
+            false => Ok(()),
+        }
+    }
+
+    fn has_children(&self, ino: u64) -> Result<bool> {
+        let tree = self.tree();
+        let node = tree.get(ino).ok_or_else(|| Error::plain(libc::ESTALE))?;
+        Ok(!node
+            .folder()
+            .ok_or_else(|| Error::plain(libc::ENOTDIR))?
+            .children
+            .is_empty())
+    }
+}

@@ -1,0 +1,424 @@
+//! The tree in memory: inodes, names, and what each file is on the service and here.
+//!
+//! Plain data under one mutex of [`Vfs`](super::Vfs): nothing here waits, touches a disk or the network.
+//! It promises that a folder shows each of its entries under exactly one name, that an inode number is
+//! never used for two things, and that local content that is not on the service yet is never dropped by
+//! a listing.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use crate::provider::{ContentHash, FileEntry, FileId, FolderId, ItemId, ListHint};
+use crate::upload::{Base, Hold, PendingId, StagedFile};
+
+use super::names;
+
+mod merge;
+
+pub use merge::{Merged, PendingHere};
+
+/// The inode number of the mount point.
+pub const ROOT: u64 = 1;
+
+/// The place of an account in the list of accounts.
+pub type AccountIndex = usize;
+
+/// A file as the service holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remote {
+    pub id: FileId,
+    /// The name that the service keeps.
+    pub name: String,
+    pub size: u64,
+    pub hash: Option<ContentHash>,
+    pub revision: Option<String>,
+}
+
+impl Remote {
+    pub fn of(entry: &FileEntry) -> Self {
+        Remote {
+            id: entry.id.clone(),
+            name: entry.name.clone(),
+            size: entry.size,
+            hash: entry.hash,
+            revision: entry.revision.clone(),
+        }
+    }
+
+    pub fn base(&self) -> Base {
+        Base {
+            file: self.id.clone(),
+            size: self.size,
+            hash: self.hash,
+            revision: self.revision.clone(),
+        }
+    }
+
+    /// Whether both tell of the same bytes.
+    pub fn same_content(&self, other: &Remote) -> bool {
+        self.id == other.id
+            && self.size == other.size
+            && match (self.hash, other.hash) {
+                (Some(a), Some(b)) => a == b,
+                _ => self.revision == other.revision,
+            }
+    }
+}
+
+/// Content that is newer here than on the service.
+#[derive(Debug)]
+pub struct Local {
+    pub staged: Arc<StagedFile>,
+    /// The journal's row, once the content was committed.
+    pub pending: Option<PendingId>,
+    /// Keeps the row from being uploaded while somebody writes.
+    pub hold: Option<Hold>,
+    /// Written to since the last commit.
+    pub dirty: bool,
+}
+
+#[derive(Debug)]
+pub struct File {
+    pub remote: Option<Remote>,
+    pub local: Option<Local>,
+    /// Open handles that may write.
+    pub writers: u32,
+    /// What the kernel cached of the content is still so.
+    pub cached_is_true: bool,
+}
+
+impl File {
+    pub fn size(&self) -> u64 {
+        match (&self.local, &self.remote) {
+            (Some(local), _) => local.staged.len(),
+            (None, Some(remote)) => remote.size,
+            (None, None) => 0,
+        }
+    }
+}
+
+/// What is known of a folder's entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListingState {
+    Unknown,
+    Known {
+        at: Instant,
+        /// The service said that something changed.
+        stale: bool,
+    },
+}
+
+#[derive(Debug)]
+pub struct Folder {
+    /// `None` for the mount's own root, which lists the accounts.
+    pub id: Option<FolderId>,
+    /// The name that the service keeps.
+    pub remote_name: String,
+    pub hint: ListHint,
+    /// By the key of [`names::key`].
+    pub children: BTreeMap<String, u64>,
+    pub listing: ListingState,
+    /// Rises with each change made here, so that a listing that was asked for before it is not believed.
+    pub version: u64,
+    /// Not to be refreshed before, after a refresh failed.
+    pub retry_at: Option<Instant>,
+}
+
+#[derive(Debug)]
+pub enum Kind {
+    Folder(Folder),
+    File(File),
+}
+
+#[derive(Debug)]
+pub struct Node {
+    /// `None` for the mount's own root.
+    pub account: Option<AccountIndex>,
+    /// `None` for the root and for what was removed while in use.
+    pub parent: Option<u64>,
+    /// As programs see it.
+    pub name: String,
+    pub mtime: SystemTime,
+    /// How often the kernel was told of the inode and has not forgotten it.
+    pub lookups: u64,
+    pub handles: u32,
+    pub kind: Kind,
+}
+
+impl Node {
+    pub fn file(&self) -> Option<&File> {
+        match &self.kind {
+            Kind::File(file) => Some(file),
+            Kind::Folder(_) => None,
+        }
+    }
+
+    pub fn file_mut(&mut self) -> Option<&mut File> {
+        match &mut self.kind {
+            Kind::File(file) => Some(file),
+            Kind::Folder(_) => None,
+        }
+    }
+
+    pub fn folder(&self) -> Option<&Folder> {
+        match &self.kind {
+            Kind::Folder(folder) => Some(folder),
+            Kind::File(_) => None,
+        }
+    }
+
+    pub fn folder_mut(&mut self) -> Option<&mut Folder> {
+        match &mut self.kind {
+            Kind::Folder(folder) => Some(folder),
+            Kind::File(_) => None,
+        }
+    }
+
+    /// What stands on the service for this node.
+    pub fn item(&self) -> Option<ItemId> {
+        match &self.kind {
+            Kind::File(file) => file.remote.as_ref().map(|remote| ItemId::File(remote.id.clone())),
+            Kind::Folder(folder) => folder.id.clone().map(ItemId::Folder),
+        }
+    }
+}
+
+pub struct Tree {
+    nodes: HashMap<u64, Node>,
+    next: u64,
+    by_item: HashMap<(AccountIndex, ItemId), u64>,
+    by_pending: HashMap<PendingId, u64>,
+    /// Staged files that nobody needs any more and that the journal does not know.
+    discarded: Vec<Arc<StagedFile>>,
+}
+
+impl Tree {
+    pub fn new() -> Self {
+        Tree {
+            nodes: HashMap::new(),
+            next: ROOT,
+            by_item: HashMap::new(),
+            by_pending: HashMap::new(),
+            discarded: Vec::new(),
+        }
+    }
+
+    pub fn get(&self, ino: u64) -> Option<&Node> {
+        self.nodes.get(&ino)
+    }
+
+    pub fn get_mut(&mut self, ino: u64) -> Option<&mut Node> {
+        self.nodes.get_mut(&ino)
+    }
+
+    pub fn file_mut(&mut self, ino: u64) -> Option<&mut File> {
+        self.nodes.get_mut(&ino)?.file_mut()
+    }
+
+    pub fn by_item(&self, account: AccountIndex, item: &ItemId) -> Option<u64> {
+        self.by_item.get(&(account, item.clone())).copied()
+    }
+
+    pub fn by_pending(&self, pending: PendingId) -> Option<u64> {
+        self.by_pending.get(&pending).copied()
+    }
+
+    /// The child of that name, compared without regard to the Unicode form.
+    pub fn child(&self, parent: u64, name: &str) -> Option<u64> {
+        self.get(parent)?
+            .folder()?
+            .children
+            .get(&names::key(name))
+            .copied()
+    }
+
+    /// A new node that is not in any folder yet. The first one is the root.
+    pub fn add(&mut self, account: Option<AccountIndex>, name: &str, mtime: SystemTime, kind: Kind) -> u64 {
+        let ino = self.next;
+        self.next += 1;
+        let name = name.to_owned();
+        let node = Node {
+            account,
+            parent: None,
+            name,
+            mtime,
+            lookups: 0,
+            handles: 0,
+            kind,
+        };
+        if let (Some(account), Some(item)) = (account, node.item()) {
+            self.by_item.insert((account, item), ino);
+        }
+        if let Some(pending) = node
+            .file()
+            .and_then(|file| file.local.as_ref())
+            .and_then(|local| local.pending)
+        {
+            self.by_pending.insert(pending, ino);
+        }
+        self.nodes.insert(ino, node);
+        ino
+    }
+
+    /// Puts a node into a folder under a name that is free there.
+    pub fn attach(&mut self, ino: u64, parent: u64, name: &str) {
+        let Some(folder) = self.nodes.get_mut(&parent).and_then(Node::folder_mut) else {
+            return;
+        };
+        folder.children.insert(names::key(name), ino);
+        folder.version += 1;
+        if let Some(node) = self.nodes.get_mut(&ino) {
+            node.parent = Some(parent);
+            node.name = name.to_owned();
+        }
+    }
+
+    /// Takes a node out of its folder. It stays for those who have it open.
+    pub fn detach(&mut self, ino: u64) {
+        let Some(node) = self.nodes.get_mut(&ino) else {
+            return;
+        };
+        let name = names::key(&node.name);
+        if let Some(folder) = node
+            .parent
+            .take()
+            .and_then(|parent| self.nodes.get_mut(&parent))
+            .and_then(Node::folder_mut)
+        {
+            if folder.children.get(&name) == Some(&ino) {
+                folder.children.remove(&name);
+            }
+            folder.version += 1;
+        }
+    }
+
+    /// Takes a node and all below it out of the tree.
+    pub fn remove(&mut self, ino: u64) {
+        self.detach(ino);
+        let children: Vec<u64> = match self.get(ino).and_then(Node::folder) {
+            Some(folder) => folder.children.values().copied().collect(),
+            None => Vec::new(),
+        };
+        for child in children {
+            self.remove(child);
+        }
+        self.set_remote(ino, None);
+        self.drop_if_unused(ino);
+    }
+
+    /// Forgets a node that nobody knows any more: out of its folder, closed, forgotten by the kernel.
+    pub fn drop_if_unused(&mut self, ino: u64) {
+        let unused = self.get(ino).is_some_and(|node| {
+            node.parent.is_none()
+                && ino != ROOT
+                && node.lookups == 0
+                && node.handles == 0
+                && node
+                    .file()
+                    .is_none_or(|file| file.local.as_ref().is_none_or(|l| l.pending.is_none()))
+        });
+        if unused && let Some(mut node) = self.nodes.remove(&ino) {
+            if let (Some(account), Some(item)) = (node.account, node.item()) {
+                self.unindex(account, &item, ino);
+            }
+            if let Some(local) = node.file_mut().and_then(|file| file.local.take()) {
+                self.discarded.push(local.staged);
+            }
+        }
+    }
+
+    /// The staged files that were dropped since it was asked last.
+    pub fn take_discarded(&mut self) -> Vec<Arc<StagedFile>> {
+        std::mem::take(&mut self.discarded)
+    }
+
+    fn unindex(&mut self, account: AccountIndex, item: &ItemId, ino: u64) {
+        let key = (account, item.clone());
+        if self.by_item.get(&key) == Some(&ino) {
+            self.by_item.remove(&key);
+        }
+    }
+
+    /// Records what the service holds for a file; for a folder, `None` only unindexes it.
+    pub fn set_remote(&mut self, ino: u64, remote: Option<Remote>) {
+        let Some(node) = self.nodes.get_mut(&ino) else {
+            return;
+        };
+        let account = node.account;
+        let before = node.item();
+        if let Some(file) = node.file_mut() {
+            file.remote = remote;
+        }
+        let after = match &node.kind {
+            Kind::File(_) => node.item(),
+            Kind::Folder(_) => None,
+        };
+        let Some(account) = account else { return };
+        if before != after {
+            if let Some(item) = before {
+                self.unindex(account, &item, ino);
+            }
+            if let Some(item) = after {
+                self.by_item.insert((account, item), ino);
+            }
+        }
+    }
+
+    /// Ties a file's local content to a row of the journal, or unties it.
+    pub fn set_pending(&mut self, ino: u64, pending: Option<PendingId>) {
+        let Some(local) = self.file_mut(ino).and_then(|file| file.local.as_mut()) else {
+            return;
+        };
+        let before = std::mem::replace(&mut local.pending, pending);
+        if let Some(before) = before {
+            self.by_pending.remove(&before);
+        }
+        if let Some(pending) = pending {
+            self.by_pending.insert(pending, ino);
+        }
+    }
+
+    /// Gives a file local content, or takes it away.
+    pub fn set_local(&mut self, ino: u64, local: Option<Local>) {
+        self.set_pending(ino, None);
+        let pending = local.as_ref().and_then(|local| local.pending);
+        if let Some(file) = self.file_mut(ino) {
+            let before = std::mem::replace(&mut file.local, local);
+            if let Some(pending) = pending {
+                self.by_pending.insert(pending, ino);
+            }
+            self.discarded.extend(before.map(|local| local.staged));
+        }
+    }
+
+    /// The path below the mount point, for messages.
+    pub fn path(&self, ino: u64) -> String {
+        let mut parts = Vec::new();
+        let mut at = Some(ino);
+        while let Some(node) = at.and_then(|ino| self.get(ino)) {
+            if node.parent.is_none() {
+                break;
+            }
+            parts.push(node.name.as_str());
+            at = node.parent;
+        }
+        parts.reverse();
+        parts.join("/")
+    }
+
+    /// Folders of an account whose entries are known, with the time of their listing.
+    pub fn known_folders(&self, account: AccountIndex) -> Vec<u64> {
+        let known = |node: &Node| {
+            node.account == Some(account)
+                && node
+                    .folder()
+                    .is_some_and(|folder| folder.listing != ListingState::Unknown)
+        };
+        self.nodes
+            .iter()
+            .filter(|(_, node)| known(node))
+            .map(|(ino, _)| *ino)
+            .collect()
+    }
+}

@@ -1,0 +1,270 @@
+//! Bringing a folder in the tree in step with a listing of the service and with the journal.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::provider::{Entry, FileId, ItemId, Listing, NameRules};
+use crate::upload::{PendingId, StagedFile};
+use crate::vfs::names;
+
+use super::{AccountIndex, File, Folder, Kind, ListingState, Local, Node, Remote, Tree};
+
+/// A row of the journal for a file of the folder that is being merged.
+pub struct PendingHere {
+    pub id: PendingId,
+    /// As the service is told.
+    pub name: String,
+    pub mtime: SystemTime,
+    pub replaces: Option<FileId>,
+    pub staged: Arc<StagedFile>,
+}
+
+/// What the kernel may hold that is no longer true.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Merged {
+    /// Names of the folder that now mean nothing or something else.
+    pub names: Vec<String>,
+    /// Inodes whose size, time or bytes changed.
+    pub inodes: Vec<u64>,
+}
+
+impl Tree {
+    /// Makes `folder` show what `listing` says, with the local content of this machine laid over it.
+    ///
+    /// `version` is the folder's version when the listing was asked for. If the folder was changed from here
+    /// since, the listing may be older than the change: nothing is done and `None` is returned.
+    pub fn merge(
+        &mut self,
+        folder: u64,
+        version: u64,
+        listing: Listing,
+        rules: &NameRules,
+        pending: Vec<PendingHere>,
+    ) -> Option<Merged> {
+        let account = self.get(folder)?.account?;
+        let before = self
+            .get(folder)?
+            .folder()
+            .filter(|folder| folder.version == version)?
+            .children
+            .clone();
+
+        let mut merged = Merged::default();
+        let mut claimed = Claims::default();
+        for (name, ino) in &before {
+            if self
+                .get(*ino)
+                .and_then(Node::file)
+                .is_some_and(|file| file.local.is_some())
+            {
+                claimed.children.insert(name.clone(), *ino);
+            }
+        }
+        for row in pending {
+            self.show_pending(account, folder, row, rules, &mut claimed);
+        }
+        let mut entries = listing.entries;
+        // Of entries with one name the newest keeps it; ids settle the rest, so that names are stable.
+        entries.sort_by_cached_key(|entry| (std::cmp::Reverse(mtime_of(entry)), item_of(entry).1));
+        for entry in entries {
+            self.show_entry(account, folder, entry, rules, &mut claimed, &mut merged);
+        }
+
+        let kept: HashSet<u64> = claimed.children.values().copied().collect();
+        for (name, ino) in &before {
+            if claimed.children.get(name) != Some(ino) {
+                merged.names.push(
+                    self.get(*ino)
+                        .map_or_else(|| name.clone(), |node| node.name.clone()),
+                );
+            }
+            if !kept.contains(ino) && self.is_in(*ino, folder) {
+                self.remove(*ino);
+            }
+        }
+        let state = self.get_mut(folder)?.folder_mut()?;
+        state.children = claimed.children;
+        state.listing = ListingState::Known {
+            at: Instant::now(),
+            stale: false,
+        };
+        state.version = version;
+        Some(merged)
+    }
+
+    fn is_in(&self, ino: u64, folder: u64) -> bool {
+        self.get(ino).is_some_and(|node| node.parent == Some(folder))
+    }
+
+    fn show_pending(
+        &mut self,
+        account: AccountIndex,
+        folder: u64,
+        row: PendingHere,
+        rules: &NameRules,
+        claimed: &mut Claims,
+    ) {
+        if self.by_pending(row.id).is_some() {
+            return;
+        }
+        let name = claimed.free_name(names::to_local(&row.name, rules), &format!("pending {}", row.id));
+        let local = Local {
+            staged: row.staged,
+            pending: Some(row.id),
+            hold: None,
+            dirty: false,
+        };
+        let replaced = row
+            .replaces
+            .and_then(|id| self.by_item(account, &ItemId::File(id)));
+        let ino = match replaced {
+            Some(ino) => {
+                self.set_local(ino, Some(local));
+                ino
+            }
+            None => {
+                let file = File {
+                    remote: None,
+                    local: Some(local),
+                    writers: 0,
+                    cached_is_true: true,
+                };
+                self.add(Some(account), &name, row.mtime, Kind::File(file))
+            }
+        };
+        self.place(ino, folder, &name, row.mtime);
+        claimed.children.insert(names::key(&name), ino);
+    }
+
+    fn show_entry(
+        &mut self,
+        account: AccountIndex,
+        folder: u64,
+        entry: Entry,
+        rules: &NameRules,
+        claimed: &mut Claims,
+        merged: &mut Merged,
+    ) {
+        let (item, id) = item_of(&entry);
+        let known = self.by_item(account, &item);
+        if let Some(ino) = known
+            && let Some(file) = self.file_mut(ino)
+            && file.local.is_some()
+        {
+            // Newer content is here under a name that is claimed already, or in another folder.
+            if let Entry::File(entry) = &entry {
+                self.set_remote(ino, Some(Remote::of(entry)));
+            }
+            return;
+        }
+        let name = claimed.free_name(names::to_local(entry.name(), rules), &id);
+        let mtime = mtime_of(&entry);
+        let ino = match (known, &entry) {
+            (Some(ino), Entry::File(file)) => {
+                let fresh = Remote::of(file);
+                let same = |node: &Node| {
+                    node.file()
+                        .and_then(|file| file.remote.as_ref())
+                        .is_some_and(|old| old.same_content(&fresh))
+                        && same_second(node.mtime, mtime)
+                };
+                let changed = !self.get(ino).is_some_and(same);
+                if changed {
+                    merged.inodes.push(ino);
+                }
+                self.set_remote(ino, Some(fresh));
+                if let Some(file) = self.file_mut(ino).filter(|_| changed) {
+                    file.cached_is_true = false;
+                }
+                ino
+            }
+            (Some(ino), Entry::Folder(entry)) => {
+                if let Some(known) = self.get_mut(ino).and_then(Node::folder_mut) {
+                    known.hint = entry.hint;
+                    known.remote_name = entry.name.clone();
+                }
+                ino
+            }
+            (None, Entry::File(entry)) => {
+                let file = File {
+                    remote: Some(Remote::of(entry)),
+                    local: None,
+                    writers: 0,
+                    cached_is_true: true,
+                };
+                self.add(Some(account), &name, mtime, Kind::File(file))
+            }
+            (None, Entry::Folder(entry)) => {
+                let new = Folder {
+                    id: Some(entry.id.clone()),
+                    remote_name: entry.name.clone(),
+                    hint: entry.hint,
+                    children: BTreeMap::new(),
+                    listing: ListingState::Unknown,
+                    version: 0,
+                    retry_at: None,
+                };
+                self.add(Some(account), &name, mtime, Kind::Folder(new))
+            }
+        };
+        self.place(ino, folder, &name, mtime);
+        claimed.children.insert(names::key(&name), ino);
+    }
+
+    /// Records where a node is, taking it out of another folder where it was before.
+    fn place(&mut self, ino: u64, folder: u64, name: &str, mtime: SystemTime) {
+        if self
+            .get(ino)
+            .is_some_and(|node| node.parent.is_some_and(|parent| parent != folder))
+        {
+            self.detach(ino);
+        }
+        if let Some(node) = self.get_mut(ino) {
+            node.parent = Some(folder);
+            node.name = name.to_owned();
+            // A service may keep whole seconds only; the finer time from here is as true.
+            if !same_second(node.mtime, mtime) {
+                node.mtime = mtime;
+            }
+        }
+    }
+}
+
+/// The names of a folder as they are given out.
+#[derive(Default)]
+struct Claims {
+    children: BTreeMap<String, u64>,
+}
+
+impl Claims {
+    fn free_name(&self, wanted: String, id: &str) -> String {
+        if !self.children.contains_key(&names::key(&wanted)) {
+            return wanted;
+        }
+        names::with_suffix(&wanted, id)
+    }
+}
+
+fn item_of(entry: &Entry) -> (ItemId, String) {
+    match entry {
+        Entry::File(file) => (ItemId::File(file.id.clone()), file.id.to_string()),
+        Entry::Folder(folder) => (ItemId::Folder(folder.id.clone()), folder.id.to_string()),
+    }
+}
+
+fn mtime_of(entry: &Entry) -> SystemTime {
+    match entry {
+        Entry::File(file) => file.mtime,
+        Entry::Folder(folder) => folder.mtime,
+    }
+    .unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+fn same_second(a: SystemTime, b: SystemTime) -> bool {
+    let apart = a
+        .duration_since(b)
+        .or_else(|_| b.duration_since(a))
+        .unwrap_or_default();
+    apart < Duration::from_secs(1)
+}

@@ -1,0 +1,430 @@
+//! Writing: every change of content goes into a staged file, and into the journal before `close()` or
+//! `fsync()` says that it is done.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::provider::{Capability, ItemId};
+use crate::upload::{NewPending, PendingId, StagedFile, UploadError};
+
+use super::attributes::TimeChange;
+use super::error::{Error, Result};
+use super::handles::Opened;
+use super::settling::Settling;
+use super::tree::{File, Kind, Local, Node, Remote};
+use super::{Attributes, Vfs};
+
+/// How often the last close tries to journal what a program wrote after its `close()` (through a mapping).
+const LATE_COMMIT_TRIES: u32 = 5;
+
+/// What a file needs before it can be written.
+enum Need {
+    Ready(Arc<StagedFile>),
+    Edit(PendingId),
+    Stage(Option<Remote>),
+}
+
+/// What goes into the journal.
+struct CommitWork {
+    staged: Arc<StagedFile>,
+    pending: Option<PendingId>,
+    new: NewPending,
+}
+
+impl Vfs {
+    /// Makes a new file and opens it for writing.
+    pub async fn create(self: &Arc<Self>, parent: u64, name: &str) -> Result<(Attributes, Opened)> {
+        let (index, account) = self.account_to_change(parent)?;
+        account.require(Capability::Write)?;
+        account.remote_name(name)?;
+        self.ensure_listed(parent).await?;
+        self.folder_id(parent)?;
+        let staged = self.uploads.new_staged()?;
+        let mut tree = self.tree();
+        if tree.child(parent, name).is_some() {
+            return Err(Error::plain(libc::EEXIST));
+        }
+        let local = Local {
+            staged,
+            pending: None,
+            hold: None,
+            dirty: true,
+        };
+        let file = File {
+            remote: None,
+            local: Some(local),
+            writers: 1,
+            cached_is_true: true,
+        };
+        let ino = tree.add(Some(index), name, SystemTime::now(), Kind::File(file));
+        tree.attach(ino, parent, name);
+        let node = tree.get_mut(ino).ok_or_else(|| Error::plain(libc::EIO))?;
+        node.lookups += 1;
+        node.handles += 1;
+        let attributes = self.attributes_of(ino, node);
+        let handle = self.handles.add_file(ino, true);
+        Ok((
+            attributes,
+            Opened {
+                handle,
+                keep_cache: true,
+            },
+        ))
+    }
+
+    /// Writes where that needs no waiting for the queue or the service.
+    pub fn write_known(&self, handle: u64, offset: u64, data: &[u8]) -> Option<Result<()>> {
+        let ino = match self.handles.file(handle) {
+            Ok(handle) if handle.write => handle.ino,
+            Ok(_) => return Some(Err(Error::plain(libc::EBADF))),
+            Err(error) => return Some(Err(error)),
+        };
+        match self.need_of_writer(ino) {
+            Ok(Need::Ready(staged)) => Some(self.write_staged(ino, &staged, offset, data)),
+            Ok(_) => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    pub async fn write(self: &Arc<Self>, handle: u64, offset: u64, data: &[u8]) -> Result<()> {
+        let ino = self.handles.file(handle)?.ino;
+        let staged = self.writable(ino, false).await?;
+        self.write_staged(ino, &staged, offset, data)
+    }
+
+    fn write_staged(&self, ino: u64, staged: &StagedFile, offset: u64, data: &[u8]) -> Result<()> {
+        let end = offset
+            .checked_add(data.len() as u64)
+            .ok_or_else(|| Error::plain(libc::EFBIG))?;
+        self.admit(ino, staged, end)?;
+        staged.write_at(offset, data)?;
+        self.changed(ino);
+        Ok(())
+    }
+
+    /// Refuses growth that the account has no room for, while the program can still be told.
+    fn admit(&self, ino: u64, staged: &StagedFile, size: u64) -> Result<()> {
+        if size <= staged.len() {
+            return Ok(());
+        }
+        let (index, account) = self.account_of(ino)?;
+        let (replaced, counted) = {
+            let tree = self.tree();
+            let file = tree.get(ino).and_then(Node::file);
+            let replaced = file
+                .and_then(|file| file.remote.as_ref())
+                .map_or(0, |remote| remote.size);
+            let row = file
+                .and_then(|file| file.local.as_ref())
+                .and_then(|local| local.pending);
+            (
+                replaced,
+                row.and_then(|row| self.uploads.get(row))
+                    .map_or(0, |row| row.size),
+            )
+        };
+        account.admit(size, replaced, self.waiting_bytes(index).saturating_sub(counted))
+    }
+
+    /// Notes that a file's staged bytes changed. Comes after the write, so that a commit which runs at the
+    /// same time can not take the change for done.
+    fn changed(&self, ino: u64) {
+        let mut tree = self.tree();
+        if let Some(node) = tree.get_mut(ino) {
+            node.mtime = SystemTime::now();
+            if let Some(local) = node.file_mut().and_then(|file| file.local.as_mut()) {
+                local.dirty = true;
+            }
+        }
+    }
+
+    fn need_of_writer(&self, ino: u64) -> Result<Need> {
+        let tree = self.tree();
+        let node = tree.get(ino).ok_or_else(|| Error::plain(libc::ESTALE))?;
+        let file = node.file().ok_or_else(|| Error::plain(libc::EISDIR))?;
+        Ok(match &file.local {
+            Some(local) => match local.pending.filter(|_| local.hold.is_none()) {
+                Some(pending) => Need::Edit(pending),
+                None => Need::Ready(local.staged.clone()),
+            },
+            None => Need::Stage(file.remote.clone()),
+        })
+    }
+
+    /// The staged file that a writer may change, begun from what the service holds unless `empty`.
+    async fn writable(self: &Arc<Self>, ino: u64, empty: bool) -> Result<Arc<StagedFile>> {
+        let _guard = self.locks.one(ino).await;
+        let mut settling = Settling::default();
+        loop {
+            match self.need_of_writer(ino)? {
+                Need::Ready(staged) => return Ok(staged),
+                Need::Edit(pending) => match self.uploads.edit(pending).await {
+                    Ok((staged, hold)) => {
+                        let mut tree = self.tree();
+                        let file = tree.file_mut(ino);
+                        if let Some(local) = file.and_then(|file| file.local.as_mut())
+                            && local.pending == Some(pending)
+                        {
+                            local.staged = staged.clone();
+                            local.hold = Some(hold);
+                            return Ok(staged);
+                        }
+                    }
+                    Err(UploadError::Gone) => settling.pause().await?,
+                    Err(error) => return Err(error.into()),
+                },
+                Need::Stage(remote) => {
+                    let staged = match remote.filter(|_| !empty) {
+                        Some(remote) => self.uploads.staged_from(remote.base())?,
+                        None => self.uploads.new_staged()?,
+                    };
+                    let local = Local {
+                        staged: staged.clone(),
+                        pending: None,
+                        hold: None,
+                        dirty: false,
+                    };
+                    self.tree().set_local(ino, Some(local));
+                    return Ok(staged);
+                }
+            }
+        }
+    }
+
+    /// Cuts or extends a file. Without an open writer it is committed at once, since no `close()` follows.
+    pub async fn set_size(self: &Arc<Self>, ino: u64, size: u64) -> Result<()> {
+        let (_, account) = self.account_to_change(ino)?;
+        account.require(Capability::Write)?;
+        let staged = self.writable(ino, size == 0).await?;
+        self.admit(ino, &staged, size)?;
+        staged.set_len(size)?;
+        self.changed(ino);
+        let writers = self.tree().file_mut(ino).map_or(0, |file| file.writers);
+        if writers == 0 {
+            self.commit(ino).await?;
+            self.end_writing(ino);
+        }
+        Ok(())
+    }
+
+    /// Sets the modification time: in the journal for content that waits, else on the service. Never uploads.
+    pub async fn set_mtime(self: &Arc<Self>, ino: u64, change: TimeChange) -> Result<()> {
+        let mtime = change.time();
+        let _guard = self.locks.one(ino).await;
+        let (account, item, row, dirty) = {
+            let tree = self.tree();
+            let node = tree.get(ino).ok_or_else(|| Error::plain(libc::ESTALE))?;
+            let local = node.file().and_then(|file| file.local.as_ref());
+            let dirty = local.is_some_and(|local| local.dirty);
+            (
+                node.account,
+                node.item(),
+                local.and_then(|local| local.pending),
+                dirty,
+            )
+        };
+        if let Some(row) = row
+            && self.uploads.set_mtime(row, mtime).await.is_ok()
+        {
+            self.show_mtime(ino, mtime);
+            return Ok(());
+        }
+        if let (Some(index), Some(item), false) = (account, item, dirty) {
+            let account = self.account(index)?;
+            let is_top = item == ItemId::Folder(account.provider().root());
+            if account.can(Capability::ModificationTime) && !is_top {
+                account.provider().set_mtime(&item, mtime).await?;
+            }
+        }
+        self.show_mtime(ino, mtime);
+        Ok(())
+    }
+
+    fn show_mtime(&self, ino: u64, mtime: SystemTime) {
+        let mut tree = self.tree();
+        let parent = tree.get_mut(ino).and_then(|node| {
+            node.mtime = mtime;
+            node.parent
+        });
+        if let Some(folder) = parent
+            .and_then(|parent| tree.get_mut(parent))
+            .and_then(Node::folder_mut)
+        {
+            folder.version += 1;
+        }
+    }
+
+    /// `close()`: the bytes are in the journal when it returns, and on the service where the account says so.
+    pub async fn flush(self: &Arc<Self>, handle: u64) -> Result<()> {
+        let handle = self.handles.file(handle)?;
+        if !handle.write {
+            return Ok(());
+        }
+        let pending = self.commit(handle.ino).await?;
+        let (_, account) = self.account_of(handle.ino)?;
+        match pending.filter(|_| account.setup.on_close_wait) {
+            Some(pending) => self.wait_uploaded(handle.ino, pending).await,
+            None => Ok(()),
+        }
+    }
+
+    pub async fn fsync(self: &Arc<Self>, handle: u64) -> Result<()> {
+        let handle = self.handles.file(handle)?;
+        if !handle.write {
+            return Ok(());
+        }
+        let pending = self.commit(handle.ino).await?;
+        let (_, account) = self.account_of(handle.ino)?;
+        match pending.filter(|_| account.setup.fsync_remote) {
+            Some(pending) => self.wait_uploaded(handle.ino, pending).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn wait_uploaded(&self, ino: u64, pending: PendingId) -> Result<()> {
+        let hold = self
+            .tree()
+            .file_mut(ino)
+            .and_then(|file| file.local.as_mut()?.hold.take());
+        drop(hold);
+        self.uploads.wait(pending).await?;
+        Ok(())
+    }
+
+    /// Journals what was written since the last commit. The row, if the file waits for an upload.
+    async fn commit(&self, ino: u64) -> Result<Option<PendingId>> {
+        let _guard = self.locks.one(ino).await;
+        self.commit_locked(ino).await
+    }
+
+    /// [`Vfs::commit`] for one who holds the file's lock.
+    pub(super) async fn commit_locked(&self, ino: u64) -> Result<Option<PendingId>> {
+        let work = match self.commit_work(ino)? {
+            Ok(row) => return Ok(row),
+            Err(work) => work,
+        };
+        let mtime = work.new.mtime;
+        let result = match work.pending {
+            Some(row) => self
+                .uploads
+                .recommit(row, &work.staged, mtime)
+                .await
+                .map(|()| row),
+            // Not held from here on: who writes on asks the queue first, which may be sending by then.
+            None => self.uploads.commit(&work.staged, work.new).await,
+        };
+        let mut tree = self.tree();
+        match result {
+            Ok(row) => {
+                tree.set_pending(ino, Some(row));
+                Ok(Some(row))
+            }
+            Err(error) => {
+                if let Some(local) = tree.file_mut(ino).and_then(|file| file.local.as_mut()) {
+                    local.dirty = true;
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// What there is to commit, or the row where there is nothing.
+    fn commit_work(&self, ino: u64) -> Result<std::result::Result<Option<PendingId>, CommitWork>> {
+        let mut tree = self.tree();
+        let node = tree.get(ino).ok_or_else(|| Error::plain(libc::ESTALE))?;
+        let Some(local) = node.file().and_then(|file| file.local.as_ref()) else {
+            return Ok(Ok(None));
+        };
+        // A file that was removed while open has no name to be uploaded to.
+        let (true, Some(parent)) = (local.dirty, node.parent) else {
+            return Ok(Ok(local.pending));
+        };
+        let folder = tree
+            .get(parent)
+            .and_then(Node::folder)
+            .and_then(|folder| folder.id.clone());
+        let folder = folder.ok_or_else(|| Error::plain(libc::EIO))?;
+        let index = node.account.ok_or_else(|| Error::plain(libc::EIO))?;
+        let account = self.account(index)?;
+        let work = CommitWork {
+            staged: local.staged.clone(),
+            pending: local.pending,
+            new: NewPending {
+                account: account.setup.name.clone(),
+                folder,
+                name: account.remote_name(&node.name)?,
+                mtime: node.mtime,
+                replaces: node
+                    .file()
+                    .and_then(|file| file.remote.as_ref())
+                    .map(|remote| remote.id.clone()),
+            },
+        };
+        if let Some(local) = tree.file_mut(ino).and_then(|file| file.local.as_mut()) {
+            local.dirty = false;
+        }
+        Ok(Err(work))
+    }
+
+    /// The last reference to an open file is gone.
+    pub async fn release(self: &Arc<Self>, handle: u64) {
+        let Some(handle) = self.handles.remove_file(handle) else {
+            return;
+        };
+        let ino = handle.ino;
+        if handle.write {
+            let last = {
+                let mut tree = self.tree();
+                tree.file_mut(ino).is_none_or(|file| {
+                    file.writers = file.writers.saturating_sub(1);
+                    file.writers == 0
+                })
+            };
+            if last {
+                self.commit_late(ino).await;
+                self.end_writing(ino);
+            }
+        }
+        let mut tree = self.tree();
+        if let Some(node) = tree.get_mut(ino) {
+            node.handles = node.handles.saturating_sub(1);
+        }
+        tree.drop_if_unused(ino);
+        drop(tree);
+        self.sweep();
+    }
+
+    /// Commits what came after the last `close()`, which has nobody to tell of an error any more.
+    async fn commit_late(&self, ino: u64) {
+        for try_number in 1..=LATE_COMMIT_TRIES {
+            let Err(error) = self.commit(ino).await else {
+                return;
+            };
+            let path = self.tree().path(ino);
+            tracing::error!(path, %error, try_number, "cannot journal a closed file; it stays staged");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    /// Nobody writes any more: lets the row be uploaded, drops a staged file that was never changed.
+    fn end_writing(&self, ino: u64) {
+        let mut tree = self.tree();
+        let Some(file) = tree.file_mut(ino) else { return };
+        if file.writers > 0 {
+            return;
+        }
+        let Some(local) = file.local.as_mut() else { return };
+        let hold = local.hold.take();
+        if local.pending.is_none() && !local.dirty && file.remote.is_some() {
+            tree.set_local(ino, None);
+        }
+        drop(tree);
+        drop(hold);
+        self.sweep();
+    }
+
+    /// The service's item of a file or folder.
+    pub(super) fn item_of(&self, ino: u64) -> Option<ItemId> {
+        self.tree().get(ino).and_then(Node::item)
+    }
+}

@@ -1,0 +1,85 @@
+//! What can be asked of a file beyond `stat`: read-only attributes under `user.lockerfs.`.
+
+use crate::provider::ContentHash;
+use crate::upload::UploadStatus;
+
+use super::Vfs;
+use super::error::{Error, Result};
+
+const PREFIX: &str = "user.lockerfs.";
+
+/// All attributes, in the order in which they are listed.
+const NAMES: &[&str] = &["id", "sha256", "md5", "state", "error", "progress"];
+
+impl Vfs {
+    /// The names of the extended attributes that an inode has now.
+    pub fn list_xattrs(&self, ino: u64) -> Result<Vec<String>> {
+        self.tree().get(ino).ok_or_else(|| Error::plain(libc::ESTALE))?;
+        let present = NAMES.iter().filter(|name| self.xattr_value(ino, name).is_some());
+        Ok(present.map(|name| format!("{PREFIX}{name}")).collect())
+    }
+
+    /// The value of an extended attribute; `ENODATA` where the inode has no such attribute.
+    pub fn xattr(&self, ino: u64, name: &str) -> Result<Vec<u8>> {
+        let value = name
+            .strip_prefix(PREFIX)
+            .and_then(|name| self.xattr_value(ino, name));
+        value
+            .map(String::into_bytes)
+            .ok_or_else(|| Error::plain(libc::ENODATA))
+    }
+
+    fn xattr_value(&self, ino: u64, name: &str) -> Option<String> {
+        let tree = self.tree();
+        let node = tree.get(ino)?;
+        let Some(file) = node.file() else {
+            let id = node.folder()?.id.as_ref()?.to_string();
+            return (name == "id").then_some(id);
+        };
+        let remote = file.remote.as_ref();
+        // The hash is that of the content as read here, so what waits for its upload has none yet.
+        let hash = remote
+            .filter(|_| file.local.is_none())
+            .and_then(|remote| remote.hash);
+        let row = file.local.as_ref().and_then(|local| local.pending);
+        let is_local = file.local.is_some();
+        let id = remote.map(|remote| remote.id.to_string());
+        drop(tree);
+        let pending = row.and_then(|row| self.uploads.get(row));
+        match (name, hash) {
+            ("id", _) => id,
+            ("sha256", Some(hash @ ContentHash::Sha256(_))) => Some(hash.to_hex()),
+            ("md5", Some(hash @ ContentHash::Md5(_))) => Some(hash.to_hex()),
+            ("state", _) => Some(match (&pending, is_local) {
+                (Some(pending), _) => state_name(&pending.status).to_owned(),
+                (None, true) => "open".to_owned(),
+                (None, false) => "stored".to_owned(),
+            }),
+            ("error", _) => match pending?.status {
+                UploadStatus::Waiting { error, .. } => Some(error),
+                UploadStatus::Parked { reason } => Some(reason),
+                _ => None,
+            },
+            ("progress", _) => {
+                let pending = pending?;
+                match pending.status {
+                    UploadStatus::Uploading { sent } => Some(format!("{sent} of {} bytes", pending.size)),
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The state's name, for people and scripts.
+fn state_name(status: &UploadStatus) -> &'static str {
+    match status {
+        UploadStatus::Staged => "staged",
+        UploadStatus::Queued => "queued",
+        UploadStatus::Uploading { .. } => "uploading",
+        UploadStatus::Verifying => "verifying",
+        UploadStatus::Waiting { .. } => "waiting",
+        UploadStatus::Parked { .. } => "parked",
+    }
+}
