@@ -10,6 +10,7 @@ mod drain;
 mod failure;
 mod logging;
 mod mount;
+mod retry;
 mod sandbox;
 mod signals;
 mod status;
@@ -88,6 +89,8 @@ enum Command {
     Unmount(unmount::UnmountArgs),
     /// Wait until all that can be uploaded is uploaded
     Drain,
+    /// Try failed uploads again now, for example after the quota was raised
+    Retry(retry::RetryArgs),
     /// Show the accounts, and the files that are not uploaded yet
     Status(status::StatusArgs),
     /// List the accounts of the config, or check one
@@ -103,6 +106,7 @@ pub fn main() -> ExitCode {
         Command::Mount(args) => mount::run(&cli.global, args),
         Command::Unmount(args) => unmount::run(&cli.global, &args),
         Command::Drain => drain::run(&cli.global),
+        Command::Retry(args) => retry::run(&cli.global, &args),
         Command::Status(args) => status::run(&cli.global, &args),
         Command::Account(args) => account::run(&cli.global, &args),
     };

@@ -226,6 +226,34 @@ async fn reads_side_by_side_and_out_of_order_share_one_stream() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_small_file_read_out_of_order_is_one_get() {
+    let bytes = content(250 * KIB, 16);
+    let service = Service::with(&[("small.bin", &bytes)], |_| {}).await;
+    let reader = service.open("small.bin");
+    let parts = [128 * KIB, 0];
+    for (part, read) in parts
+        .iter()
+        .zip(join_all(parts.iter().map(|at| reader.read(*at as u64, 128 * KIB))).await)
+    {
+        same(&read.unwrap(), &bytes[*part..(part + 128 * KIB).min(bytes.len())]);
+    }
+    assert_eq!(service.calls().await, (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_failed_reads_again_once_the_service_is_well() {
+    let bytes = content(2 * MIB, 17);
+    let service = Service::with(&[("a.bin", &bytes)], |_| {}).await;
+    let reader = service.open("a.bin");
+    service
+        .faults(json!([{"match": "download", "fault": "html"}]))
+        .await;
+    assert!(reader.read(0, 64 * KIB).await.is_err());
+    service.faults(json!([])).await;
+    same(&read_whole(&reader, 64 * KIB).await.unwrap(), &bytes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn random_reads_fetch_little_more_than_they_ask_for() {
     let bytes = content(16 * MIB, 4);
     let service = Service::with(&[("disk.img", &bytes)], |_| {}).await;

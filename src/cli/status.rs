@@ -162,6 +162,9 @@ fn print_pending(pending: &[PendingStatus]) {
     let now = SystemTime::now();
     let rows: Vec<Vec<String>> = pending.iter().map(|file| pending_row(file, now)).collect();
     print!("{}", text::table(&rows));
+    if pending.iter().any(|file| file.state == PendingState::Failed) {
+        println!("What needs you stays here until the cause is mended: then run `lockerfs retry`.");
+    }
 }
 
 fn pending_row(file: &PendingStatus, now: SystemTime) -> Vec<String> {

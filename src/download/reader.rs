@@ -16,12 +16,11 @@ use super::body::Fetcher;
 use super::error::DownloadError;
 use super::stream;
 use super::window::Window;
-use crate::provider::ErrorKind;
 
 /// How far a stream runs ahead of its reader, in bytes.
 pub(super) const AHEAD: u64 = 4 * 1024 * 1024;
-/// Bytes kept behind a reader for reads that come late, and how far ahead of the window a read may ask
-/// and still belong to the stream.
+/// Bytes kept behind a reader for reads that come late, and how far ahead of the window a read may reach
+/// and still belong to the stream: the two are one, so that what a late read waits for is not let go.
 const BEHIND: u64 = 2 * 1024 * 1024;
 /// How far a read may leap over bytes and still count as going on.
 const LEAP: u64 = 128 * 1024;
@@ -29,6 +28,8 @@ const LEAP: u64 = 128 * 1024;
 const ALIGN: u64 = 64 * 1024;
 /// Bytes of such reads kept.
 const ASIDE: u64 = 1024 * 1024;
+/// A file of this size is fetched whole, wherever its first read is.
+const SMALL: u64 = 256 * 1024;
 /// Longer reads are served in parts.
 const MAX_READ: u64 = 1024 * 1024;
 
@@ -70,8 +71,11 @@ enum Step {
     Ready(Bytes),
     /// The stream of this generation will bring the bytes.
     Wait(u64),
-    /// A new stream of this generation has to start here.
-    Start(u64),
+    /// A new stream has to start.
+    Start {
+        generation: u64,
+        offset: u64,
+    },
     Alone,
     Fail(DownloadError),
 }
@@ -124,8 +128,8 @@ impl Reader {
                 Step::Ready(bytes) => return Ok(bytes),
                 Step::Fail(error) => return Err(error),
                 Step::Alone => return self.shared.fetch_alone(range).await,
-                Step::Start(generation) => {
-                    self.start(generation, range.start);
+                Step::Start { generation, offset } => {
+                    self.start(generation, offset);
                     waited_for = Some(generation);
                 }
                 Step::Wait(generation) => {
@@ -171,14 +175,14 @@ impl Shared {
             return;
         }
         state.running = false;
-        if let Some(error) = failure {
-            if error.kind() == ErrorKind::Corrupt && state.corrupt.is_none() {
-                state.corrupt = Some(error.clone());
-            }
-            state.failure = Some((generation, error));
-        }
+        state.failure = failure.map(|error| (generation, error));
         drop(state);
         self.arrived.notify_waiters();
+    }
+
+    /// Notes that the file's bytes are not what the service promised.
+    pub fn condemn(&self, error: DownloadError) {
+        lock(&self.state).corrupt = Some(error);
     }
 
     /// Where the furthest read of the stream ends.
@@ -196,7 +200,7 @@ impl Shared {
     fn step(&self, range: &Range<u64>, waited_for: Option<u64>) -> Step {
         let mut state = lock(&self.state);
         let before = state.read_to;
-        let step = state.step(range, waited_for);
+        let step = state.step(range, waited_for, self.size());
         if state.read_to != before {
             self.consumed.notify_one();
         }
@@ -213,7 +217,7 @@ impl Shared {
 }
 
 impl State {
-    fn step(&mut self, range: &Range<u64>, waited_for: Option<u64>) -> Step {
+    fn step(&mut self, range: &Range<u64>, waited_for: Option<u64>, size: u64) -> Step {
         if let Some(corrupt) = &self.corrupt {
             return Step::Fail(corrupt.clone());
         }
@@ -222,10 +226,10 @@ impl State {
         {
             return Step::Fail(error.clone());
         }
-        let goes_on = match self.last_end {
-            None => range.start == 0,
-            Some(last) => range.start >= last && range.start - last <= LEAP,
-        };
+        let goes_on = self
+            .last_end
+            .is_some_and(|last| range.start >= last && range.start - last <= LEAP);
+        let begins = self.generation == 0 && (range.start == 0 || size <= SMALL);
         if waited_for.is_none() {
             self.last_end = Some(range.end);
         }
@@ -241,13 +245,16 @@ impl State {
         {
             return Step::Ready(bytes);
         }
-        let belongs = range.start >= self.window.start() && range.start <= self.window.end() + BEHIND;
+        let belongs = range.start >= self.window.start() && range.end <= self.window.end() + BEHIND;
         if self.running && belongs {
             self.advance(range.end);
             return Step::Wait(self.generation);
         }
-        if goes_on && waited_for.is_none() {
-            return Step::Start(self.restart(range));
+        if waited_for.is_none() && begins && size <= SMALL {
+            return self.restart(0, range.end);
+        }
+        if waited_for.is_none() && (begins || goes_on) {
+            return self.restart(range.start, range.end);
         }
         Step::Alone
     }
@@ -260,12 +267,15 @@ impl State {
         }
     }
 
-    fn restart(&mut self, range: &Range<u64>) -> u64 {
-        self.window = Window::at(range.start);
-        self.read_to = range.end;
+    fn restart(&mut self, offset: u64, read_to: u64) -> Step {
+        self.window = Window::at(offset);
+        self.read_to = read_to;
         self.generation += 1;
         self.running = true;
-        self.generation
+        Step::Start {
+            generation: self.generation,
+            offset,
+        }
     }
 
     fn trim(&mut self) {

@@ -157,7 +157,9 @@ impl Hasher {
             "{} arrived damaged: its hash is not the one the service tells",
             source.name
         );
-        Err(DownloadError::new(ErrorKind::Corrupt, message))
+        let error = DownloadError::new(ErrorKind::Corrupt, message);
+        shared.condemn(error.clone());
+        Err(error)
     }
 }
 
