@@ -49,10 +49,27 @@ pub(in crate::cli) fn look(place: &Path) -> Result<MountPoint, Failure> {
     if !mount.is_ours() {
         return Ok(MountPoint::Other(mount.kind));
     }
-    match std::fs::metadata(place) {
+    match ask_filesystem(place) {
         Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => Ok(MountPoint::Dead),
         _ => Ok(MountPoint::Ours),
     }
+}
+
+/// Makes the filesystem at `place` answer itself: `stat` may be answered by what the kernel remembers of a
+/// filesystem that is dead, `statfs` is not.
+fn ask_filesystem(place: &Path) -> io::Result<()> {
+    let path = c_path(place)?;
+    let mut answer = std::mem::MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: `path` ends with NUL and `answer` has room for the answer; both live through the call.
+    match unsafe { libc::statvfs(path.as_ptr(), answer.as_mut_ptr()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn c_path(path: &Path) -> io::Result<std::ffi::CString> {
+    use std::os::unix::ffi::OsStrExt;
+    Ok(std::ffi::CString::new(path.as_os_str().as_bytes())?)
 }
 
 /// Makes sure that `place` is a directory to mount on. Clears away what a killed lockerfs left there.
@@ -107,8 +124,7 @@ pub(in crate::cli) fn unmount(place: &Path) -> Result<(), Failure> {
 }
 
 fn detach_as_root(place: &Path) -> io::Result<()> {
-    use std::os::unix::ffi::OsStrExt;
-    let path = std::ffi::CString::new(place.as_os_str().as_bytes())?;
+    let path = c_path(place)?;
     // SAFETY: `path` is a string that ends with NUL and lives through the call.
     match unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) } {
         0 => Ok(()),
