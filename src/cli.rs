@@ -1,1 +1,124 @@
-//! (room: cli)
+//! What a person types and reads: one file per command.
+//!
+//! Results go to standard output, failures as one sentence to standard error. The exit status is 0 when
+//! the work is done, 1 for a failure, 2 for wrong use. No secret is ever taken from an argument.
+
+mod account;
+mod daemon;
+mod demo;
+mod drain;
+mod failure;
+mod logging;
+mod mount;
+mod sandbox;
+mod signals;
+mod status;
+mod text;
+mod unmount;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Paths;
+use failure::Failure;
+
+type Outcome = Result<(), Failure>;
+
+const EXAMPLES: &str = "\
+Examples:
+  lockerfs demo                    try it out, without an account
+  lockerfs account --help          how to write the config
+  lockerfs account check media     does the login of account `media` work?
+  lockerfs mount --daemon ~/cloud  mount all accounts of the config
+  lockerfs status                  what is not uploaded yet?
+  lockerfs unmount ~/cloud         upload what waits, then unmount";
+
+/// Mounts file-host accounts as a drive.
+#[derive(Parser)]
+#[command(version, after_help = EXAMPLES, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Where things are, and how much is told.
+#[derive(Args)]
+struct Global {
+    /// The config file [default: ~/.config/lockerfs/config.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where pending uploads are kept [default: ~/.local/state/lockerfs]
+    #[arg(long, global = true, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// Where what was read is kept; deleting it loses nothing [default: ~/.cache/lockerfs]
+    #[arg(long, global = true, value_name = "DIR")]
+    cache_dir: Option<PathBuf>,
+    /// Tell more; twice for still more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Write the log to a file in place of standard error
+    #[arg(long, global = true, value_name = "FILE")]
+    log_file: Option<PathBuf>,
+}
+
+impl Global {
+    fn paths(&self) -> Result<Paths, Failure> {
+        Paths::find(
+            self.config.as_deref(),
+            self.state_dir.as_deref(),
+            self.cache_dir.as_deref(),
+        )
+        .map_err(Failure::new)
+    }
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Try lockerfs out: a mount of sample files on an emulated service
+    Demo(demo::DemoArgs),
+    /// Emulate the services on this machine, for tests and for trying out
+    Sandbox(sandbox::SandboxArgs),
+    /// Mount the accounts of the config, each as a directory
+    Mount(mount::MountArgs),
+    /// Upload what waits, then unmount
+    Unmount(unmount::UnmountArgs),
+    /// Wait until all that can be uploaded is uploaded
+    Drain,
+    /// Show the accounts, and the files that are not uploaded yet
+    Status(status::StatusArgs),
+    /// List the accounts of the config, or check one
+    Account(account::AccountArgs),
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        Command::Demo(args) => demo::run(&cli.global, args),
+        Command::Sandbox(args) => sandbox::run(&cli.global, args),
+        Command::Mount(args) => mount::run(&cli.global, args),
+        Command::Unmount(args) => unmount::run(&cli.global, &args),
+        Command::Drain => drain::run(&cli.global),
+        Command::Status(args) => status::run(&cli.global, &args),
+        Command::Account(args) => account::run(&cli.global, &args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("lockerfs: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a short command's work to its end.
+fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime
+        .map_err(|e| Failure::new(format!("cannot start: {e}")))?
+        .block_on(work)
+}

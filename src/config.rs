@@ -1,1 +1,24 @@
-//! (room: config)
+//! The config file: accounts, their credentials, and options.
+//!
+//! What is read here is checked here: whoever holds a [`Config`] holds known kinds, possible values and
+//! URLs that may carry credentials. Secrets are looked up only when an account is connected, and stand
+//! in no error. A file that other people can read is refused.
+
+mod account;
+mod connect;
+mod error;
+mod file;
+mod options;
+mod paths;
+mod secret;
+mod section;
+mod suggest;
+mod values;
+
+pub use account::{AccountConfig, KINDS, Kind, MediaFireAccount, Service};
+pub use error::ConfigError;
+pub use file::Config;
+pub use options::{AccountOptions, FsyncMode, MountOptions, OnClose};
+pub use paths::Paths;
+pub use secret::SecretSource;
+pub use values::{parse_duration, parse_size};

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `lockerfs` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lockerfs::cli::main()
+}

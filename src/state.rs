@@ -1,1 +1,16 @@
-//! (room: state)
+//! What outlives the process: the state directory and the SQLite database in it.
+//!
+//! A change that a method here reports as done is on the disk (write-ahead log, full sync): a power cut
+//! right afterwards does not undo it. This room knows SQLite and nothing else: not what an account, a
+//! service or a mount is. It holds no secret.
+
+mod database;
+mod directory;
+mod error;
+mod journal;
+mod schema;
+
+pub use database::Database;
+pub use directory::StateDir;
+pub use error::StateError;
+pub use journal::{AttemptRow, BaseRow, JournalRow, JournalTransaction, RowState};

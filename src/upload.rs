@@ -1,1 +1,160 @@
-//! (room: upload)
+//! Uploads: contents that writers finished are kept on disk and in the journal until the service has them.
+//!
+//! [`Uploads`] promises that once [`Uploads::commit`] or [`Uploads::recommit`] returned, the content is
+//! uploaded in the end, through crashes, refusals and days offline, unless it is changed or removed again.
+//! Nothing else drops it: what the service refuses for good is parked, with the reason, until a person
+//! renames, retries or removes it. A retry never makes a twin: every upload is written down before the
+//! first call to the service, and its outcome is looked up before it is done again.
+//!
+//! This room knows names only as the service holds them; it knows neither inodes nor HTTP.
+//!
+//! # Order of locks
+//!
+//! There are two kinds of locks: the one around the table of pending files (`table::Table`), and one in
+//! each [`StagedFile`]. Neither is held over I/O or an await, and neither is taken while the other is
+//! held. The journal's order is the order of truth: the table is changed on the database's thread, right
+//! after the commit, so that both always agree.
+
+mod edit;
+mod engine;
+mod handle;
+mod hash;
+mod hydrate;
+mod journal;
+mod outcome;
+mod poll;
+mod queue;
+mod ranges;
+mod recovery;
+mod settle;
+mod staged_file;
+mod staging;
+mod status;
+mod table;
+mod transfer;
+
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::provider::{FileEntry, FileId, FolderId};
+use crate::state::StateError;
+
+pub use edit::Hold;
+pub use handle::Uploads;
+pub use staged_file::{Base, StagedFile};
+pub use status::{PendingFile, PendingId, UploadStatus};
+
+/// Where the bytes come from that a staged file lacks.
+#[async_trait]
+pub trait BaseContent: Send + Sync {
+    /// Bytes of the base file, as they are on the service now.
+    async fn read(&self, account: &str, base: &Base, range: Range<u64>) -> crate::provider::Result<Bytes>;
+}
+
+/// What is told about a new pending file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewPending {
+    pub account: String,
+    pub folder: FolderId,
+    pub name: String,
+    pub mtime: SystemTime,
+    /// The remote file whose place the content takes.
+    pub replaces: Option<FileId>,
+}
+
+/// What the engine tells while it works.
+#[derive(Debug, Clone)]
+pub enum UploadEvent {
+    /// The service holds the content under the row's name; the pending file is gone.
+    Done {
+        account: String,
+        id: PendingId,
+        generation: u64,
+        entry: FileEntry,
+    },
+    /// The status of a pending file changed. Left out when the receiver lags behind.
+    Changed { id: PendingId },
+}
+
+/// How the engine works. [`Options::new`] has the defaults.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where contents wait; made if missing.
+    pub staging: PathBuf,
+    /// Where files of the staging directory go of which the journal knows nothing.
+    pub recovered: PathBuf,
+    /// How long a file rests after its last writer is gone, so that a rewrite, rename or delete right
+    /// afterwards costs no call.
+    pub upload_delay: Duration,
+    /// Files sent at once per account; also the requests with content at once.
+    pub transfers: usize,
+    /// Units of one file sent at once.
+    pub units_per_file: usize,
+    pub retry_min: Duration,
+    pub retry_max: Duration,
+    /// The pause after a full quota or a refused login, which only a person mends.
+    pub person_pause: Duration,
+    pub poll_first: Duration,
+    pub poll_max: Duration,
+    /// How long an upload is polled before it is announced again.
+    pub poll_limit: Duration,
+    /// How long [`Uploads::stop`] waits for requests under way.
+    pub stop_grace: Duration,
+    /// Bytes kept free on the staging disk; a write that would take them fails with `ENOSPC`.
+    pub reserve: u64,
+}
+
+impl Options {
+    pub fn new(staging: PathBuf, recovered: PathBuf) -> Self {
+        Options {
+            staging,
+            recovered,
+            upload_delay: Duration::from_secs(1),
+            transfers: 8,
+            units_per_file: 3,
+            retry_min: Duration::from_secs(2),
+            retry_max: Duration::from_secs(300),
+            person_pause: Duration::from_secs(300),
+            poll_first: Duration::from_millis(300),
+            poll_max: Duration::from_secs(5),
+            poll_limit: Duration::from_secs(600),
+            stop_grace: Duration::from_secs(20),
+            reserve: 256 << 20,
+        }
+    }
+}
+
+/// Why something could not be done with a pending file. The content that was committed before is not
+/// touched by it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UploadError {
+    /// It was uploaded or removed; [`Uploads::finished`] tells the first from the second.
+    #[error("the file is not pending any more")]
+    Gone,
+
+    /// A newer content of the file was begun by another writer.
+    #[error("the staged content is not the present one of the file")]
+    Outdated,
+
+    /// Only a person can help.
+    #[error("the upload waits for a person: {reason}")]
+    Parked { reason: String },
+
+    #[error("cannot {operation}: {source}")]
+    Io {
+        operation: &'static str,
+        source: io::Error,
+    },
+
+    #[error(transparent)]
+    State(#[from] StateError),
+
+    #[error("lockerfs is stopping")]
+    Stopped,
+}

@@ -1,0 +1,140 @@
+//! `lockerfs demo`: sample files on an emulated service, mounted, until ^C.
+
+mod sample;
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use tempfile::TempDir;
+
+use super::failure::Failure;
+use super::mount::{Plan, Running, point, runtime};
+use super::sandbox::config_text;
+use super::{Global, Outcome};
+use crate::config::{Config, Paths};
+use crate::sandbox::{Account, Options, Sandbox};
+
+/// The demo's account on each service that exists so far.
+const ACCOUNT: &str = "mediafire";
+
+#[derive(Args)]
+pub(super) struct DemoArgs {
+    /// Where to mount; made if missing [default: a temporary folder]
+    #[arg(value_name = "DIR")]
+    mount_point: Option<PathBuf>,
+}
+
+pub(super) fn run(global: &Global, args: DemoArgs) -> Outcome {
+    super::logging::start(global.verbose, global.log_file.as_deref())?;
+    let folder = tempfile::Builder::new().prefix("lockerfs-demo-").tempdir();
+    let folder = folder.map_err(|e| Failure::new(format!("cannot make a temporary folder: {e}")))?;
+    let place = Place::make(args.mount_point.as_deref(), &folder)?;
+    point::prepare(&place.path)?;
+    let outcome = runtime()?.block_on(serve(&folder, &place.path));
+    drop(place);
+    let path = folder.path().to_owned();
+    folder
+        .close()
+        .map_err(|e| Failure::new(format!("{} could not be removed: {e}", path.display())))?;
+    outcome
+}
+
+/// The mount point, which is removed in the end where the demo made it.
+struct Place {
+    path: PathBuf,
+    is_ours: bool,
+}
+
+impl Place {
+    fn make(given: Option<&Path>, folder: &TempDir) -> Result<Self, Failure> {
+        let path = given.map_or_else(|| folder.path().join("mount"), Path::to_owned);
+        let is_ours = match std::fs::create_dir(&path) {
+            Ok(()) => true,
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => false,
+            Err(error) => return Err(Failure::new(format!("cannot make {}: {error}", path.display()))),
+        };
+        Ok(Place {
+            path: point::resolve(&path)?,
+            is_ours,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.is_ours {
+            // A folder that somebody put something into stays.
+            let _ = std::fs::remove_dir(&self.path);
+        }
+    }
+}
+
+async fn serve(folder: &TempDir, mount_point: &Path) -> Outcome {
+    let service = folder.path().join("service");
+    let account = Account::mediafire(ACCOUNT);
+    let files = service.join(ACCOUNT).join("files");
+    let seed = tokio::task::spawn_blocking(move || sample::write(&files));
+    seed.await
+        .map_err(|e| Failure::new(e.to_string()))?
+        .map_err(|e| Failure::new(format!("cannot write the sample files: {e}")))?;
+    let options = Options {
+        accounts: vec![account.clone()],
+        ..Options::new(&service)
+    };
+    let sandbox = Sandbox::start(options).await;
+    let sandbox = sandbox.map_err(|e| Failure::new(format!("cannot start the sandbox: {e}")))?;
+    let outcome = mounted(folder, mount_point, &sandbox, &account).await;
+    sandbox.stop().await;
+    outcome
+}
+
+async fn mounted(folder: &TempDir, mount_point: &Path, sandbox: &Sandbox, account: &Account) -> Outcome {
+    let paths = Paths {
+        config: folder.path().join("config.toml"),
+        state_dir: folder.path().join("state"),
+        cache_dir: folder.path().join("cache"),
+    };
+    write_private(&paths.config, &config_text(sandbox, account))
+        .map_err(|e| Failure::new(format!("cannot write {}: {e}", paths.config.display())))?;
+    let plan = Plan {
+        config: Config::load(&paths.config)?,
+        paths,
+        alone: false,
+        mount_point: mount_point.to_owned(),
+        allow_other: false,
+        read_only: false,
+    };
+    let hints = hints(&plan.paths, mount_point, &sandbox.files_dir(&account.name));
+    let running = Running::start(plan).await?;
+    println!("{hints}");
+    running.until_end().await
+}
+
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    std::fs::write(path, "")?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    std::fs::write(path, text)
+}
+
+fn hints(paths: &Paths, mount_point: &Path, files: &Path) -> String {
+    let program =
+        std::env::current_exe().map_or_else(|_| "lockerfs".to_owned(), |path| path.display().to_string());
+    let (mount, files, state) = (mount_point.display(), files.display(), paths.state_dir.display());
+    format!(
+        "An emulated MediaFire account is mounted at {mount}
+
+Try in another terminal:
+  ls -lR {mount}/{ACCOUNT}
+  cat {mount}/{ACCOUNT}/README.txt
+  cp /etc/services {mount}/{ACCOUNT}/
+  {program} --state-dir {state} status
+
+What the service holds stands as plain files in
+  {files}
+Files that you add there show up in the mount a little later.
+
+^C uploads what waits, unmounts and removes everything."
+    )
+}

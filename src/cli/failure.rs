@@ -1,0 +1,52 @@
+//! One sentence on what failed, why, and what to do.
+
+use std::fmt;
+
+use crate::config::ConfigError;
+use crate::control::ControlError;
+use crate::provider::{ErrorKind, ProviderError};
+use crate::state::StateError;
+
+#[derive(Debug)]
+pub(super) struct Failure(String);
+
+impl Failure {
+    pub fn new(message: impl Into<String>) -> Self {
+        Failure(message.into())
+    }
+
+    /// A provider's failure for a person, with what can be done about it.
+    pub fn of_provider(account: &str, error: &ProviderError) -> Self {
+        let remedy = match error.kind {
+            ErrorKind::LoginRefused => "; check the account's email, password and app_id in the config",
+            ErrorKind::RateLimited => "; wait a while",
+            ErrorKind::Timeout | ErrorKind::Unavailable => "; is the network up, and the service?",
+            _ => "",
+        };
+        Failure(format!("account {account}: {error}{remedy}"))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Failure(error.to_string())
+    }
+}
+
+impl From<ControlError> for Failure {
+    fn from(error: ControlError) -> Self {
+        Failure(error.to_string())
+    }
+}
+
+impl From<StateError> for Failure {
+    fn from(error: StateError) -> Self {
+        Failure(error.to_string())
+    }
+}

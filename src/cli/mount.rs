@@ -1,0 +1,154 @@
+//! `lockerfs mount`: check what can be checked at once, go to the background if asked, serve.
+
+mod assemble;
+mod handler;
+mod health;
+pub(super) mod point;
+mod running;
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::daemon::{self, Side, Teller};
+use super::failure::Failure;
+use super::{Global, Outcome};
+use crate::config::{Config, Paths};
+pub(super) use handler::seconds;
+pub(super) use running::Running;
+
+const EXAMPLES: &str = "\
+Examples:
+  lockerfs mount ~/cloud                  all accounts, in the foreground; ^C ends it
+  lockerfs mount --daemon ~/cloud         in the background; returns when mounted
+  lockerfs mount --account media ~/media  one account alone
+
+SIGINT and SIGTERM upload what waits (for as long as drain_timeout in the config says, 60 s by
+default), then unmount. A second signal ends at once; what is not uploaded then is kept and
+uploaded with the next mount.";
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct MountArgs {
+    /// An empty directory to mount on
+    #[arg(value_name = "DIR")]
+    mount_point: PathBuf,
+    /// Mount this account alone, without a directory for it
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
+    /// Go to the background once it is mounted
+    #[arg(long)]
+    daemon: bool,
+    /// Let other users in (non-root: needs user_allow_other in /etc/fuse.conf)
+    #[arg(long)]
+    allow_other: bool,
+    /// Refuse all changes
+    #[arg(long)]
+    read_only: bool,
+}
+
+/// What is to be mounted, checked as far as that goes without the network.
+pub(super) struct Plan {
+    pub paths: Paths,
+    /// With the accounts to mount alone.
+    pub config: Config,
+    /// Whether the one account takes the mount's root.
+    pub alone: bool,
+    pub mount_point: PathBuf,
+    pub allow_other: bool,
+    pub read_only: bool,
+}
+
+pub(super) fn run(global: &Global, args: MountArgs) -> Outcome {
+    let paths = global.paths()?;
+    let mut config = Config::load(&paths.config)?;
+    if let Some(name) = &args.account {
+        config.account(name)?;
+        config.accounts.retain(|account| account.name == *name);
+    }
+    if config.accounts.is_empty() {
+        let message = format!(
+            "{} has no accounts yet: see `lockerfs account --help`",
+            paths.config.display()
+        );
+        return Err(Failure::new(message));
+    }
+    let mount_point = point::resolve(&args.mount_point)?;
+    point::prepare(&mount_point)?;
+    let plan = Plan {
+        paths,
+        config,
+        alone: args.account.is_some(),
+        mount_point,
+        allow_other: args.allow_other,
+        read_only: args.read_only,
+    };
+    if args.daemon {
+        in_background(global, plan)
+    } else {
+        in_foreground(global, plan)
+    }
+}
+
+fn in_foreground(global: &Global, plan: Plan) -> Outcome {
+    super::logging::start(global.verbose, global.log_file.as_deref())?;
+    runtime()?.block_on(async {
+        let running = Running::start(plan).await?;
+        eprintln!(
+            "Mounted at {}; ^C uploads what waits and unmounts.",
+            running.mount_point().display()
+        );
+        running.until_end().await
+    })
+}
+
+fn in_background(global: &Global, plan: Plan) -> Outcome {
+    let log = match &global.log_file {
+        Some(path) => {
+            std::path::absolute(path).map_err(|e| Failure::new(format!("{}: {e}", path.display())))?
+        }
+        None => plan.paths.state_dir.join("lockerfs.log"),
+    };
+    if global.log_file.is_none() {
+        private_directory(&plan.paths.state_dir)?;
+    }
+    match daemon::split(&log)? {
+        Side::Parent(result) => result,
+        Side::Child(teller) => {
+            super::logging::start(global.verbose, Some(&log))?;
+            serve(plan, teller)
+        }
+    }
+}
+
+fn serve(plan: Plan, teller: Teller) -> Outcome {
+    runtime()?.block_on(async {
+        match Running::start(plan).await {
+            Ok(running) => {
+                teller.ready();
+                running.until_end().await
+            }
+            Err(failure) => {
+                teller.failed(&failure);
+                Err(failure)
+            }
+        }
+    })
+}
+
+fn private_directory(path: &std::path::Path) -> Result<(), Failure> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path);
+    made.map_err(|e| Failure::new(format!("cannot make the state directory {}: {e}", path.display())))
+}
+
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("lockerfs")
+        .build();
+    runtime.map_err(|e| Failure::new(format!("cannot start: {e}")))
+}

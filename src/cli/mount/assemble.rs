@@ -1,0 +1,138 @@
+//! The rooms of a mount put together.
+
+use std::sync::Arc;
+
+use super::Plan;
+use super::health::Health;
+use super::point::SOURCE;
+use crate::cli::failure::Failure;
+use crate::config::{AccountConfig, FsyncMode, OnClose};
+use crate::control::{AccountState, AccountStatus};
+use crate::download::{self, Downloads};
+use crate::fuse::{self, Mounted};
+use crate::http::DataClient;
+use crate::provider::Provider;
+use crate::provider::wrap::Wrapped;
+use crate::state::{Database, StateDir};
+use crate::upload::{self, Uploads};
+use crate::vfs::{self, Vfs};
+
+/// A mount that serves, and all that has to be ended with it.
+pub(super) struct Assembled {
+    pub vfs: Arc<Vfs>,
+    pub mounted: Mounted,
+    pub uploads: Arc<Uploads>,
+    pub accounts: Vec<Account>,
+    pub database: Database,
+    /// Holds the lock on the state directory.
+    pub state_dir: StateDir,
+}
+
+/// An account of the mount.
+#[derive(Clone)]
+pub(super) struct Account {
+    pub name: String,
+    pub kind: &'static str,
+    pub provider: Arc<dyn Provider>,
+    pub health: Health,
+}
+
+impl Account {
+    pub fn status(&self) -> AccountStatus {
+        let (state, message): (AccountState, _) = self.health.get();
+        AccountStatus {
+            name: self.name.clone(),
+            kind: self.kind.to_owned(),
+            state,
+            message,
+            storage_used: None,
+            storage_limit: None,
+        }
+    }
+}
+
+/// Builds everything and mounts. Makes no call to a service.
+pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
+    let state_dir = StateDir::open(&plan.paths.state_dir)?;
+    let database = Database::open(&state_dir.database_path())?;
+    let options = upload::Options {
+        upload_delay: plan.config.options.upload_delay,
+        transfers: plan.config.options.transfers,
+        ..upload::Options::new(state_dir.staging_path(), state_dir.recovered_path())
+    };
+    let uploads = Uploads::open(database.clone(), options)
+        .await
+        .map_err(|e| Failure::new(format!("cannot take up the pending uploads: {e}")))?;
+    let client = DataClient::new().map_err(|e| Failure::new(e.to_string()))?;
+    let downloads = Downloads::new(client, download::Options::default());
+    let mut accounts = Vec::new();
+    let mut setups = Vec::new();
+    for account in &plan.config.accounts {
+        let health = Health::new();
+        let provider = Wrapped::new(plan.config.connect(account).await?, health.clone());
+        downloads.register(&account.name, Arc::clone(&provider));
+        setups.push(setup(account, Arc::clone(&provider)));
+        accounts.push(Account {
+            name: account.name.clone(),
+            kind: account.kind,
+            provider,
+            health,
+        });
+    }
+    let options = vfs::Options {
+        uid: plan.config.mount.uid,
+        gid: plan.config.mount.gid,
+        umask: plan.config.mount.umask,
+        alone: plan.alone,
+    };
+    let runtime = tokio::runtime::Handle::current();
+    let vfs = Vfs::new(options, setups, Arc::clone(&uploads), downloads, runtime);
+    let mounted = mount(plan, Arc::clone(&vfs)).await?;
+    Ok(Assembled {
+        vfs,
+        mounted,
+        uploads,
+        accounts,
+        database,
+        state_dir,
+    })
+}
+
+fn setup(account: &AccountConfig, provider: Arc<dyn Provider>) -> vfs::AccountSetup {
+    vfs::AccountSetup {
+        name: account.name.clone(),
+        provider,
+        delete: account.options.delete,
+        on_close_wait: account.options.on_close == OnClose::Wait,
+        fsync_remote: account.options.fsync == FsyncMode::Remote,
+    }
+}
+
+async fn mount(plan: &Plan, vfs: Arc<Vfs>) -> Result<Mounted, Failure> {
+    let names: Vec<&str> = plan
+        .config
+        .accounts
+        .iter()
+        .map(|account| account.name.as_str())
+        .collect();
+    let options = fuse::MountOptions {
+        allow_other: plan.allow_other,
+        read_only: plan.read_only,
+        // Commas separate mount options, so that none may stand in a value.
+        source: format!("{SOURCE}:{}", names.join("+").replace(',', "_")),
+    };
+    let place = plan.mount_point.clone();
+    let mounted = tokio::task::spawn_blocking(move || fuse::mount(vfs, &place, &options)).await;
+    let place = plan.mount_point.display();
+    mounted
+        .map_err(|e| Failure::new(format!("cannot mount at {place}: {e}")))?
+        .map_err(|e| Failure::new(format!("cannot mount at {place}: {e}{}", remedy(&e))))
+}
+
+fn remedy(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => " (is the package fuse3 installed, and is there a /dev/fuse?)",
+        std::io::ErrorKind::PermissionDenied => " (may you open /dev/fuse, and write to the directory?)",
+        _ => "",
+    }
+}

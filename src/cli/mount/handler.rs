@@ -1,0 +1,126 @@
+//! What a running mount answers on its control socket.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use tokio::sync::{mpsc, oneshot};
+
+use super::assemble::Account;
+use crate::control::{DrainProgress, Handler, PendingState, PendingStatus, StatusReport};
+use crate::upload::{PendingFile, UploadStatus, Uploads};
+
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
+
+/// A request to end the mount; the answer is how many files are left in the journal.
+pub(super) type EndRequest = oneshot::Sender<Result<usize, String>>;
+
+pub(super) struct MountHandler {
+    pub mount_point: PathBuf,
+    pub accounts: Vec<Account>,
+    pub uploads: Arc<Uploads>,
+    pub end: mpsc::Sender<EndRequest>,
+}
+
+#[async_trait]
+impl Handler for MountHandler {
+    async fn status(&self) -> StatusReport {
+        StatusReport {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            mount_point: self.mount_point.clone(),
+            accounts: self.accounts.iter().map(Account::status).collect(),
+            pending: self.uploads.pending().into_iter().map(pending_status).collect(),
+        }
+    }
+
+    async fn drain(&self, progress: mpsc::Sender<DrainProgress>) -> Result<(), String> {
+        let mut drained = std::pin::pin!(self.uploads.drain());
+        loop {
+            // A listener that is gone or slow misses a line, nothing else.
+            let _ = progress.try_send(drain_progress(&self.uploads.pending()));
+            if progress.is_closed() {
+                return Err("nobody waits any more".to_owned());
+            }
+            tokio::select! {
+                () = &mut drained => break,
+                () = tokio::time::sleep(PROGRESS_INTERVAL) => {}
+            }
+        }
+        let _ = progress.send(drain_progress(&self.uploads.pending())).await;
+        Ok(())
+    }
+
+    async fn unmount(&self) -> Result<usize, String> {
+        let ended = || "the mount ends already".to_owned();
+        let (reply, answer) = oneshot::channel();
+        self.end.send(reply).await.map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?
+    }
+
+    async fn retry(&self, account: Option<&str>) -> Result<usize, String> {
+        let mut retried = 0;
+        for file in self.uploads.pending() {
+            let stuck = matches!(
+                file.status,
+                UploadStatus::Parked { .. } | UploadStatus::Waiting { .. }
+            );
+            if stuck && account.is_none_or(|account| account == file.account) {
+                retried += usize::from(self.uploads.retry(file.id).await.map_err(|e| e.to_string())?);
+            }
+        }
+        Ok(retried)
+    }
+}
+
+fn drain_progress(pending: &[PendingFile]) -> DrainProgress {
+    let bytes = pending
+        .iter()
+        .map(|file| file.size.saturating_sub(sent(file)))
+        .sum();
+    let failed = pending
+        .iter()
+        .filter(|file| matches!(file.status, UploadStatus::Parked { .. }))
+        .count();
+    DrainProgress {
+        files: pending.len(),
+        bytes,
+        failed,
+    }
+}
+
+fn sent(file: &PendingFile) -> u64 {
+    match file.status {
+        UploadStatus::Uploading { sent } => sent,
+        UploadStatus::Verifying => file.size,
+        _ => 0,
+    }
+}
+
+fn pending_status(file: PendingFile) -> PendingStatus {
+    let sent = sent(&file);
+    let (state, error, next_try) = match file.status {
+        UploadStatus::Staged => (PendingState::Open, None, None),
+        UploadStatus::Queued => (PendingState::Queued, None, None),
+        UploadStatus::Uploading { .. } | UploadStatus::Verifying => (PendingState::Uploading, None, None),
+        UploadStatus::Waiting { until, error } => (PendingState::Waiting, Some(error), Some(until)),
+        UploadStatus::Parked { reason } => (PendingState::Failed, Some(reason), None),
+    };
+    PendingStatus {
+        account: file.account,
+        path: file.name,
+        size: file.size,
+        sent,
+        state,
+        error,
+        tries: file.tries,
+        next_try: next_try.map(seconds),
+    }
+}
+
+pub(in crate::cli) fn seconds(moment: SystemTime) -> u64 {
+    moment
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,156 @@
+//! A mount from the moment it serves to its end.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::Plan;
+use super::assemble::{Assembled, assemble};
+use super::handler::{EndRequest, MountHandler};
+use super::point;
+use crate::cli::failure::Failure;
+use crate::cli::signals::Signals;
+use crate::cli::{Outcome, text};
+use crate::control::Server;
+
+/// How long the kernel may take to let go of the mount before it is taken away.
+const UNMOUNT_LIMIT: Duration = Duration::from_secs(10);
+/// How long services may take at the end to give back their tokens, and clients to read an answer.
+const FAREWELL_LIMIT: Duration = Duration::from_secs(3);
+
+/// A mount that serves.
+pub(in crate::cli) struct Running {
+    mount_point: PathBuf,
+    drain_timeout: Duration,
+    parts: Assembled,
+    signals: Signals,
+    server: Arc<Server>,
+    serving: AbortOnDropHandle<()>,
+    requests: mpsc::Receiver<EndRequest>,
+}
+
+enum Cause {
+    Signal,
+    /// Somebody else unmounted it.
+    Unmounted,
+    Asked(EndRequest),
+}
+
+impl Running {
+    /// Mounts. On return the mount and its control socket serve.
+    pub async fn start(plan: Plan) -> Result<Self, Failure> {
+        let signals = Signals::catch().map_err(|e| Failure::new(format!("cannot catch signals: {e}")))?;
+        let parts = assemble(&plan).await?;
+        let (end, requests) = mpsc::channel(1);
+        let server = match Server::bind(parts.state_dir.path()) {
+            Ok(server) => Arc::new(server),
+            Err(error) => {
+                point::unmount(&plan.mount_point)?;
+                return Err(Failure::new(format!("cannot make the control socket: {error}")));
+            }
+        };
+        let handler = Arc::new(MountHandler {
+            mount_point: plan.mount_point.clone(),
+            accounts: parts.accounts.clone(),
+            uploads: Arc::clone(&parts.uploads),
+            end,
+        });
+        let serving = Arc::clone(&server);
+        let serving = AbortOnDropHandle::new(tokio::spawn(async move { serving.run(handler).await }));
+        tracing::info!(mount_point = %plan.mount_point.display(), accounts = parts.accounts.len(), "mounted");
+        Ok(Running {
+            mount_point: plan.mount_point,
+            drain_timeout: plan.config.mount.drain_timeout,
+            parts,
+            signals,
+            server,
+            serving,
+            requests,
+        })
+    }
+
+    pub fn mount_point(&self) -> &Path {
+        &self.mount_point
+    }
+
+    /// Serves until a signal, a request or somebody else ends the mount; then drains and unmounts.
+    pub async fn until_end(mut self) -> Outcome {
+        let cause = tokio::select! {
+            name = self.signals.next() => {
+                tracing::info!("{name}: the mount ends");
+                Cause::Signal
+            }
+            () = self.parts.mounted.wait_ended() => Cause::Unmounted,
+            Some(reply) = self.requests.recv() => Cause::Asked(reply),
+        };
+        self.parts.vfs.refuse_writes();
+        self.drain().await;
+        let Running {
+            mount_point,
+            parts,
+            server,
+            serving,
+            requests,
+            ..
+        } = self;
+        let unmounted = unmount(parts.mounted, &mount_point, matches!(cause, Cause::Unmounted)).await;
+        parts.uploads.stop().await;
+        let left = parts.uploads.pending().len();
+        let farewells = parts.accounts.iter().map(|account| account.provider.close());
+        // Tokens that are not given back run out by themselves.
+        let _ = tokio::time::timeout(FAREWELL_LIMIT, join_all(farewells)).await;
+        parts.database.close().await;
+        if left > 0 {
+            let files = text::count(left, "file is", "files are");
+            eprintln!(
+                "lockerfs: {files} not uploaded yet; kept in {} for the next mount",
+                parts.state_dir.path().display()
+            );
+        }
+        if let Cause::Asked(reply) = cause {
+            let answer = unmounted.as_ref().map(|()| left).map_err(ToString::to_string);
+            // Whoever asked may have gone.
+            let _ = reply.send(answer);
+        }
+        drop((serving, requests));
+        server.finish(FAREWELL_LIMIT).await;
+        unmounted
+    }
+
+    /// Uploads what can be uploaded within the time for it, or until a second signal.
+    async fn drain(&mut self) {
+        let waiting = self.parts.uploads.pending().len();
+        if waiting == 0 {
+            return;
+        }
+        let files = text::count(waiting, "file", "files");
+        eprintln!("lockerfs: uploading {files} before the end; a second ^C ends at once");
+        tokio::select! {
+            drained = tokio::time::timeout(self.drain_timeout, self.parts.uploads.drain()) => {
+                if drained.is_err() {
+                    tracing::warn!("not all was uploaded within {:?}", self.drain_timeout);
+                }
+            }
+            name = self.signals.next() => tracing::info!("{name} again: the mount ends at once"),
+        }
+    }
+}
+
+/// Unmounts; what is in use goes when its users do.
+async fn unmount(mounted: crate::fuse::Mounted, place: &Path, is_gone: bool) -> Outcome {
+    let ended = tokio::task::spawn_blocking(move || mounted.unmount());
+    match tokio::time::timeout(UNMOUNT_LIMIT, ended).await {
+        Ok(Ok(Ok(()))) => return Ok(()),
+        _ if is_gone => return Ok(()),
+        Ok(Ok(Err(error))) => tracing::warn!(%error, "the mount is in use: it goes when its users do"),
+        _ => tracing::warn!("the kernel did not let go of the mount in time"),
+    }
+    match point::look(place)? {
+        point::MountPoint::Free => Ok(()),
+        _ => point::unmount(place),
+    }
+}

@@ -1,0 +1,99 @@
+//! `lockerfs sandbox`: the emulated services, until ^C.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::failure::Failure;
+use super::signals::Signals;
+use super::{Global, Outcome};
+use crate::config::{parse_duration, parse_size};
+use crate::sandbox::{Account, Options, Sandbox};
+
+const EXAMPLES: &str = "\
+Example:
+  lockerfs sandbox --data /tmp/services --latency 50ms --fail 0.01 --seed 7 --log";
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct SandboxArgs {
+    /// Where the accounts and their files are kept; made if missing
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// The port on 127.0.0.1 [default: any free one]
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    port: u16,
+    /// How long each answer takes, for example 50ms
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    latency: Option<Duration>,
+    /// Bytes a second of one connection, for example 12MB
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    per_connection: Option<u64>,
+    /// Bytes a second of all connections together
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    total: Option<u64>,
+    /// The share of calls that fail, from 0 to 1
+    #[arg(long, value_name = "RATE", default_value_t = 0.0, hide_default_value = true, value_parser = parse_rate)]
+    fail: f64,
+    /// Makes the same calls fail in each run
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    seed: u64,
+    /// Show one line a request
+    #[arg(long)]
+    log: bool,
+}
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate| (0.0..=1.0).contains(rate));
+    rate.ok_or_else(|| "must be a number from 0 to 1".to_owned())
+}
+
+pub(super) fn run(global: &Global, args: SandboxArgs) -> Outcome {
+    super::logging::start(global.verbose, global.log_file.as_deref())?;
+    let runtime = tokio::runtime::Runtime::new().map_err(|e| Failure::new(format!("cannot start: {e}")))?;
+    runtime.block_on(serve(args))
+}
+
+async fn serve(args: SandboxArgs) -> Outcome {
+    let data = args.data.display().to_string();
+    let mut signals = Signals::catch().map_err(|e| Failure::new(format!("cannot catch signals: {e}")))?;
+    let account = Account::mediafire("mediafire");
+    let options = Options {
+        port: args.port,
+        latency: args.latency.unwrap_or_default(),
+        per_connection: args.per_connection,
+        total: args.total,
+        fail_rate: args.fail,
+        seed: args.seed,
+        log_requests: args.log,
+        accounts: vec![account.clone()],
+        ..Options::new(args.data)
+    };
+    let started = Sandbox::start(options).await;
+    let sandbox = started.map_err(|e| Failure::new(format!("cannot start the sandbox in {data}: {e}")))?;
+    println!(
+        "The sandbox serves at {} until ^C.",
+        sandbox.base_url(&account.name)
+    );
+    println!(
+        "Its MediaFire account holds the plain files in {}",
+        sandbox.files_dir(&account.name).display()
+    );
+    println!("and goes into a config (chmod 600) as:\n");
+    print!("{}", config_text(&sandbox, &account));
+    signals.next().await;
+    sandbox.stop().await;
+    Ok(())
+}
+
+/// The account as a table of a config.
+pub(super) fn config_text(sandbox: &Sandbox, account: &Account) -> String {
+    format!(
+        "[accounts.{}]\nkind = \"mediafire\"\nbase_url = \"{}\"\nemail = \"{}\"\npassword = \"{}\"\n",
+        account.name,
+        sandbox.base_url(&account.name),
+        account.email,
+        account.password
+    )
+}

@@ -1,0 +1,198 @@
+//! `lockerfs status`: the accounts of the running mount and the files that are not uploaded yet.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use clap::Args;
+use serde::Serialize;
+
+use super::failure::Failure;
+use super::{Global, Outcome, block_on, text};
+use crate::control::{
+    AccountState, AccountStatus, Client, ControlError, PendingState, PendingStatus, StatusReport,
+};
+use crate::state::{Database, JournalRow, RowState, StateDir, StateError};
+
+#[derive(Args)]
+pub(super) struct StatusArgs {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is printed as JSON.
+#[derive(Serialize)]
+struct Shown<'a> {
+    running: bool,
+    #[serde(flatten)]
+    mount: Option<&'a StatusReport>,
+    /// What the journal holds, where no mount runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pending: Option<&'a [PendingStatus]>,
+}
+
+pub(super) fn run(global: &Global, args: &StatusArgs) -> Outcome {
+    super::logging::start(global.verbose, global.log_file.as_deref())?;
+    let state_dir = global.paths()?.state_dir;
+    block_on(async {
+        let asked = match Client::connect(&state_dir).await {
+            Ok(client) => client.status().await,
+            Err(error) => Err(error),
+        };
+        match asked {
+            Ok(report) if args.json => print_json(&Shown {
+                running: true,
+                mount: Some(&report),
+                pending: None,
+            }),
+            Ok(report) => {
+                print_report(&report);
+                Ok(())
+            }
+            Err(ControlError::NotRunning(_)) => {
+                let pending = from_journal(&state_dir).await?;
+                if args.json {
+                    return print_json(&Shown {
+                        running: false,
+                        mount: None,
+                        pending: Some(&pending),
+                    });
+                }
+                println!("No mount runs with the state directory {}.", state_dir.display());
+                print_pending(&pending);
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    })
+}
+
+fn print_json(shown: &Shown<'_>) -> Outcome {
+    let text = serde_json::to_string_pretty(shown);
+    println!(
+        "{}",
+        text.map_err(|e| Failure::new(format!("cannot write JSON: {e}")))?
+    );
+    Ok(())
+}
+
+/// What waits while no mount runs. Makes nothing.
+async fn from_journal(path: &Path) -> Result<Vec<PendingStatus>, Failure> {
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let directory = StateDir::open(path).map_err(|error| match error {
+        StateError::InUse { .. } => Failure::new("a mount is starting or ending: ask again in a moment"),
+        other => other.into(),
+    })?;
+    if !directory.database_path().exists() {
+        return Ok(Vec::new());
+    }
+    let database = Database::open(&directory.database_path())?;
+    let rows = database.journal_rows().await?;
+    database.close().await;
+    Ok(rows
+        .into_iter()
+        .filter(|row| row.state != RowState::Removed)
+        .map(of_row)
+        .collect())
+}
+
+fn of_row(row: JournalRow) -> PendingStatus {
+    let state = match row.state {
+        RowState::Parked => PendingState::Failed,
+        _ if row.last_error.is_some() => PendingState::Waiting,
+        _ => PendingState::Queued,
+    };
+    PendingStatus {
+        account: row.account,
+        path: row.name,
+        size: row.size,
+        sent: 0,
+        state,
+        error: row.last_error,
+        tries: row.tries,
+        next_try: row.next_try.map(super::mount::seconds),
+    }
+}
+
+fn print_report(report: &StatusReport) {
+    println!(
+        "lockerfs {} serves {} (process {})",
+        report.version,
+        report.mount_point.display(),
+        report.pid
+    );
+    let mut rows = vec![["ACCOUNT", "KIND", "STATE", "USED"].map(str::to_owned).to_vec()];
+    rows.extend(report.accounts.iter().map(account_row));
+    print!("{}", text::table(&rows));
+    print_pending(&report.pending);
+}
+
+fn account_row(account: &AccountStatus) -> Vec<String> {
+    let state = match account.state {
+        AccountState::Unknown => "not asked yet",
+        AccountState::Online => "online",
+        AccountState::Offline => "offline",
+        AccountState::LoginRefused => "login refused",
+    };
+    let state = match &account.message {
+        Some(message) => format!("{state}: {message}"),
+        None => state.to_owned(),
+    };
+    let used = match (account.storage_used, account.storage_limit) {
+        (Some(used), Some(limit)) => format!("{} of {}", text::size(used), text::size(limit)),
+        (Some(used), None) => text::size(used),
+        _ => String::new(),
+    };
+    vec![account.name.clone(), account.kind.clone(), state, used]
+}
+
+fn print_pending(pending: &[PendingStatus]) {
+    if pending.is_empty() {
+        println!("Nothing waits for its upload.");
+        return;
+    }
+    let bytes = pending.iter().map(|file| file.size).sum();
+    println!(
+        "{} to upload, {}:",
+        text::count(pending.len(), "file", "files"),
+        text::size(bytes)
+    );
+    let now = SystemTime::now();
+    let rows: Vec<Vec<String>> = pending.iter().map(|file| pending_row(file, now)).collect();
+    print!("{}", text::table(&rows));
+}
+
+fn pending_row(file: &PendingStatus, now: SystemTime) -> Vec<String> {
+    let error = file.error.as_deref().unwrap_or("no reason told");
+    let tries = text::count(file.tries as usize, "try", "tries");
+    let state = match file.state {
+        PendingState::Open => "rests, or is still written".to_owned(),
+        PendingState::Queued => "waits for its turn".to_owned(),
+        PendingState::Uploading => {
+            let share = file
+                .sent
+                .saturating_mul(100)
+                .checked_div(file.size)
+                .unwrap_or(100);
+            format!("uploading, {share}% sent")
+        }
+        PendingState::Waiting => {
+            let next = file
+                .next_try
+                .map(|at| SystemTime::UNIX_EPOCH + Duration::from_secs(at));
+            let next = next
+                .map(|at| format!(", again {}", text::until(at, now)))
+                .unwrap_or_default();
+            format!("failed after {tries}{next}: {error}")
+        }
+        PendingState::Failed => format!("needs you: {error}"),
+    };
+    vec![
+        format!("  {}", file.account),
+        file.path.clone(),
+        text::size(file.size),
+        state,
+    ]
+}

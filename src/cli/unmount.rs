@@ -1,0 +1,62 @@
+//! `lockerfs unmount`: end a mount.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::failure::Failure;
+use super::mount::point::{self, MountPoint};
+use super::{Global, Outcome, block_on, text};
+use crate::control::{Client, ControlError};
+
+#[derive(Args)]
+pub(super) struct UnmountArgs {
+    /// Where it is mounted
+    #[arg(value_name = "DIR")]
+    mount_point: PathBuf,
+}
+
+pub(super) fn run(global: &Global, args: &UnmountArgs) -> Outcome {
+    super::logging::start(global.verbose, global.log_file.as_deref())?;
+    let state_dir = global.paths()?.state_dir;
+    let place = point::resolve(&args.mount_point)?;
+    match point::look(&place)? {
+        MountPoint::Ours | MountPoint::Dead => {}
+        MountPoint::Free => {
+            return Err(Failure::new(format!("nothing is mounted at {}", place.display())));
+        }
+        MountPoint::Other(kind) => {
+            return Err(Failure::new(format!(
+                "what is mounted at {} is {kind}, not lockerfs",
+                place.display()
+            )));
+        }
+    }
+    block_on(async {
+        match ask(&state_dir, &place).await {
+            Ok(Some(0)) => Ok(()),
+            Ok(Some(left)) => {
+                let files = text::count(left, "file is", "files are");
+                println!(
+                    "Unmounted. {files} not uploaded yet; kept in {} for the next mount.",
+                    state_dir.display()
+                );
+                Ok(())
+            }
+            // The mount of another state directory, or a dead one: it is ended from outside. What it did not
+            // upload stays in its journal.
+            Ok(None) | Err(ControlError::NotRunning(_)) => point::unmount(&place),
+            Err(error) => Err(error.into()),
+        }
+    })
+}
+
+/// Asks the mount that runs with this state directory, if it is the one at `place`; returns how many files
+/// are left in its journal.
+async fn ask(state_dir: &Path, place: &Path) -> Result<Option<usize>, ControlError> {
+    let status = Client::connect(state_dir).await?.status().await?;
+    if status.mount_point != place {
+        return Ok(None);
+    }
+    Client::connect(state_dir).await?.unmount().await.map(Some)
+}

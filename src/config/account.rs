@@ -1,0 +1,155 @@
+//! Accounts and their kinds.
+
+use url::Url;
+
+use super::options::AccountOptions;
+use super::secret::SecretSource;
+use super::section::{Result, Section};
+use super::suggest::closest;
+use crate::http::check_url;
+
+/// One account of the config.
+#[derive(Debug)]
+pub struct AccountConfig {
+    /// The directory's name in the mount.
+    pub name: String,
+    /// As written in the config.
+    pub kind: &'static str,
+    pub options: AccountOptions,
+    pub service: Service,
+}
+
+/// What an account of each kind needs to log in.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Service {
+    MediaFire(MediaFireAccount),
+}
+
+/// The fields of an account of kind `mediafire`.
+#[derive(Debug)]
+pub struct MediaFireAccount {
+    /// Ends with a slash.
+    pub base_url: Url,
+    /// Absent where a session token is given instead.
+    pub email: Option<String>,
+    pub password: SecretSource,
+    pub app_id: String,
+    pub api_key: SecretSource,
+    pub session_token: SecretSource,
+    /// 1 or 2.
+    pub token_version: u8,
+}
+
+/// A kind of account.
+pub struct Kind {
+    /// As written in the config.
+    pub name: &'static str,
+    pub service: &'static str,
+    read: ReadKind,
+}
+
+type ReadKind = fn(&mut Section<'_>, &str) -> Result<Service>;
+
+/// All kinds that this version knows.
+pub const KINDS: &[Kind] = &[Kind {
+    name: "mediafire",
+    service: "MediaFire",
+    read: read_mediafire,
+}];
+
+impl AccountConfig {
+    pub(super) fn read(name: String, mut section: Section<'_>, options: &AccountOptions) -> Result<Self> {
+        check_name(&name).map_err(|why| section.error(why))?;
+        let Some(kind) = section.string_as("kind", find_kind)? else {
+            return Err(section.error(format!(
+                "has no kind: add for example kind = \"{}\"",
+                known_kinds()
+            )));
+        };
+        let options = options.overridden(&mut section)?;
+        let service = (kind.read)(&mut section, &name)?;
+        section.finish()?;
+        Ok(AccountConfig {
+            name,
+            kind: kind.name,
+            options,
+            service,
+        })
+    }
+}
+
+fn find_kind(text: &str) -> std::result::Result<&'static Kind, String> {
+    KINDS.iter().find(|kind| kind.name == text).ok_or_else(|| {
+        let hint = closest(text, KINDS.iter().map(|kind| kind.name));
+        let hint = hint
+            .map(|meant| format!("; did you mean {meant}?"))
+            .unwrap_or_default();
+        format!(
+            "unknown account kind {text:?}{hint} (known kinds: {})",
+            known_kinds()
+        )
+    })
+}
+
+fn known_kinds() -> String {
+    KINDS.iter().map(|kind| kind.name).collect::<Vec<_>>().join(", ")
+}
+
+/// The name becomes a directory's and part of a variable's.
+fn check_name(name: &str) -> std::result::Result<(), String> {
+    let refused = name.is_empty()
+        || name.len() > 100
+        || name.starts_with('.')
+        || name.trim() != name
+        || name.chars().any(|c| c == '/' || c.is_control());
+    if refused {
+        return Err(format!(
+            "{name:?} cannot be a directory's name: use letters, digits, - and _"
+        ));
+    }
+    Ok(())
+}
+
+fn read_mediafire(section: &mut Section<'_>, account: &str) -> Result<Service> {
+    let base_url = section.string_as("base_url", parse_base_url)?;
+    let email = section.string("email")?;
+    let password = SecretSource::read(section, account, "password")?;
+    let api_key = SecretSource::read(section, account, "api_key")?;
+    let session_token = SecretSource::read(section, account, "session_token")?;
+    let app_id = section.string("app_id")?.unwrap_or_else(|| "42511".to_owned());
+    let token_version = section.number("token_version", 1..3)?.unwrap_or(2);
+    if email.is_none() && !session_token.is_given() {
+        return Err(
+            section.error("has no email: add email = \"you@example.org\", and password_file beside it")
+        );
+    }
+    let base_url = match base_url {
+        Some(url) => url,
+        None => parse_base_url("https://www.mediafire.com/").map_err(|why| section.error(why))?,
+    };
+    Ok(Service::MediaFire(MediaFireAccount {
+        base_url,
+        email,
+        password,
+        app_id,
+        api_key,
+        session_token,
+        token_version,
+    }))
+}
+
+fn parse_base_url(text: &str) -> std::result::Result<Url, String> {
+    let mut url = Url::parse(text).map_err(|e| format!("{text:?} is no URL: {e}"))?;
+    check_url(&url).map_err(|e| e.to_string())?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("a URL must not hold credentials".to_owned());
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("must end with the path: leave out what follows ? or #".to_owned());
+    }
+    if !url.path().ends_with('/') {
+        url.set_path(&format!("{}/", url.path()));
+    }
+    Ok(url)
+}

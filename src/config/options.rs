@@ -1,0 +1,141 @@
+//! Options: defaults, overridden at the top of the file, overridden again in an account.
+
+use std::time::Duration;
+
+use super::section::{Result, Section};
+use super::values::parse_duration;
+use crate::provider::{DeleteMode, wrap};
+
+/// What `close()` waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnClose {
+    /// The journal.
+    #[default]
+    Queue,
+    /// The service.
+    Wait,
+}
+
+/// What `fsync()` waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FsyncMode {
+    /// The local disk.
+    #[default]
+    Local,
+    /// The service.
+    Remote,
+}
+
+/// How one account is treated.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AccountOptions {
+    pub on_close: OnClose,
+    pub fsync: FsyncMode,
+    pub delete: DeleteMode,
+    /// How long a closed file waits before its upload begins.
+    pub upload_delay: Duration,
+    /// How often the account is asked what changed.
+    pub poll_interval: Duration,
+    /// How long a listing is believed where nothing tells of changes.
+    pub listing_age: Duration,
+    /// Uploads at a time.
+    pub transfers: usize,
+    pub calls_per_second: f64,
+    /// Calls that may go at once after a rest.
+    pub burst: u32,
+    /// How long an operation may take, with all its retries.
+    pub deadline: Duration,
+}
+
+impl Default for AccountOptions {
+    fn default() -> Self {
+        let calls = wrap::Options::default();
+        AccountOptions {
+            on_close: OnClose::default(),
+            fsync: FsyncMode::default(),
+            delete: DeleteMode::default(),
+            upload_delay: Duration::from_secs(1),
+            poll_interval: Duration::from_secs(30),
+            listing_age: Duration::from_secs(30),
+            transfers: 4,
+            calls_per_second: calls.calls_per_second,
+            burst: calls.burst,
+            deadline: calls.operation_deadline,
+        }
+    }
+}
+
+impl AccountOptions {
+    /// These options with what `section` says instead.
+    pub(super) fn overridden(&self, section: &mut Section<'_>) -> Result<Self> {
+        let on_close = section.word("on_close", &[("queue", OnClose::Queue), ("wait", OnClose::Wait)])?;
+        let fsync = section.word(
+            "fsync",
+            &[("local", FsyncMode::Local), ("remote", FsyncMode::Remote)],
+        )?;
+        let delete = section.word(
+            "delete",
+            &[("trash", DeleteMode::Trash), ("purge", DeleteMode::Purge)],
+        )?;
+        Ok(AccountOptions {
+            on_close: on_close.unwrap_or(self.on_close),
+            fsync: fsync.unwrap_or(self.fsync),
+            delete: delete.unwrap_or(self.delete),
+            upload_delay: section
+                .string_as("upload_delay", parse_duration)?
+                .unwrap_or(self.upload_delay),
+            poll_interval: section
+                .string_as("poll_interval", at_least_a_second)?
+                .unwrap_or(self.poll_interval),
+            listing_age: section
+                .string_as("listing_age", parse_duration)?
+                .unwrap_or(self.listing_age),
+            transfers: section.number("transfers", 1..65)?.unwrap_or(self.transfers),
+            calls_per_second: section
+                .number("calls_per_second", 0.01..1000.0)?
+                .unwrap_or(self.calls_per_second),
+            burst: section.number("burst", 1..10_001)?.unwrap_or(self.burst),
+            deadline: section
+                .string_as("deadline", at_least_a_second)?
+                .unwrap_or(self.deadline),
+        })
+    }
+}
+
+fn at_least_a_second(text: &str) -> std::result::Result<Duration, String> {
+    let duration = parse_duration(text)?;
+    if duration < Duration::from_secs(1) {
+        Err("must be at least \"1s\"".to_owned())
+    } else {
+        Ok(duration)
+    }
+}
+
+/// How the mount as a whole behaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountOptions {
+    /// How long an ending mount waits for uploads.
+    pub drain_timeout: Duration,
+    /// The owner of all files; the user who mounts where absent.
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
+    /// Permission bits taken from all files, as with umask(2).
+    pub umask: u32,
+}
+
+impl MountOptions {
+    pub(super) fn read(section: &mut Section<'_>) -> Result<Self> {
+        let drain_timeout = section.string_as("drain_timeout", parse_duration)?;
+        Ok(MountOptions {
+            drain_timeout: drain_timeout.unwrap_or(Duration::from_secs(60)),
+            uid: section.number("uid", 0..u32::MAX)?,
+            gid: section.number("gid", 0..u32::MAX)?,
+            umask: section.string_as("umask", parse_umask)?.unwrap_or(0o022),
+        })
+    }
+}
+
+fn parse_umask(text: &str) -> std::result::Result<u32, String> {
+    let bits = u32::from_str_radix(text, 8).ok().filter(|bits| *bits <= 0o777);
+    bits.ok_or_else(|| format!("{text:?} is no umask: write for example \"022\""))
+}

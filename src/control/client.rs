@@ -1,0 +1,127 @@
+//! The command line's side of the socket.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+
+use super::Place;
+use super::message::{Answer, DrainProgress, Request, StatusReport};
+
+/// The longest answer that is taken in, in bytes; a status of many thousand pending files fits.
+const MAX_ANSWER: u64 = 256 * 1024 * 1024;
+/// How long a mount may be silent.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// Why a mount did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    #[error("no mount runs with the state directory {}", .0.display())]
+    NotRunning(PathBuf),
+    #[error("the mount does not answer: {0}")]
+    Broken(#[from] io::Error),
+    /// The mount's own sentence.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// A connection to a running mount, for one request.
+pub struct Client {
+    stream: BufReader<UnixStream>,
+}
+
+impl Client {
+    pub async fn connect(state_dir: &Path) -> Result<Self, ControlError> {
+        let stream = match Place::of(state_dir) {
+            Ok(place) => UnixStream::connect(place.socket()).await,
+            Err(error) => Err(error),
+        };
+        match stream {
+            Ok(stream) => Ok(Client {
+                stream: BufReader::new(stream),
+            }),
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                    Err(ControlError::NotRunning(state_dir.to_owned()))
+                }
+                _ => Err(ControlError::Broken(error)),
+            },
+        }
+    }
+
+    pub async fn status(mut self) -> Result<StatusReport, ControlError> {
+        self.send(&Request::Status).await?;
+        match self.next(Some(SILENCE)).await? {
+            Answer::Status { report } => Ok(*report),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Returns when nothing is left that can be uploaded.
+    pub async fn drain(mut self, mut progress: impl FnMut(DrainProgress)) -> Result<(), ControlError> {
+        self.send(&Request::Drain).await?;
+        loop {
+            match self.next(Some(SILENCE)).await? {
+                Answer::Progress { progress: now } => progress(now),
+                Answer::Done { .. } => return Ok(()),
+                other => return Err(unexpected(other)),
+            }
+        }
+    }
+
+    /// Returns when the mount point is free, with the number of files that are left for the next mount. The
+    /// mount bounds the time itself.
+    pub async fn unmount(mut self) -> Result<usize, ControlError> {
+        self.send(&Request::Unmount).await?;
+        match self.next(None).await? {
+            Answer::Done { count } => Ok(count),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Returns how many uploads are tried again.
+    pub async fn retry(mut self, account: Option<&str>) -> Result<usize, ControlError> {
+        self.send(&Request::Retry {
+            account: account.map(str::to_owned),
+        })
+        .await?;
+        match self.next(Some(SILENCE)).await? {
+            Answer::Done { count } => Ok(count),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    async fn send(&mut self, request: &Request) -> io::Result<()> {
+        let mut line = serde_json::to_vec(request)?;
+        line.push(b'\n');
+        self.stream.write_all(&line).await
+    }
+
+    async fn next(&mut self, silence: Option<Duration>) -> io::Result<Answer> {
+        let mut line = Vec::new();
+        let mut limited = (&mut self.stream).take(MAX_ANSWER);
+        let read = limited.read_until(b'\n', &mut line);
+        match silence {
+            Some(limit) => tokio::time::timeout(limit, read).await??,
+            None => read.await?,
+        };
+        if line.is_empty() {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "it ended the connection",
+            ));
+        }
+        Ok(serde_json::from_slice(&line)?)
+    }
+}
+
+fn unexpected(answer: Answer) -> ControlError {
+    match answer {
+        Answer::Error { message } => ControlError::Refused(message),
+        _ => ControlError::Refused(
+            "the mount answered something else; are both of the same version?".to_owned(),
+        ),
+    }
+}

@@ -1,0 +1,166 @@
+//! The mount's side of the socket.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc};
+
+use super::Place;
+use super::message::{Answer, DrainProgress, MAX_REQUEST, Request, StatusReport};
+
+const MAX_CONNECTIONS: usize = 32;
+/// How long a client may take to say what it wants, or to take in a line.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a mount does for those who ask. Errors are sentences for a person.
+#[async_trait]
+pub trait Handler: Send + Sync + 'static {
+    /// Must not wait for the network.
+    async fn status(&self) -> StatusReport;
+
+    /// Returns when nothing is left that can be uploaded. `progress` is told about each second or more often.
+    /// Dropping the future ends the waiting, not the uploads.
+    async fn drain(&self, progress: mpsc::Sender<DrainProgress>) -> Result<(), String>;
+
+    /// Drains, unmounts, and returns when the mount point is free: how many files are left for the next mount.
+    async fn unmount(&self) -> Result<usize, String>;
+
+    /// Tries failed uploads again now and returns how many.
+    async fn retry(&self, account: Option<&str>) -> Result<usize, String>;
+}
+
+/// The listening socket. Dropping it removes the socket.
+pub struct Server {
+    listener: UnixListener,
+    place: Place,
+    connections: Arc<Semaphore>,
+}
+
+impl Server {
+    /// Makes the socket. Whoever calls this holds the lock of the state directory, so that a socket found
+    /// there is a dead one.
+    pub fn bind(state_dir: &Path) -> io::Result<Self> {
+        let place = Place::of(state_dir)?;
+        let socket = place.socket();
+        match std::fs::remove_file(&socket) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(&socket)?;
+        std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o600))?;
+        Ok(Server {
+            listener,
+            place,
+            connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+        })
+    }
+
+    /// Serves until the future is dropped. Answers that are under way are finished by tasks of their own.
+    pub async fn run(&self, handler: Arc<dyn Handler>) {
+        loop {
+            let Ok(permit) = Arc::clone(&self.connections).acquire_owned().await else {
+                return;
+            };
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    let handler = Arc::clone(&handler);
+                    tokio::spawn(async move {
+                        if let Err(error) = serve(stream, &*handler).await {
+                            tracing::debug!(%error, "a client of the control socket went away");
+                        }
+                        drop(permit);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the control socket cannot take a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    /// Waits a moment for answers that are under way, before the process ends.
+    pub async fn finish(&self, limit: Duration) {
+        let all = self.connections.acquire_many(MAX_CONNECTIONS as u32);
+        // What is not answered by then is cut off.
+        let _ = tokio::time::timeout(limit, all).await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // The next mount removes it where this fails.
+        let _ = std::fs::remove_file(self.place.socket());
+    }
+}
+
+async fn serve(stream: UnixStream, handler: &dyn Handler) -> io::Result<()> {
+    let peer = stream.peer_cred()?.uid();
+    // SAFETY: geteuid has no preconditions and cannot fail.
+    let own = unsafe { libc::geteuid() };
+    if peer != own && peer != 0 {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("user {peer} is not the owner"),
+        ));
+    }
+    let (reader, mut writer) = stream.into_split();
+    let mut line = Vec::new();
+    let mut limited = BufReader::new(reader).take(MAX_REQUEST);
+    tokio::time::timeout(CLIENT_TIMEOUT, limited.read_until(b'\n', &mut line)).await??;
+    let answer = match serde_json::from_slice(&line) {
+        Ok(request) => answer(request, handler, &mut writer).await?,
+        Err(error) => Answer::Error {
+            message: format!("this request is not understood: {error}"),
+        },
+    };
+    send(&mut writer, &answer).await
+}
+
+async fn answer(
+    request: Request,
+    handler: &dyn Handler,
+    writer: &mut (impl AsyncWriteExt + Unpin),
+) -> io::Result<Answer> {
+    let result = match request {
+        Request::Status => {
+            return Ok(Answer::Status {
+                report: Box::new(handler.status().await),
+            });
+        }
+        Request::Drain => {
+            let (sender, mut progress) = mpsc::channel(4);
+            let mut drain = handler.drain(sender);
+            // A client that hung up shows when progress cannot be sent, and ends the waiting.
+            let result = loop {
+                tokio::select! {
+                    biased;
+                    Some(progress) = progress.recv() => send(writer, &Answer::Progress { progress }).await?,
+                    result = &mut drain => break result.map(|()| 0),
+                }
+            };
+            while let Ok(progress) = progress.try_recv() {
+                send(writer, &Answer::Progress { progress }).await?;
+            }
+            result
+        }
+        Request::Unmount => handler.unmount().await,
+        Request::Retry { account } => handler.retry(account.as_deref()).await,
+    };
+    Ok(result.map_or_else(
+        |message| Answer::Error { message },
+        |count| Answer::Done { count },
+    ))
+}
+
+async fn send(writer: &mut (impl AsyncWriteExt + Unpin), answer: &Answer) -> io::Result<()> {
+    let mut line = serde_json::to_vec(answer)?;
+    line.push(b'\n');
+    tokio::time::timeout(CLIENT_TIMEOUT, writer.write_all(&line)).await?
+}

@@ -1,0 +1,46 @@
+//! Why a read failed.
+
+use crate::http::{HttpError, HttpErrorKind};
+use crate::provider::{ErrorKind, ProviderError};
+
+/// A failed read. Cheap to clone, since several readers may wait for the same bytes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct DownloadError {
+    kind: ErrorKind,
+    message: String,
+}
+
+impl DownloadError {
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        DownloadError {
+            kind,
+            message: message.into(),
+        }
+    }
+
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// What an answer that was not the file's bytes means, once a new link did not help.
+    pub(super) fn of_http(name: &str, error: &HttpError) -> Self {
+        let kind = match error.kind {
+            HttpErrorKind::Status(401 | 403) => ErrorKind::PermissionDenied,
+            HttpErrorKind::Status(404 | 410) => ErrorKind::NotFound,
+            HttpErrorKind::Status(416) | HttpErrorKind::WrongRange | HttpErrorKind::NotData => {
+                ErrorKind::Corrupt
+            }
+            HttpErrorKind::Status(429) => ErrorKind::RateLimited,
+            HttpErrorKind::Timeout => ErrorKind::Timeout,
+            HttpErrorKind::Status(status) if status < 500 => ErrorKind::Unexpected,
+            HttpErrorKind::Redirect | HttpErrorKind::InsecureUrl => ErrorKind::Unexpected,
+            _ => ErrorKind::Unavailable,
+        };
+        DownloadError::new(kind, format!("cannot read {name}: {error}"))
+    }
+
+    pub(super) fn of_provider(error: &ProviderError) -> Self {
+        DownloadError::new(error.kind, error.to_string())
+    }
+}

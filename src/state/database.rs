@@ -1,0 +1,218 @@
+//! The database's thread and the queue in front of it.
+//!
+//! One thread owns the connection, so that no async thread ever waits for the disk. It takes what is
+//! queued and commits it together: callers that come at the same time share one sync, and none is
+//! answered before the commit is on the disk. Changes are applied, and their `then` is called, in one
+//! order for all callers.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{StateError, schema};
+
+/// Jobs that may wait; more callers wait before the queue.
+const QUEUE: usize = 256;
+/// Jobs that share one commit.
+const BATCH: usize = 64;
+
+/// A handle to the state database; clones share one connection.
+#[derive(Debug, Clone)]
+pub struct Database {
+    messages: mpsc::Sender<Message>,
+    thread: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+enum Message {
+    Job(Box<dyn Job>),
+    Close,
+}
+
+/// A change that waits for its turn.
+trait Job: Send {
+    /// Does the change inside the transaction, or undoes its part of it.
+    fn run(&mut self, connection: &Connection);
+    /// Answers the caller, after the commit or its failure.
+    fn finish(self: Box<Self>, committed: Result<(), &rusqlite::Error>);
+}
+
+struct Change<W, N, T> {
+    operation: &'static str,
+    work: Option<W>,
+    then: N,
+    outcome: Result<T, StateError>,
+    reply: oneshot::Sender<Result<T, StateError>>,
+}
+
+impl<W, N, T> Job for Change<W, N, T>
+where
+    W: FnOnce(&Connection) -> Result<T, StateError> + Send,
+    N: FnOnce(&T) + Send,
+    T: Send,
+{
+    fn run(&mut self, connection: &Connection) {
+        let Some(work) = self.work.take() else { return };
+        let failed = |error: rusqlite::Error| StateError::sqlite(self.operation, &error);
+        self.outcome = connection
+            .execute_batch("SAVEPOINT job")
+            .map_err(failed)
+            .and_then(|()| work(connection))
+            .and_then(|value| {
+                connection
+                    .execute_batch("RELEASE job")
+                    .map_err(failed)
+                    .map(|()| value)
+            });
+        if self.outcome.is_err() {
+            // Fails only where the whole transaction is gone, which the commit then reports.
+            let _ = connection.execute_batch("ROLLBACK TO job; RELEASE job");
+        }
+    }
+
+    fn finish(self: Box<Self>, committed: Result<(), &rusqlite::Error>) {
+        let outcome = match committed {
+            Ok(()) => self.outcome,
+            Err(error) => self.outcome.and(Err(StateError::sqlite(self.operation, error))),
+        };
+        if let Ok(value) = &outcome {
+            (self.then)(value);
+        }
+        // A caller that went away needs no answer.
+        let _ = self.reply.send(outcome);
+    }
+}
+
+impl Database {
+    /// Opens the database, making it or bringing it up to date where needed. Blocks; call it before the
+    /// work starts or on a blocking thread.
+    pub fn open(path: &Path) -> Result<Database, StateError> {
+        let mut connection =
+            Connection::open(path).map_err(|error| StateError::sqlite("open the state database", &error))?;
+        schema::prepare(&mut connection)?;
+        let (messages, queue) = mpsc::channel(QUEUE);
+        let thread = std::thread::Builder::new()
+            .name("state".into())
+            .spawn(move || serve(connection, queue))
+            .map_err(|source| StateError::Io {
+                operation: "start the thread for",
+                path: path.to_owned(),
+                source,
+            })?;
+        Ok(Database {
+            messages,
+            thread: Arc::new(Mutex::new(Some(thread))),
+        })
+    }
+
+    /// Runs `work` on the database's thread in a transaction, and `then` there after the commit. The
+    /// future may be dropped: work that was queued is done all the same.
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Connection) -> Result<T, StateError> + Send + 'static,
+        then: impl FnOnce(&T) + Send + 'static,
+    ) -> Result<T, StateError> {
+        let (reply, answer) = oneshot::channel();
+        let outcome = Err(StateError::Closed);
+        let job = Box::new(Change {
+            operation,
+            work: Some(work),
+            then,
+            outcome,
+            reply,
+        });
+        self.messages
+            .send(Message::Job(job))
+            .await
+            .map_err(|_| StateError::Closed)?;
+        answer.await.map_err(|_| StateError::Closed)?
+    }
+
+    /// Finishes what is queued and closes the database, for all clones.
+    pub async fn close(&self) {
+        // An error means that it is closed already.
+        let _ = self.messages.send(Message::Close).await;
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // The thread ends soon after the message; a panic in it was reported by the callers' errors.
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+}
+
+fn serve(mut connection: Connection, mut queue: mpsc::Receiver<Message>) {
+    while let Some(message) = queue.blocking_recv() {
+        let Message::Job(first) = message else { break };
+        let mut jobs = vec![first];
+        let mut closing = false;
+        while jobs.len() < BATCH {
+            match queue.try_recv() {
+                Ok(Message::Job(job)) => jobs.push(job),
+                Ok(Message::Close) => {
+                    closing = true;
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        commit_together(&mut connection, jobs);
+        if closing {
+            break;
+        }
+    }
+}
+
+fn commit_together(connection: &mut Connection, mut jobs: Vec<Box<dyn Job>>) {
+    let committed = connection
+        .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+        .and_then(|transaction| {
+            jobs.iter_mut().for_each(|job| job.run(&transaction));
+            transaction.commit()
+        });
+    for job in jobs {
+        job.finish(committed.as_ref().map(|()| ()).map_err(|error| error));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(connection: &Connection) -> Result<i64, StateError> {
+        connection
+            .query_row("SELECT count(*) FROM discarded", [], |row| row.get(0))
+            .map_err(|error| StateError::sqlite("count", &error))
+    }
+
+    fn add(name: &'static str) -> impl FnOnce(&Connection) -> Result<(), StateError> + Send {
+        move |connection| {
+            connection
+                .execute("INSERT INTO discarded VALUES (?1)", [name])
+                .map(drop)
+                .map_err(|error| StateError::sqlite("add", &error))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failed_change_leaves_its_neighbours_in_the_same_commit_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("db")).unwrap();
+        let (a, twice, b) = tokio::join!(
+            database.write("add", add("a"), |()| {}),
+            database.write("add", |c| add("c")(c).and_then(|()| add("a")(c)), |()| {}),
+            database.write("add", add("b"), |()| {}),
+        );
+        assert!(a.is_ok() && twice.is_err() && b.is_ok());
+        assert_eq!(database.write("count", count, |_| {}).await.unwrap(), 2);
+        database.close().await;
+        assert!(matches!(
+            database.write("count", count, |_| {}).await,
+            Err(StateError::Closed)
+        ));
+        let again = Database::open(&folder.path().join("db")).unwrap();
+        assert_eq!(again.write("count", count, |_| {}).await.unwrap(), 2);
+    }
+}

@@ -1,0 +1,115 @@
+//! The state directory: who may use it and where things lie in it.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use super::StateError;
+
+/// The state directory, owned by this process as long as the value lives.
+#[derive(Debug)]
+pub struct StateDir {
+    path: PathBuf,
+    /// Holds the lock; the kernel releases it with the last descriptor, however the process ends.
+    _lock: File,
+}
+
+impl StateDir {
+    /// Makes the directory (for the owner alone) where it is missing, and takes it for this process.
+    pub fn open(path: &Path) -> Result<StateDir, StateError> {
+        let failed = |operation, path: &Path| {
+            let path = path.to_owned();
+            move |source| StateError::Io {
+                operation,
+                path,
+                source,
+            }
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(failed("make the state directory", path))?;
+        fs::set_permissions(path, Permissions::from_mode(0o700))
+            .map_err(failed("make the state directory private:", path))?;
+        let lock_path = path.join("lock");
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&lock_path)
+            .map_err(failed("open", &lock_path))?;
+        lock_exclusively(&lock).map_err(|source| match source.kind() {
+            io::ErrorKind::WouldBlock => StateError::InUse {
+                directory: path.to_owned(),
+            },
+            _ => StateError::Io {
+                operation: "lock",
+                path: lock_path.clone(),
+                source,
+            },
+        })?;
+        let directory = StateDir {
+            path: path.to_owned(),
+            _lock: lock,
+        };
+        for part in [directory.staging_path(), directory.recovered_path()] {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&part)
+                .map_err(failed("make", &part))?;
+        }
+        Ok(directory)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn database_path(&self) -> PathBuf {
+        self.path.join("state.db")
+    }
+
+    /// Where contents wait for their upload.
+    pub fn staging_path(&self) -> PathBuf {
+        self.path.join("staging")
+    }
+
+    /// Where contents go of which the journal knows nothing, for a person to look at.
+    pub fn recovered_path(&self) -> PathBuf {
+        self.path.join("recovered")
+    }
+}
+
+fn lock_exclusively(file: &File) -> io::Result<()> {
+    // SAFETY: flock takes a descriptor, which `file` keeps open during the call, and no pointer.
+    match unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_owner_is_refused_and_told_where() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let first = StateDir::open(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        let refused = StateDir::open(&path).unwrap_err();
+        assert!(
+            matches!(&refused, StateError::InUse { directory } if *directory == path),
+            "{refused}"
+        );
+        assert!(refused.to_string().contains(&path.display().to_string()));
+        drop(first);
+        StateDir::open(&path).unwrap();
+    }
+}

@@ -1,0 +1,441 @@
+//! The journal of pending uploads, as rows.
+//!
+//! A row is written and read as a whole, so that whoever changes one sees all of it and no two changes
+//! cross. What the fields mean to an upload, and which change may follow which, is the upload room's.
+
+use std::ops::Range;
+use std::time::{Duration, SystemTime};
+
+use rusqlite::{Connection, OptionalExtension, Row, named_params};
+
+use super::{Database, StateError};
+
+/// Where a row stands. A row whose upload is done is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RowState {
+    /// Committed, not released for upload.
+    Staged,
+    Queued,
+    Uploading,
+    /// The service has the bytes and works on them.
+    Verifying,
+    /// Waits for a person; `last_error` holds the reason.
+    Parked,
+    /// Unlinked while an upload of it was announced to the service; kept until that is cleared away.
+    Removed,
+}
+
+const STATES: [(RowState, &str); 6] = [
+    (RowState::Staged, "staged"),
+    (RowState::Queued, "queued"),
+    (RowState::Uploading, "uploading"),
+    (RowState::Verifying, "verifying"),
+    (RowState::Parked, "parked"),
+    (RowState::Removed, "removed"),
+];
+
+/// The remote content that missing ranges are fetched from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseRow {
+    pub file: String,
+    /// Bytes.
+    pub size: u64,
+    /// Lowercase hex.
+    pub hash: Option<String>,
+    pub revision: Option<String>,
+}
+
+/// An upload as it was announced to the service, from before the first call until its outcome is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptRow {
+    /// The generation of the content that was sent.
+    pub generation: u64,
+    pub folder: String,
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+    pub mtime: SystemTime,
+    pub sha256: [u8; 32],
+    pub replaces: Option<String>,
+    /// The upload on the service, once it has all bytes.
+    pub ticket: Option<String>,
+    /// The finished file, once it was verified.
+    pub file: Option<String>,
+}
+
+/// One pending file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalRow {
+    /// Never used again for another file.
+    pub id: i64,
+    pub account: String,
+    pub folder: String,
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+    /// Kept to the nanosecond between the years 1678 and 2262.
+    pub mtime: SystemTime,
+    /// The file's name in the staging directory.
+    pub staging: Option<String>,
+    /// Rises with each change of the content.
+    pub generation: u64,
+    /// The remote file whose place the content takes.
+    pub replaces: Option<String>,
+    /// Other remote files that go once the content is there.
+    pub superseded: Vec<String>,
+    pub state: RowState,
+    /// Failed tries since the last success or change.
+    pub tries: u32,
+    pub next_try: Option<SystemTime>,
+    pub last_error: Option<String>,
+    pub base: Option<BaseRow>,
+    /// Parts of the content that must still come from the base.
+    pub missing: Vec<Range<u64>>,
+    pub attempt: Option<AttemptRow>,
+}
+
+/// The journal inside one transaction.
+pub struct JournalTransaction<'a> {
+    connection: &'a Connection,
+}
+
+const COLUMNS: &str = "id, account, folder, name, size, mtime, staging, generation, replaces, superseded, \
+    state, tries, next_try, last_error, base_file, base_size, base_hash, base_revision, missing, \
+    sent_generation, sent_folder, sent_name, sent_size, sent_mtime, sent_sha256, sent_replaces, \
+    sent_ticket, sent_file";
+
+const PUT: &str = "INSERT OR REPLACE INTO pending (id, account, folder, name, size, mtime, staging, \
+    generation, replaces, superseded, state, tries, next_try, last_error, base_file, base_size, base_hash, \
+    base_revision, missing, sent_generation, sent_folder, sent_name, sent_size, sent_mtime, sent_sha256, \
+    sent_replaces, sent_ticket, sent_file) VALUES (:id, :account, :folder, :name, :size, :mtime, :staging, \
+    :generation, :replaces, :superseded, :state, :tries, :next_try, :last_error, :base_file, :base_size, \
+    :base_hash, :base_revision, :missing, :sent_generation, :sent_folder, :sent_name, :sent_size, \
+    :sent_mtime, :sent_sha256, :sent_replaces, :sent_ticket, :sent_file)";
+
+impl JournalTransaction<'_> {
+    pub fn get(&self, id: i64) -> Result<Option<JournalRow>, StateError> {
+        let mut statement = self
+            .connection
+            .prepare_cached(&format!("SELECT {COLUMNS} FROM pending WHERE id = ?1"))
+            .map_err(reading)?;
+        let row = statement
+            .query_row([id], |row| Ok(read_row(row)))
+            .optional()
+            .map_err(reading)?;
+        row.transpose()
+    }
+
+    /// Adds a row, whatever its `id` says, and returns its new id.
+    pub fn insert(&self, row: &JournalRow) -> Result<i64, StateError> {
+        self.write(None, row)?;
+        Ok(self.connection.last_insert_rowid())
+    }
+
+    /// Writes a row in the place of the one with its id.
+    pub fn put(&self, row: &JournalRow) -> Result<(), StateError> {
+        self.write(Some(row.id), row)
+    }
+
+    pub fn delete(&self, id: i64) -> Result<(), StateError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("DELETE FROM pending WHERE id = ?1")
+            .map_err(writing)?;
+        statement.execute([id]).map(drop).map_err(writing)
+    }
+
+    /// Notes that a file in the staging directory is not needed any more, so that it is not taken for a
+    /// lost one should the process end before it is deleted.
+    pub fn discard(&self, staging: &str) -> Result<(), StateError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("INSERT OR IGNORE INTO discarded (staging) VALUES (?1)")
+            .map_err(writing)?;
+        statement.execute([staging]).map(drop).map_err(writing)
+    }
+
+    fn write(&self, id: Option<i64>, row: &JournalRow) -> Result<(), StateError> {
+        let state = STATES
+            .iter()
+            .find(|(state, _)| *state == row.state)
+            .map(|(_, word)| *word);
+        let (base, attempt) = (row.base.as_ref(), row.attempt.as_ref());
+        let missing: Vec<_> = row.missing.iter().map(|range| [range.start, range.end]).collect();
+        let mut statement = self.connection.prepare_cached(PUT).map_err(writing)?;
+        statement
+            .execute(named_params! {
+                ":id": id,
+                ":account": row.account,
+                ":folder": row.folder,
+                ":name": row.name,
+                ":size": row.size as i64,
+                ":mtime": to_nanoseconds(row.mtime),
+                ":staging": row.staging,
+                ":generation": row.generation as i64,
+                ":replaces": row.replaces,
+                ":superseded": serde_json::Value::from(row.superseded.clone()).to_string(),
+                ":state": state,
+                ":tries": row.tries,
+                ":next_try": row.next_try.map(to_nanoseconds),
+                ":last_error": row.last_error,
+                ":base_file": base.map(|base| &base.file),
+                ":base_size": base.map(|base| base.size as i64),
+                ":base_hash": base.and_then(|base| base.hash.as_ref()),
+                ":base_revision": base.and_then(|base| base.revision.as_ref()),
+                ":missing": serde_json::json!(missing).to_string(),
+                ":sent_generation": attempt.map(|sent| sent.generation as i64),
+                ":sent_folder": attempt.map(|sent| &sent.folder),
+                ":sent_name": attempt.map(|sent| &sent.name),
+                ":sent_size": attempt.map(|sent| sent.size as i64),
+                ":sent_mtime": attempt.map(|sent| to_nanoseconds(sent.mtime)),
+                ":sent_sha256": attempt.map(|sent| sent.sha256),
+                ":sent_replaces": attempt.and_then(|sent| sent.replaces.as_ref()),
+                ":sent_ticket": attempt.and_then(|sent| sent.ticket.as_ref()),
+                ":sent_file": attempt.and_then(|sent| sent.file.as_ref()),
+            })
+            .map(drop)
+            .map_err(writing)
+    }
+}
+
+impl Database {
+    /// Runs `work` on the journal in one transaction. After the commit, and before the next change of
+    /// anybody, `then` is called with what `work` returned: what it notes in memory is in the order of the
+    /// journal. It runs on the database's thread and must be short.
+    pub async fn journal<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&JournalTransaction<'_>) -> Result<T, StateError> + Send + 'static,
+        then: impl FnOnce(&T) + Send + 'static,
+    ) -> Result<T, StateError> {
+        self.write(
+            operation,
+            move |connection| work(&JournalTransaction { connection }),
+            then,
+        )
+        .await
+    }
+
+    /// All rows, in the order of their ids.
+    pub async fn journal_rows(&self) -> Result<Vec<JournalRow>, StateError> {
+        let read = |connection: &Connection| {
+            let mut statement = connection
+                .prepare(&format!("SELECT {COLUMNS} FROM pending ORDER BY id"))
+                .map_err(reading)?;
+            let rows = statement
+                .query_map([], |row| Ok(read_row(row)))
+                .map_err(reading)?;
+            rows.map(|row| row.map_err(reading)?).collect()
+        };
+        self.write("read the journal", read, |_| {}).await
+    }
+
+    /// Files of the staging directory that were noted as discarded and not yet forgotten.
+    pub async fn discarded(&self) -> Result<Vec<String>, StateError> {
+        let read = |connection: &Connection| {
+            let mut statement = connection
+                .prepare("SELECT staging FROM discarded")
+                .map_err(reading)?;
+            let names = statement.query_map([], |row| row.get(0)).map_err(reading)?;
+            names.collect::<Result<_, _>>().map_err(reading)
+        };
+        self.write("read the journal", read, |_| {}).await
+    }
+
+    /// Forgets discarded files, which must be deleted by now.
+    pub async fn forget_discarded(&self, names: Vec<String>) -> Result<(), StateError> {
+        let forget = move |connection: &Connection| {
+            let mut statement = connection
+                .prepare_cached("DELETE FROM discarded WHERE staging = ?1")
+                .map_err(writing)?;
+            names
+                .iter()
+                .try_for_each(|name| statement.execute([name]).map(drop))
+                .map_err(writing)
+        };
+        self.write("write the journal", forget, |()| {}).await
+    }
+}
+
+fn read_row(row: &Row<'_>) -> Result<JournalRow, StateError> {
+    let word: String = column(row, "state")?;
+    let state = STATES
+        .iter()
+        .find(|(_, text)| *text == word)
+        .map(|(state, _)| *state);
+    Ok(JournalRow {
+        id: column(row, "id")?,
+        account: column(row, "account")?,
+        folder: column(row, "folder")?,
+        name: column(row, "name")?,
+        size: unsigned(row, "size")?,
+        mtime: from_nanoseconds(column(row, "mtime")?),
+        staging: column(row, "staging")?,
+        generation: unsigned(row, "generation")?,
+        replaces: column(row, "replaces")?,
+        superseded: json(row, "superseded")?,
+        state: state.ok_or_else(|| StateError::Corrupt {
+            what: format!("the row state {word:?}"),
+        })?,
+        tries: column(row, "tries")?,
+        next_try: column::<Option<i64>>(row, "next_try")?.map(from_nanoseconds),
+        last_error: column(row, "last_error")?,
+        base: read_base(row)?,
+        missing: json::<Vec<[u64; 2]>>(row, "missing")?
+            .into_iter()
+            .map(|[start, end]| start..end)
+            .collect(),
+        attempt: read_attempt(row)?,
+    })
+}
+
+fn read_base(row: &Row<'_>) -> Result<Option<BaseRow>, StateError> {
+    let Some(file) = column(row, "base_file")? else {
+        return Ok(None);
+    };
+    Ok(Some(BaseRow {
+        file,
+        size: unsigned(row, "base_size")?,
+        hash: column(row, "base_hash")?,
+        revision: column(row, "base_revision")?,
+    }))
+}
+
+fn read_attempt(row: &Row<'_>) -> Result<Option<AttemptRow>, StateError> {
+    if column::<Option<i64>>(row, "sent_generation")?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(AttemptRow {
+        generation: unsigned(row, "sent_generation")?,
+        folder: column(row, "sent_folder")?,
+        name: column(row, "sent_name")?,
+        size: unsigned(row, "sent_size")?,
+        mtime: from_nanoseconds(column(row, "sent_mtime")?),
+        sha256: column(row, "sent_sha256")?,
+        replaces: column(row, "sent_replaces")?,
+        ticket: column(row, "sent_ticket")?,
+        file: column(row, "sent_file")?,
+    }))
+}
+
+fn column<T: rusqlite::types::FromSql>(row: &Row<'_>, name: &str) -> Result<T, StateError> {
+    row.get(name).map_err(reading)
+}
+
+fn unsigned(row: &Row<'_>, name: &str) -> Result<u64, StateError> {
+    let value: i64 = column(row, name)?;
+    u64::try_from(value).map_err(|_| StateError::Corrupt {
+        what: format!("{name} is {value}"),
+    })
+}
+
+fn json<T: serde::de::DeserializeOwned>(row: &Row<'_>, name: &str) -> Result<T, StateError> {
+    let text: String = column(row, name)?;
+    serde_json::from_str(&text).map_err(|error| StateError::Corrupt {
+        what: format!("{name}: {error}"),
+    })
+}
+
+fn reading(error: rusqlite::Error) -> StateError {
+    StateError::sqlite("read the journal", &error)
+}
+
+fn writing(error: rusqlite::Error) -> StateError {
+    StateError::sqlite("write the journal", &error)
+}
+
+fn to_nanoseconds(time: SystemTime) -> i64 {
+    let limit = |nanoseconds: u128| i64::try_from(nanoseconds).unwrap_or(i64::MAX);
+    match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) => limit(since.as_nanos()),
+        Err(before) => -limit(before.duration().as_nanos()),
+    }
+}
+
+fn from_nanoseconds(nanoseconds: i64) -> SystemTime {
+    let distance = Duration::from_nanos(nanoseconds.unsigned_abs());
+    let time = match nanoseconds {
+        0.. => SystemTime::UNIX_EPOCH.checked_add(distance),
+        _ => SystemTime::UNIX_EPOCH.checked_sub(distance),
+    };
+    time.unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row() -> JournalRow {
+        let early = SystemTime::UNIX_EPOCH - Duration::new(5, 7);
+        JournalRow {
+            id: 0,
+            account: "media".into(),
+            folder: "f".into(),
+            name: "na\u{fc}me".into(),
+            size: 12,
+            mtime: early,
+            staging: Some("s".into()),
+            generation: 3,
+            replaces: Some("r".into()),
+            superseded: vec!["x".into(), "y\"".into()],
+            state: RowState::Verifying,
+            tries: 4,
+            next_try: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(9)),
+            last_error: Some("why".into()),
+            base: Some(BaseRow {
+                file: "b".into(),
+                size: 10,
+                hash: Some("00".into()),
+                revision: None,
+            }),
+            missing: vec![0..2, 5..9],
+            attempt: Some(AttemptRow {
+                generation: 2,
+                folder: "g".into(),
+                name: "n".into(),
+                size: 11,
+                mtime: early,
+                sha256: [7; 32],
+                replaces: None,
+                ticket: Some("t".into()),
+                file: None,
+            }),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_row_comes_back_as_it_went_in_and_ids_are_not_used_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("db")).unwrap();
+        let id = database
+            .journal("test", |journal| journal.insert(&row()), |_| {})
+            .await
+            .unwrap();
+        let expected = JournalRow { id, ..row() };
+        assert_eq!(database.journal_rows().await.unwrap(), [expected.clone()]);
+        let bare = JournalRow {
+            base: None,
+            attempt: None,
+            missing: Vec::new(),
+            ..expected
+        };
+        let second = database
+            .journal(
+                "test",
+                move |journal| {
+                    journal.put(&bare)?;
+                    assert_eq!(journal.get(bare.id)?, Some(bare.clone()));
+                    journal.delete(bare.id)?;
+                    journal.discard("s")?;
+                    journal.insert(&bare)
+                },
+                |_| {},
+            )
+            .await
+            .unwrap();
+        assert!(second > id);
+        assert_eq!(database.discarded().await.unwrap(), ["s"]);
+        database.forget_discarded(vec!["s".into()]).await.unwrap();
+        assert!(database.discarded().await.unwrap().is_empty());
+    }
+}

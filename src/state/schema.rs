@@ -1,0 +1,98 @@
+//! The tables and how older databases are brought up to them.
+
+use rusqlite::Connection;
+
+use super::StateError;
+
+/// Each entry brings a database from the version of its index to the next. Entries are never edited once
+/// released: a change of the tables is a new entry.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE pending (
+        id                INTEGER PRIMARY KEY AUTOINCREMENT,
+        account           TEXT NOT NULL,
+        folder            TEXT NOT NULL,
+        name              TEXT NOT NULL,
+        size              INTEGER NOT NULL,
+        mtime             INTEGER NOT NULL,  -- nanoseconds since 1970
+        staging           TEXT UNIQUE,       -- the file in staging/; none once the row is removed
+        generation        INTEGER NOT NULL,
+        replaces          TEXT,
+        superseded        TEXT NOT NULL,     -- a JSON list of file ids
+        state             TEXT NOT NULL,
+        tries             INTEGER NOT NULL,
+        next_try          INTEGER,           -- nanoseconds since 1970
+        last_error        TEXT,
+        base_file         TEXT,
+        base_size         INTEGER,
+        base_hash         TEXT,
+        base_revision     TEXT,
+        missing           TEXT NOT NULL,     -- a JSON list of [start, end)
+        sent_generation   INTEGER,
+        sent_folder       TEXT,
+        sent_name         TEXT,
+        sent_size         INTEGER,
+        sent_mtime        INTEGER,
+        sent_sha256       BLOB,
+        sent_replaces     TEXT,
+        sent_ticket       TEXT,
+        sent_file         TEXT
+    ) STRICT;
+    CREATE TABLE discarded (
+        staging           TEXT PRIMARY KEY
+    ) STRICT, WITHOUT ROWID;
+"];
+
+/// Sets up a connection and brings its database to the present version.
+pub(super) fn prepare(connection: &mut Connection) -> Result<(), StateError> {
+    let known = MIGRATIONS.len() as i64;
+    let failed = |error: rusqlite::Error| StateError::sqlite("set up the state database", &error);
+    connection
+        .busy_timeout(std::time::Duration::from_secs(5))
+        .map_err(failed)?;
+    connection
+        .pragma_update(None, "journal_mode", "WAL")
+        .map_err(failed)?;
+    connection
+        .pragma_update(None, "synchronous", "FULL")
+        .map_err(failed)?;
+    connection
+        .pragma_update(None, "foreign_keys", true)
+        .map_err(failed)?;
+    let found: i64 = connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(failed)?;
+    if !(0..=known).contains(&found) {
+        return Err(StateError::TooNew { found, known });
+    }
+    for (version, migration) in (1..).zip(MIGRATIONS).skip(found as usize) {
+        let transaction = connection.transaction().map_err(failed)?;
+        transaction.execute_batch(migration).map_err(failed)?;
+        transaction
+            .pragma_update(None, "user_version", version as i64)
+            .map_err(failed)?;
+        transaction.commit().map_err(failed)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_of_a_newer_lockerfs_is_left_alone() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.pragma_update(None, "user_version", 1000).unwrap();
+        assert!(matches!(
+            prepare(&mut connection),
+            Err(StateError::TooNew { found: 1000, .. })
+        ));
+    }
+
+    #[test]
+    fn preparing_twice_changes_nothing() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        prepare(&mut connection).unwrap();
+        prepare(&mut connection).unwrap();
+    }
+}

@@ -1,0 +1,363 @@
+//! One file's way to the service: prepare, announce, send, wait, verify, settle.
+//!
+//! Before the first call the attempt is written to the journal. From then on its outcome is looked up
+//! before anything is done again: after a crash, after a lost answer, and when the row was changed or
+//! removed meanwhile. The row is read again at each step, so that a rename, a new content or a removal
+//! takes effect at the next one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::provider::{FileEntry, FileId, FolderId, Provider, UploadRequest, UploadTicket};
+use crate::state::{AttemptRow, JournalRow, RowState};
+
+use super::handle::Uploads;
+use super::journal::{Change, Changed};
+use super::outcome::{self, Failure};
+use super::queue::{Account, Slot};
+use super::staged_file::StagedFile;
+use super::table::{Item, Step};
+use super::{PendingId, hash, hydrate};
+
+/// The worker of one file.
+pub(super) struct Worker {
+    pub uploads: Arc<Uploads>,
+    pub account: Arc<Account>,
+    pub id: PendingId,
+    pub slot: Slot,
+    pub sent: Arc<AtomicU64>,
+}
+
+/// An announced upload and the content that it sends.
+pub(super) struct Sending {
+    pub attempt: AttemptRow,
+    pub staged: Arc<StagedFile>,
+    /// Whether nothing was said to the service before.
+    pub fresh: bool,
+}
+
+/// Works on a file until it is done or has to wait.
+pub(super) async fn run(uploads: Arc<Uploads>, account: Arc<Account>, id: PendingId, slot: Slot) {
+    let begun = {
+        let table = uploads.table();
+        let item = table.item(id);
+        item.and_then(|item| Some((item.run.as_ref()?.sent.clone(), item.row.generation)))
+    };
+    let Some((sent, generation)) = begun else { return };
+    uploads.tell_changed(id);
+    let mut worker = Worker {
+        uploads: uploads.clone(),
+        account: account.clone(),
+        id,
+        slot,
+        sent,
+    };
+    let result = worker.upload().await;
+    outcome::end(&uploads, &account, id, generation, result).await;
+}
+
+impl Worker {
+    async fn upload(&mut self) -> Result<(), Failure> {
+        loop {
+            if self.uploads.stopping.is_cancelled() {
+                return Err(Failure::Superseded);
+            }
+            self.set_step(Step::Preparing);
+            self.keep_uncommitted().await?;
+            let Some(row) = self.row() else { return Ok(()) };
+            if row.state == RowState::Removed {
+                return self.clear_away(row).await;
+            }
+            if let Some(attempt) = row.attempt.clone() {
+                let known = attempt.file.is_some() || attempt.ticket.is_some();
+                if known || attempt.generation != row.generation {
+                    if self.look_up(&row, attempt).await? {
+                        return Ok(());
+                    }
+                    continue;
+                }
+            }
+            let Some(mut sending) = self.prepare(row).await? else {
+                continue;
+            };
+            let Some(entry) = self.send(&mut sending).await? else {
+                continue;
+            };
+            return self.settle(sending.attempt, entry).await;
+        }
+    }
+
+    /// Commits what a writer left behind uncommitted, or wrote while others wait for the upload.
+    async fn keep_uncommitted(&self) -> Result<(), Failure> {
+        let left = {
+            let table = self.uploads.table();
+            table.live(self.id).and_then(|item| {
+                let changed = |staged: &&Arc<StagedFile>| staged.modifications() != item.committed;
+                match &item.draft {
+                    Some(draft) => (item.holds == 0).then(|| draft.clone()),
+                    None => item.staged.as_ref().filter(changed).cloned(),
+                }
+            })
+        };
+        if let Some(staged) = left {
+            self.uploads
+                .recommit(self.id, &staged, std::time::SystemTime::now())
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the content whole, hashes it and writes the attempt down. `None` where the row changed.
+    async fn prepare(&mut self, row: JournalRow) -> Result<Option<Sending>, Failure> {
+        let (staged, modifications) = {
+            let table = self.uploads.table();
+            match table.item(self.id) {
+                Some(Item {
+                    staged: Some(staged),
+                    committed,
+                    ..
+                }) => (staged.clone(), *committed),
+                _ => {
+                    return Err(Failure::Park(
+                        "its content is missing from the staging directory".into(),
+                    ));
+                }
+            }
+        };
+        let had_base = staged.base().is_some();
+        if had_base {
+            hydrate::complete(&self.uploads, &self.account, &staged).await?;
+        }
+        let sha256 = hash::sha256(staged.file().clone(), 0, row.size).await?;
+        if staged.modifications() != modifications || !self.take_for_sending(&row) {
+            return Err(Failure::Superseded);
+        }
+        if had_base {
+            staged.finish_base();
+        }
+        let fresh = row.attempt.is_none();
+        let attempt = match row.attempt {
+            Some(before) if before.sha256 == sha256 && before.size == row.size => before,
+            Some(before) => {
+                // Nothing of ours changes a committed content, but what was announced must be looked up.
+                self.set_attempt(AttemptRow {
+                    generation: 0,
+                    ..before
+                })
+                .await?;
+                return Ok(None);
+            }
+            None => AttemptRow {
+                generation: row.generation,
+                folder: row.folder.clone(),
+                name: row.name.clone(),
+                size: row.size,
+                mtime: row.mtime,
+                sha256,
+                replaces: row.replaces.clone(),
+                ticket: None,
+                file: None,
+            },
+        };
+        if !self.write_attempt(row.generation, &attempt, had_base).await? {
+            return Ok(None);
+        }
+        Ok(Some(Sending {
+            attempt,
+            staged,
+            fresh,
+        }))
+    }
+
+    /// Takes the content away from writers, if none has it.
+    fn take_for_sending(&self, row: &JournalRow) -> bool {
+        self.uploads.update(|table| {
+            let own = table.owns_target(self.id);
+            let Some(item) = table.item_mut(self.id) else {
+                return false;
+            };
+            let free = own && item.is_released() && item.row.generation == row.generation;
+            if let Some(run) = item.run.as_mut().filter(|_| free) {
+                run.step = Step::Sending;
+            }
+            free
+        })
+    }
+
+    /// Writes the attempt down before the first call. False where the row changed meanwhile.
+    async fn write_attempt(
+        &self,
+        generation: u64,
+        attempt: &AttemptRow,
+        had_base: bool,
+    ) -> Result<bool, Failure> {
+        let attempt = attempt.clone();
+        let fresh = attempt.ticket.is_none();
+        let changed = self
+            .uploads
+            .change(self.id, move |row| {
+                let renamed =
+                    row.attempt.is_none() && (row.folder != attempt.folder || row.name != attempt.name);
+                if row.state == RowState::Removed || row.generation != generation || renamed {
+                    return Change::Skip;
+                }
+                if had_base {
+                    (row.base, row.missing) = (None, Vec::new());
+                }
+                if fresh || row.state == RowState::Queued || row.state == RowState::Staged {
+                    row.state = RowState::Uploading;
+                }
+                row.next_try = None;
+                row.attempt = Some(attempt);
+                Change::Save
+            })
+            .await?;
+        Ok(matches!(changed, Changed::Saved(_)))
+    }
+
+    /// Replaces what is written down of the attempt, whatever else changed in the row.
+    pub async fn set_attempt(&self, attempt: AttemptRow) -> Result<(), Failure> {
+        self.uploads
+            .change(self.id, move |row| {
+                if row.attempt.is_none() {
+                    return Change::Skip;
+                }
+                if attempt.ticket.is_some() && row.state == RowState::Uploading {
+                    row.state = RowState::Verifying;
+                }
+                row.attempt = Some(attempt);
+                Change::Save
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// Notes that an attempt left nothing on the service.
+    pub async fn clear_attempt(&self) -> Result<(), Failure> {
+        self.uploads
+            .change(self.id, |row| {
+                row.attempt = None;
+                if row.state == RowState::Removed {
+                    return Change::Delete;
+                }
+                row.state = RowState::Queued;
+                Change::Save
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// Finds out what became of an attempt that was finished before, whose bytes the service has, or whose
+    /// content is not the row's any more. False where nothing came of it: the file is to be sent.
+    async fn look_up(&mut self, row: &JournalRow, attempt: AttemptRow) -> Result<bool, Failure> {
+        let is_current = attempt.generation == row.generation;
+        if is_current && !self.take_for_sending(row) {
+            return Err(Failure::Superseded);
+        }
+        if let Some(file) = attempt.file.clone() {
+            let entry = self
+                .provider()
+                .file_info(&[FileId::new(file)])
+                .await?
+                .into_iter()
+                .next();
+            let Some(entry) = entry else {
+                return self.clear_attempt().await.map(|()| false);
+            };
+            return self.settle(attempt, entry).await.map(|()| true);
+        }
+        let found = match attempt.ticket.clone().filter(|_| is_current) {
+            Some(ticket) => self.poll(UploadTicket::new(ticket)).await?,
+            None => self.find(&attempt).await?,
+        };
+        match found {
+            Some(entry) => self.settle(attempt, entry).await.map(|()| true),
+            None if is_current => self.lost(attempt).await.map(|()| false),
+            None => self.clear_attempt().await.map(|()| false),
+        }
+    }
+
+    /// The service lost what it had: the upload is announced again, after a while.
+    pub async fn lost(&self, attempt: AttemptRow) -> Result<(), Failure> {
+        self.set_attempt(AttemptRow {
+            ticket: None,
+            ..attempt
+        })
+        .await?;
+        Err(Failure::wait(
+            "the service did not finish the upload; it is sent again",
+        ))
+    }
+
+    /// Clears away what the upload of a removed file left on the service.
+    async fn clear_away(&mut self, row: JournalRow) -> Result<(), Failure> {
+        let Some(attempt) = row.attempt else {
+            return self.forget_removed().await;
+        };
+        let entry = match attempt.file.clone() {
+            Some(file) => self
+                .provider()
+                .file_info(&[FileId::new(file)])
+                .await?
+                .into_iter()
+                .next(),
+            None => self.find(&attempt).await?,
+        };
+        match entry {
+            Some(entry) => self.settle(attempt, entry).await,
+            None => self.forget_removed().await,
+        }
+    }
+
+    /// Finds the file that an attempt made, if it made one, without sending a byte.
+    async fn find(&mut self, attempt: &AttemptRow) -> Result<Option<FileEntry>, Failure> {
+        if let Some(ticket) = &attempt.ticket
+            && let Some(entry) = self.poll(UploadTicket::new(ticket.clone())).await?
+        {
+            return Ok(Some(entry));
+        }
+        self.find_by_request(&request(attempt)).await
+    }
+
+    pub fn provider(&self) -> &Arc<dyn Provider> {
+        &self.account.provider
+    }
+
+    /// The row as it is now; `None` where it is gone.
+    pub fn row(&self) -> Option<JournalRow> {
+        self.uploads.table().item(self.id).map(|item| item.row.clone())
+    }
+
+    /// Whether the content that is being sent is still wanted.
+    pub fn is_wanted(&self, attempt: &AttemptRow) -> bool {
+        let table = self.uploads.table();
+        let current = table
+            .live(self.id)
+            .is_some_and(|item| item.row.generation == attempt.generation);
+        current && !self.uploads.stopping.is_cancelled()
+    }
+
+    pub fn set_step(&self, step: Step) {
+        self.uploads.update(|table| {
+            if let Some(run) = table.item_mut(self.id).and_then(|item| item.run.as_mut()) {
+                run.step = step;
+            }
+        });
+        self.uploads.tell_changed(self.id);
+    }
+
+    pub fn reset_progress(&self) {
+        self.sent.store(0, Ordering::Relaxed);
+    }
+}
+
+pub(super) fn request(attempt: &AttemptRow) -> UploadRequest {
+    UploadRequest {
+        folder: FolderId::new(attempt.folder.clone()),
+        name: attempt.name.clone(),
+        size: attempt.size,
+        sha256: attempt.sha256,
+        mtime: attempt.mtime,
+        replaces: attempt.replaces.clone().map(FileId::new),
+    }
+}

@@ -1,0 +1,294 @@
+//! The handle that the rest of the program has on the uploads: lookups, waiting, start and stop.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::provider::{FileEntry, Provider};
+use crate::state::{Database, RowState};
+
+use super::queue::{self, Account};
+use super::staged_file::{Base, StagedFile};
+use super::staging::Staging;
+use super::table::{Outcome, Table};
+use super::{BaseContent, Options, PendingFile, PendingId, UploadError, UploadEvent};
+
+/// Events that may wait for their receiver.
+const EVENTS: usize = 1024;
+
+/// All pending uploads of all accounts.
+pub struct Uploads {
+    pub(super) database: Database,
+    pub(super) options: Options,
+    pub(super) staging: Arc<Staging>,
+    table: Mutex<Table>,
+    events: OnceLock<mpsc::Sender<UploadEvent>>,
+    /// Signalled after each change of the table.
+    pub(super) changed: watch::Sender<()>,
+    pub(super) stopping: CancellationToken,
+    /// Ends what is still under way after the grace of a stop.
+    aborting: CancellationToken,
+    tasks: TaskTracker,
+    /// For work that begins on threads which are not the runtime's.
+    runtime: tokio::runtime::Handle,
+    /// Names noted as discarded whose files are deleted.
+    pub(super) discarded: Mutex<Vec<String>>,
+}
+
+impl Uploads {
+    pub(super) fn new(database: Database, options: Options, staging: Staging, table: Table) -> Arc<Self> {
+        Arc::new(Uploads {
+            database,
+            options,
+            staging: Arc::new(staging),
+            table: Mutex::new(table),
+            events: OnceLock::new(),
+            changed: watch::Sender::new(()),
+            stopping: CancellationToken::new(),
+            aborting: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            runtime: tokio::runtime::Handle::current(),
+            discarded: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// Starts the workers. Files of accounts that are not among `accounts` stay as they are. Called a
+    /// second time it starts nothing and returns a channel that is closed.
+    pub fn start(
+        self: &Arc<Self>,
+        accounts: HashMap<String, Arc<dyn Provider>>,
+        base: Arc<dyn BaseContent>,
+    ) -> mpsc::Receiver<UploadEvent> {
+        let (events, receiver) = mpsc::channel(EVENTS);
+        if self.events.set(events).is_err() {
+            return receiver;
+        }
+        for (name, provider) in accounts {
+            let wake = self.table().serve(&name);
+            let account = Arc::new(Account::new(name, provider, base.clone(), &self.options));
+            self.spawn(queue::serve(self.clone(), account, wake));
+        }
+        receiver
+    }
+
+    /// All pending files, by id.
+    pub fn pending(&self) -> Vec<PendingFile> {
+        self.table().snapshots()
+    }
+
+    pub fn get(&self, id: PendingId) -> Option<PendingFile> {
+        self.table().snapshot(id)
+    }
+
+    /// What became of a file that was uploaded a short while ago.
+    pub fn finished(&self, id: PendingId) -> Option<FileEntry> {
+        self.table().finished(id)
+    }
+
+    /// The newest content of a pending file, for readers. `None` where it is gone or was lost.
+    pub fn staged(&self, id: PendingId) -> Option<Arc<StagedFile>> {
+        self.table().live(id).and_then(|item| item.newest().cloned())
+    }
+
+    /// An empty file to write to. Nothing of it is promised before it is committed.
+    pub fn new_staged(&self) -> io::Result<Arc<StagedFile>> {
+        self.staging.create(None).map(Arc::new)
+    }
+
+    /// A file with the content of `base`, all of it missing still. It takes no room on the disk yet.
+    pub fn staged_from(&self, base: Base) -> io::Result<Arc<StagedFile>> {
+        self.staging.create(Some(base)).map(Arc::new)
+    }
+
+    /// Deletes a staged file that was never committed and is not wanted any more.
+    pub fn discard(&self, staged: &StagedFile) {
+        let known = self.table().uses(staged.name());
+        if !known {
+            self.staging.delete(staged.name());
+        }
+    }
+
+    /// Waits until the content committed last is on the service, without the upload delay and although
+    /// the file may be held. Fails where it is parked or removed meanwhile.
+    pub async fn wait(self: &Arc<Self>, id: PendingId) -> Result<FileEntry, UploadError> {
+        let Some((mut outcome, generation, _hurry)) = self.hurry(id) else {
+            return self.finished(id).ok_or(UploadError::Gone);
+        };
+        loop {
+            match outcome.borrow_and_update().clone() {
+                Outcome::Done {
+                    generation: done,
+                    entry,
+                } if done >= generation => return Ok(entry),
+                Outcome::Parked { reason } => return Err(UploadError::Parked { reason }),
+                Outcome::Removed => return Err(UploadError::Gone),
+                Outcome::Open | Outcome::Done { .. } => {}
+            }
+            tokio::select! {
+                changed = outcome.changed() => if changed.is_err() {
+                    return self.finished(id).ok_or(UploadError::Gone);
+                },
+                () = self.stopping.cancelled() => return Err(UploadError::Stopped),
+            }
+        }
+    }
+
+    /// Waits until nothing goes on by itself any more: what is left is parked, held by a writer, or of an
+    /// account that is not started. Skips the upload delay from now on until it returns. It waits as long
+    /// as a service stays away; the caller sets the limit.
+    pub async fn drain(&self) {
+        let _hurry = DrainGuard::new(self);
+        let mut changed = self.changed.subscribe();
+        while self.table().is_busy() && !self.stopping.is_cancelled() {
+            tokio::select! {
+                _ = changed.changed() => {}
+                () = self.stopping.cancelled() => {}
+            }
+        }
+    }
+
+    /// Tries a parked or waiting file again now. False where there is no such file.
+    pub async fn retry(self: &Arc<Self>, id: PendingId) -> Result<bool, UploadError> {
+        let changed = self
+            .change(id, |row| {
+                let waits = row.state == RowState::Parked || row.next_try.is_some();
+                if !waits || row.state == RowState::Removed || row.staging.is_none() {
+                    return super::journal::Change::Skip;
+                }
+                row.state = RowState::Queued;
+                (row.tries, row.next_try, row.last_error) = (0, None, None);
+                super::journal::Change::Save
+            })
+            .await?;
+        self.update(|table| {
+            if let Some(item) = table.item_mut(id) {
+                item.due = std::time::Instant::now();
+            }
+            table.reschedule(id);
+        });
+        Ok(matches!(changed, super::journal::Changed::Saved(_)))
+    }
+
+    /// Tries all parked files again now and returns how many there are.
+    pub async fn retry_parked(self: &Arc<Self>) -> Result<usize, UploadError> {
+        let parked = |item: &super::table::Item| item.row.state == RowState::Parked;
+        let ids: Vec<_> = {
+            let table = self.table();
+            table
+                .ids()
+                .into_iter()
+                .filter(|id| table.item(*id).is_some_and(parked))
+                .collect()
+        };
+        let mut count = 0;
+        for id in ids {
+            count += usize::from(self.retry(id).await?);
+        }
+        Ok(count)
+    }
+
+    /// Stops the workers between two requests. All stays in the journal. The database stays open.
+    pub async fn stop(&self) {
+        self.stopping.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(self.options.stop_grace, self.tasks.wait())
+            .await
+            .is_err()
+        {
+            self.aborting.cancel();
+            self.tasks.wait().await;
+        }
+        self.forget_discarded().await;
+    }
+
+    pub(super) fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the table and tells those who wait for changes.
+    pub(super) fn update<T>(&self, change: impl FnOnce(&mut Table) -> T) -> T {
+        let value = change(&mut self.table());
+        self.changed.send_replace(());
+        value
+    }
+
+    pub(super) fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
+        let aborting = self.aborting.clone();
+        let task = async move {
+            tokio::select! {
+                () = task => {}
+                () = aborting.cancelled() => {}
+            }
+        };
+        self.tasks.spawn_on(task, &self.runtime);
+    }
+
+    /// Tells that a status changed, unless the receiver lags behind.
+    pub(super) fn tell_changed(&self, id: PendingId) {
+        if let Some(events) = self.events.get() {
+            let _ = events.try_send(UploadEvent::Changed { id });
+        }
+    }
+
+    pub(super) async fn tell(&self, event: UploadEvent) {
+        if let Some(events) = self.events.get() {
+            // A receiver that is gone needs no events.
+            let _ = events.send(event).await;
+        }
+    }
+
+    fn hurry(self: &Arc<Self>, id: PendingId) -> Option<(watch::Receiver<Outcome>, u64, HurryGuard)> {
+        self.update(|table| {
+            let item = table.item_mut(id).filter(|item| !item.is_removed())?;
+            item.hurried += 1;
+            let found = (item.outcome.subscribe(), item.row.generation);
+            table.reschedule(id);
+            Some((
+                found.0,
+                found.1,
+                HurryGuard {
+                    uploads: self.clone(),
+                    id,
+                },
+            ))
+        })
+    }
+}
+
+struct HurryGuard {
+    uploads: Arc<Uploads>,
+    id: PendingId,
+}
+
+impl Drop for HurryGuard {
+    fn drop(&mut self) {
+        self.uploads.update(|table| {
+            if let Some(item) = table.item_mut(self.id) {
+                item.hurried -= 1;
+            }
+            table.reschedule(self.id);
+        });
+    }
+}
+
+struct DrainGuard<'a>(&'a Uploads);
+
+impl<'a> DrainGuard<'a> {
+    fn new(uploads: &'a Uploads) -> Self {
+        uploads.update(|table| {
+            table.drains += 1;
+            table.reschedule_all();
+        });
+        DrainGuard(uploads)
+    }
+}
+
+impl Drop for DrainGuard<'_> {
+    fn drop(&mut self) {
+        self.0.update(|table| table.drains -= 1);
+    }
+}

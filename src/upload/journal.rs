@@ -1,0 +1,451 @@
+//! Changes of the journal that others ask for. Each is on the disk when its method returns, and in the
+//! table in the same order.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use crate::provider::{FileId, FolderId};
+use crate::state::{BaseRow, JournalRow, JournalTransaction, RowState, StateError};
+
+use super::edit::Hold;
+use super::handle::Uploads;
+use super::staged_file::StagedFile;
+use super::status::may_follow;
+use super::table::{Item, Outcome, Table};
+use super::{NewPending, PendingId, UploadError};
+
+/// How many deleted files are forgotten in one change.
+const FORGET_TOGETHER: usize = 64;
+
+/// What is to become of a row.
+pub(super) enum Change {
+    Save,
+    Skip,
+    Delete,
+}
+
+/// What became of a row.
+pub(super) enum Changed {
+    Saved(JournalRow),
+    Skipped,
+    Deleted,
+    /// There was none.
+    Absent,
+}
+
+impl Uploads {
+    /// Promises a staged file for the first time: its bytes, its directory entry and its row are on the
+    /// disk when this returns.
+    pub async fn commit(
+        self: &Arc<Self>,
+        staged: &Arc<StagedFile>,
+        new: NewPending,
+    ) -> Result<PendingId, UploadError> {
+        self.commit_held(staged, new).await.map(|(id, _hold)| id)
+    }
+
+    /// As [`commit`](Self::commit), for a file that its writer keeps open: it is held from the start.
+    pub async fn commit_held(
+        self: &Arc<Self>,
+        staged: &Arc<StagedFile>,
+        new: NewPending,
+    ) -> Result<(PendingId, Hold), UploadError> {
+        self.sync(staged).await?;
+        let synced = staged.durable();
+        let mut row = JournalRow {
+            id: 0,
+            account: new.account,
+            folder: new.folder.as_str().to_owned(),
+            name: new.name,
+            size: synced.len,
+            mtime: new.mtime,
+            staging: Some(staged.name().to_owned()),
+            generation: 1,
+            replaces: new.replaces.map(|file| file.as_str().to_owned()),
+            superseded: Vec::new(),
+            state: RowState::Staged,
+            tries: 0,
+            next_try: None,
+            last_error: None,
+            base: base_row(staged),
+            missing: synced.missing,
+            attempt: None,
+        };
+        let insert = move |journal: &JournalTransaction<'_>| {
+            row.id = journal.insert(&row)?;
+            Ok(row)
+        };
+        let (uploads, content) = (self.clone(), staged.clone());
+        // A caller that goes away leaves the hold in the channel, which drops it.
+        let (give, taken) = tokio::sync::oneshot::channel();
+        let note = move |row: &JournalRow| {
+            let mut item = Item::new(row.clone(), Some(content), synced.modifications, Instant::now());
+            item.holds = 1;
+            uploads.update(|table| table.add(item));
+            let _ = give.send(Hold::taken(uploads, PendingId(row.id)));
+        };
+        let row = self
+            .database
+            .journal("commit a file to the journal", insert, note)
+            .await?;
+        let hold = taken.await.map_err(|_| UploadError::Stopped)?;
+        Ok((PendingId(row.id), hold))
+    }
+
+    /// Promises what was written to a pending file since: on the disk when this returns. The generation
+    /// rises. What was parked is tried again.
+    pub async fn recommit(
+        self: &Arc<Self>,
+        id: PendingId,
+        staged: &Arc<StagedFile>,
+        mtime: SystemTime,
+    ) -> Result<(), UploadError> {
+        self.sync(staged).await?;
+        let known = {
+            let table = self.table();
+            let item = table.live(id).ok_or(UploadError::Gone)?;
+            [&item.staged, &item.draft]
+                .into_iter()
+                .flatten()
+                .any(|known| Arc::ptr_eq(known, staged))
+        };
+        if !known {
+            return Err(UploadError::Outdated);
+        }
+        let content = staged.clone();
+        let work = move |journal: &JournalTransaction<'_>| {
+            let Some(mut row) = journal.get(id.0)?.filter(|row| row.state != RowState::Removed) else {
+                return Ok(None);
+            };
+            // Read here, in the order of the journal, so that a slower caller never writes an older state.
+            let synced = content.durable();
+            let before = row.staging.replace(content.name().to_owned());
+            let old = before.filter(|name| name != content.name());
+            if let Some(old) = &old {
+                journal.discard(old)?;
+            }
+            row.generation += 1;
+            (row.size, row.missing, row.base) = (synced.len, synced.missing, base_row(&content));
+            row.mtime = mtime;
+            row.state = RowState::Staged;
+            (row.tries, row.next_try, row.last_error) = (0, None, None);
+            journal.put(&row)?;
+            Ok(Some((row, old, synced.modifications)))
+        };
+        let (uploads, content) = (self.clone(), staged.clone());
+        let note = move |committed: &Option<(JournalRow, Option<String>, u64)>| {
+            let Some((row, _, modifications)) = committed else {
+                return;
+            };
+            uploads.update(|table| {
+                if let Some(item) = table.item_mut(id) {
+                    if item
+                        .draft
+                        .as_ref()
+                        .is_some_and(|draft| Arc::ptr_eq(draft, &content))
+                    {
+                        item.draft = None;
+                    }
+                    item.staged = Some(content);
+                    item.committed = *modifications;
+                    item.due = Instant::now() + uploads.options.upload_delay;
+                }
+                table.set_row(row.clone());
+            });
+            uploads.tell_changed(id);
+        };
+        let committed = self
+            .database
+            .journal("commit a file to the journal", work, note)
+            .await?;
+        let (_, old, _) = committed.ok_or(UploadError::Gone)?;
+        self.delete_discarded(old.into_iter().collect());
+        Ok(())
+    }
+
+    /// Gives a pending file another place and name. `replaces`, where given, becomes the file whose place
+    /// the content takes; what it replaced before is then deleted as well once the content is there. `over`
+    /// is the pending file that had the name: it goes in the same transaction, and what it was to replace
+    /// is replaced by this one.
+    pub async fn rename(
+        self: &Arc<Self>,
+        id: PendingId,
+        folder: FolderId,
+        name: String,
+        replaces: Option<Option<FileId>>,
+        over: Option<PendingId>,
+    ) -> Result<(), UploadError> {
+        let replaces = replaces.map(|file| file.map(|file| file.as_str().to_owned()));
+        let over = over.filter(|over| *over != id);
+        let work = move |journal: &JournalTransaction<'_>| {
+            let Some(mut row) = journal.get(id.0)?.filter(|row| row.state != RowState::Removed) else {
+                return Ok(None);
+            };
+            (row.folder, row.name) = (folder.as_str().to_owned(), name);
+            match replaces {
+                Some(Some(file)) => take_the_place_of(&mut row, &file),
+                Some(None) => row.replaces = None,
+                None => {}
+            }
+            let gone = over.map(|over| journal.get(over.0)).transpose()?.flatten();
+            if let Some(gone) = &gone {
+                gone.replaces
+                    .iter()
+                    .for_each(|file| take_the_place_of(&mut row, file));
+                row.superseded.extend(gone.superseded.iter().cloned());
+            }
+            let replaced = row.replaces.clone();
+            row.superseded.retain(|file| Some(file) != replaced.as_ref());
+            if row.state == RowState::Parked {
+                row.state = RowState::Queued;
+                (row.tries, row.next_try, row.last_error) = (0, None, None);
+            }
+            journal.put(&row)?;
+            let gone = gone.map(|gone| unlink(journal, gone)).transpose()?;
+            Ok(Some((row, gone)))
+        };
+        let uploads = self.clone();
+        let note = move |renamed: &Option<(JournalRow, Option<Unlinked>)>| {
+            let Some((row, gone)) = renamed else { return };
+            uploads.update(|table| {
+                table.set_row(row.clone());
+                if let (Some(over), Some(gone)) = (over, gone) {
+                    note_unlinked(table, over, gone);
+                }
+            });
+            uploads.tell_changed(id);
+        };
+        let renamed = self.database.journal("rename a pending file", work, note).await?;
+        let (_, gone) = renamed.ok_or(UploadError::Gone)?;
+        self.delete_discarded(gone.and_then(|gone| gone.staging).into_iter().collect());
+        Ok(())
+    }
+
+    /// Changes the modification time alone; it uploads nothing again.
+    pub async fn set_mtime(self: &Arc<Self>, id: PendingId, mtime: SystemTime) -> Result<(), UploadError> {
+        let changed = self
+            .change(id, move |row| {
+                if row.state == RowState::Removed {
+                    return Change::Skip;
+                }
+                row.mtime = mtime;
+                Change::Save
+            })
+            .await?;
+        match changed {
+            Changed::Saved(_) => Ok(()),
+            _ => Err(UploadError::Gone),
+        }
+    }
+
+    /// Removes a pending file: its row and its content go. What an upload under way leaves on the service
+    /// is deleted there, later. The remote files whose place it was to take, among them what was uploaded
+    /// of older contents, are not touched but returned: who unlinks the name deletes them, too.
+    pub async fn remove(self: &Arc<Self>, id: PendingId) -> Result<Vec<FileId>, UploadError> {
+        let work = move |journal: &JournalTransaction<'_>| {
+            let row = journal.get(id.0)?.filter(|row| row.state != RowState::Removed);
+            row.map(|row| unlink(journal, row)).transpose()
+        };
+        let uploads = self.clone();
+        let note = move |gone: &Option<Unlinked>| {
+            let Some(gone) = gone else { return };
+            uploads.update(|table| note_unlinked(table, id, gone));
+        };
+        let gone = self.database.journal("remove a pending file", work, note).await?;
+        let gone = gone.ok_or(UploadError::Gone)?;
+        self.delete_discarded(gone.staging.into_iter().collect());
+        Ok(gone.stood_for)
+    }
+
+    /// Changes a row by a function of what is committed, in the journal and then in the table.
+    pub(super) async fn change(
+        self: &Arc<Self>,
+        id: PendingId,
+        change: impl FnOnce(&mut JournalRow) -> Change + Send + 'static,
+    ) -> Result<Changed, UploadError> {
+        let work = move |journal: &JournalTransaction<'_>| change_row(journal, id, change);
+        let uploads = self.clone();
+        let note = move |changed: &Changed| {
+            match changed {
+                Changed::Saved(row) => uploads.update(|table| table.set_row(row.clone())),
+                Changed::Deleted => drop(uploads.update(|table| table.remove(id, None))),
+                Changed::Skipped | Changed::Absent => return,
+            }
+            uploads.tell_changed(id);
+        };
+        Ok(self.database.journal("write the journal", work, note).await?)
+    }
+
+    /// Waits until a staged file is on the disk.
+    pub(super) async fn sync(&self, staged: &Arc<StagedFile>) -> Result<(), UploadError> {
+        let staged = staged.clone();
+        blocking("sync a staged file", move || staged.sync()).await
+    }
+
+    /// Deletes files that the journal notes as discarded.
+    pub(super) fn delete_discarded(self: &Arc<Self>, names: Vec<String>) {
+        if names.is_empty() {
+            return;
+        }
+        let uploads = self.clone();
+        self.spawn(async move {
+            let staging = uploads.staging.clone();
+            let delete = move || {
+                names
+                    .into_iter()
+                    .filter(|name| staging.delete(name))
+                    .collect::<Vec<_>>()
+            };
+            let deleted = tokio::task::spawn_blocking(delete).await.unwrap_or_default();
+            let enough = {
+                let mut discarded = uploads
+                    .discarded
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner);
+                discarded.extend(deleted);
+                discarded.len() >= FORGET_TOGETHER
+            };
+            if enough {
+                uploads.forget_discarded().await;
+            }
+        });
+    }
+
+    pub(super) async fn forget_discarded(&self) {
+        let names = std::mem::take(
+            &mut *self
+                .discarded
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        );
+        if names.is_empty() {
+            return;
+        }
+        // Kept notes do no harm: the next start deletes and forgets them.
+        if let Err(error) = self.database.forget_discarded(names).await {
+            tracing::debug!(%error, "deleted staged files stay noted in the journal");
+        }
+    }
+}
+
+/// Changes a row inside a transaction, checking the step that its state takes.
+pub(super) fn change_row(
+    journal: &JournalTransaction<'_>,
+    id: PendingId,
+    change: impl FnOnce(&mut JournalRow) -> Change,
+) -> Result<Changed, StateError> {
+    let Some(before) = journal.get(id.0)? else {
+        return Ok(Changed::Absent);
+    };
+    let mut row = before.clone();
+    let change = change(&mut row);
+    let to = match change {
+        Change::Skip => return Ok(Changed::Skipped),
+        Change::Save => Some(row.state),
+        Change::Delete => None,
+    };
+    if !may_follow(before.state, to) {
+        tracing::error!(%id, from = ?before.state, ?to, "a pending file cannot take this step");
+        debug_assert!(false, "{:?} to {to:?}", before.state);
+        return Ok(Changed::Skipped);
+    }
+    if let Some(staging) = before.staging.filter(|_| to.is_none()) {
+        journal.discard(&staging)?;
+    }
+    match to {
+        Some(_) => journal.put(&row).map(|()| Changed::Saved(row)),
+        None => journal.delete(id.0).map(|()| Changed::Deleted),
+    }
+}
+
+/// What is left of a row that was unlinked.
+struct Unlinked {
+    /// The row, where an announced upload must be cleared away.
+    row: Option<JournalRow>,
+    staging: Option<String>,
+    /// The remote files whose place it was to take.
+    stood_for: Vec<FileId>,
+}
+
+fn unlink(journal: &JournalTransaction<'_>, mut row: JournalRow) -> Result<Unlinked, StateError> {
+    let staging = row.staging.take();
+    let stood_for = row
+        .replaces
+        .iter()
+        .chain(&row.superseded)
+        .cloned()
+        .map(FileId::new)
+        .collect();
+    if let Some(staging) = &staging {
+        journal.discard(staging)?;
+    }
+    // An upload whose file took its place already is the remote file, which is not ours to delete.
+    let at_rest = row
+        .attempt
+        .as_ref()
+        .is_none_or(|sent| sent.file.is_some() && sent.file == row.replaces);
+    if at_rest {
+        journal.delete(row.id)?;
+        return Ok(Unlinked {
+            row: None,
+            staging,
+            stood_for,
+        });
+    }
+    row.state = RowState::Removed;
+    (row.tries, row.next_try, row.last_error) = (0, None, None);
+    (row.missing, row.base) = (Vec::new(), None);
+    journal.put(&row)?;
+    Ok(Unlinked {
+        row: Some(row),
+        staging,
+        stood_for,
+    })
+}
+
+fn note_unlinked(table: &mut Table, id: PendingId, gone: &Unlinked) {
+    match &gone.row {
+        None => {
+            table.remove(id, None);
+        }
+        Some(row) => {
+            if let Some(item) = table.item_mut(id) {
+                (item.staged, item.draft) = (None, None);
+                item.outcome.send_replace(Outcome::Removed);
+            }
+            table.set_row(row.clone());
+        }
+    }
+}
+
+/// Makes `file` the one whose place the content takes; the one before it goes as well.
+pub(super) fn take_the_place_of(row: &mut JournalRow, file: &str) {
+    if row.replaces.as_deref() == Some(file) {
+        return;
+    }
+    row.superseded.extend(row.replaces.replace(file.to_owned()));
+}
+
+/// The base of a staged file, as long as something of it is needed.
+fn base_row(staged: &StagedFile) -> Option<BaseRow> {
+    staged.base().map(|base| BaseRow {
+        file: base.file.as_str().to_owned(),
+        size: base.size,
+        hash: base.hash.map(|hash| hash.to_hex()),
+        revision: base.revision.clone(),
+    })
+}
+
+/// Does local I/O on a thread for it.
+pub(super) async fn blocking<T: Send + 'static>(
+    operation: &'static str,
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> Result<T, UploadError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(|source| UploadError::Io { operation, source }),
+        Err(error) => Err(UploadError::Io {
+            operation,
+            source: std::io::Error::other(error),
+        }),
+    }
+}

@@ -1,0 +1,220 @@
+//! What becomes of a file whose run ended early: it waits, or it is parked. Nothing is dropped.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::provider::{ErrorKind, ProviderError, Retry};
+use crate::state::RowState;
+
+use super::handle::Uploads;
+use super::journal::Change;
+use super::queue::Account;
+use super::table::to_instant;
+use super::{Options, PendingId, UploadError};
+
+/// Characters of a reason that are kept.
+const REASON: usize = 600;
+
+/// Why a run ended before its file was done.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The row changed, a writer came, or the program stops: look at it again when it is due.
+    Superseded,
+    Park(String),
+    Wait(String),
+    /// With `clear`, the attempt is known to have left nothing on the service.
+    Provider {
+        error: ProviderError,
+        clear: bool,
+    },
+    Local(UploadError),
+}
+
+impl From<ProviderError> for Failure {
+    fn from(error: ProviderError) -> Self {
+        Failure::Provider { error, clear: false }
+    }
+}
+
+impl From<UploadError> for Failure {
+    fn from(error: UploadError) -> Self {
+        match error {
+            UploadError::Gone | UploadError::Outdated | UploadError::Stopped => Failure::Superseded,
+            error => Failure::Local(error),
+        }
+    }
+}
+
+/// What a failure means for the file.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Park(String),
+    /// Until a person mends the account: a long pause.
+    Pause(String),
+    /// With the least wait that the service asked for.
+    Backoff(String, Option<Duration>),
+}
+
+impl Failure {
+    pub fn wait(sentence: &str) -> Self {
+        Failure::Wait(sentence.to_owned())
+    }
+
+    /// Whether only a person can help.
+    pub fn is_final(&self) -> bool {
+        matches!(self.verdict(), Some(Verdict::Park(_)))
+    }
+
+    fn verdict(&self) -> Option<Verdict> {
+        match self {
+            Failure::Superseded => None,
+            Failure::Park(reason) => Some(Verdict::Park(reason.clone())),
+            Failure::Wait(error) => Some(Verdict::Backoff(error.clone(), None)),
+            Failure::Local(error) => Some(Verdict::Backoff(error.to_string(), None)),
+            Failure::Provider { error, .. } => Some(judge(error)),
+        }
+    }
+}
+
+fn judge(error: &ProviderError) -> Verdict {
+    let park = |sentence: &str| Verdict::Park(format!("{sentence} ({error})"));
+    match (error.kind, error.retry) {
+        (ErrorKind::QuotaExceeded, _) => Verdict::Pause(format!(
+            "the account is full: make room on the service, or get more ({error})"
+        )),
+        (ErrorKind::LoginRefused, _) => Verdict::Pause(format!(
+            "the service refuses the login: check the account's credentials ({error})"
+        )),
+        (ErrorKind::InvalidName, _) => park("the service does not take this name: rename the file"),
+        (ErrorKind::TooLarge, _) => park("the file is larger than the service takes"),
+        (ErrorKind::InvalidArgument, _) => park("the service does not take this upload"),
+        (ErrorKind::Unsupported, _) => park("the service cannot do this"),
+        (ErrorKind::PermissionDenied, _) => park("the account may not upload there"),
+        (ErrorKind::NotFound, _) => park("the folder is gone on the service: move the file to another one"),
+        (_, Retry::Never) => park("the service refuses the upload"),
+        (_, Retry::AfterWait(wait)) => Verdict::Backoff(error.to_string(), wait),
+        (_, Retry::AfterLogin | Retry::OutcomeUnknown) => Verdict::Backoff(error.to_string(), None),
+    }
+}
+
+/// Notes how the run of a file ended.
+pub(super) async fn end(
+    uploads: &Arc<Uploads>,
+    account: &Account,
+    id: PendingId,
+    generation: u64,
+    result: Result<(), Failure>,
+) {
+    let failure = result.err();
+    let verdict = failure.as_ref().and_then(Failure::verdict);
+    let clear = matches!(failure, Some(Failure::Provider { clear: true, .. }));
+    let due = match verdict {
+        None => None,
+        Some(verdict) => {
+            let text = match &verdict {
+                Verdict::Park(text) | Verdict::Pause(text) | Verdict::Backoff(text, _) => text,
+            };
+            tracing::warn!(%id, account = account.name, "an upload has to wait: {text}");
+            let options = uploads.options.clone();
+            let noted = uploads
+                .change(id, move |row| {
+                    if clear {
+                        row.attempt = None;
+                    }
+                    match (row.state, &verdict) {
+                        // It is gone for its owner; what the service will not look up is left there.
+                        (RowState::Removed, Verdict::Park(_)) => return Change::Delete,
+                        (RowState::Removed, _) if row.attempt.is_none() => return Change::Delete,
+                        (RowState::Removed, _) => {}
+                        // The failure was that of an older content.
+                        _ if row.generation != generation => return Change::Save,
+                        (_, Verdict::Park(_)) => row.state = RowState::Parked,
+                        _ => row.state = RowState::Queued,
+                    }
+                    note(row, verdict, &options);
+                    Change::Save
+                })
+                .await;
+            match noted {
+                Ok(super::journal::Changed::Saved(row)) => row.next_try.map(to_instant),
+                Ok(_) => None,
+                Err(error) => {
+                    tracing::error!(%id, %error, "the journal cannot be written");
+                    Some(std::time::Instant::now() + uploads.options.retry_min)
+                }
+            }
+        }
+    };
+    uploads.update(|table| table.end_run(id, due));
+    uploads.tell_changed(id);
+}
+
+fn note(row: &mut crate::state::JournalRow, verdict: Verdict, options: &Options) {
+    let now = SystemTime::now();
+    let (text, wait) = match verdict {
+        Verdict::Park(text) => (text, None),
+        Verdict::Pause(text) => (text, Some(options.person_pause)),
+        Verdict::Backoff(text, least) => {
+            let wait = backoff(options, row.tries).max(least.unwrap_or_default());
+            (text, Some(wait))
+        }
+    };
+    row.tries = row.tries.saturating_add(1);
+    row.next_try = wait.map(|wait| now + wait);
+    row.last_error = Some(text.chars().take(REASON).collect());
+}
+
+/// Twice as long with each try, and somewhere between half of it and all.
+fn backoff(options: &Options, tries: u32) -> Duration {
+    let full = options
+        .retry_min
+        .saturating_mul(1 << tries.min(20))
+        .min(options.retry_max);
+    full.mul_f64(0.5 + fastrand::f64() / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(kind: ErrorKind, retry: Retry) -> ProviderError {
+        ProviderError::new(kind, retry, "test", "said so")
+    }
+
+    #[test]
+    fn what_only_a_person_mends_is_parked_and_a_full_account_is_tried_again() {
+        for kind in [
+            ErrorKind::InvalidName,
+            ErrorKind::TooLarge,
+            ErrorKind::PermissionDenied,
+        ] {
+            assert!(
+                matches!(judge(&error(kind, Retry::AfterWait(None))), Verdict::Park(_)),
+                "{kind:?}"
+            );
+        }
+        assert!(matches!(
+            judge(&error(ErrorKind::Unexpected, Retry::Never)),
+            Verdict::Park(_)
+        ));
+        for kind in [ErrorKind::QuotaExceeded, ErrorKind::LoginRefused] {
+            assert!(
+                matches!(judge(&error(kind, Retry::Never)), Verdict::Pause(_)),
+                "{kind:?}"
+            );
+        }
+        let wait = Some(Duration::from_secs(7));
+        let limited = judge(&error(ErrorKind::RateLimited, Retry::AfterWait(wait)));
+        assert!(matches!(limited, Verdict::Backoff(_, least) if least == wait));
+    }
+
+    #[test]
+    fn the_backoff_grows_to_its_limit_and_stays_there() {
+        let options = Options::new("a".into(), "b".into());
+        assert!(backoff(&options, 0) <= options.retry_min);
+        for tries in [10, 100, u32::MAX] {
+            let wait = backoff(&options, tries);
+            assert!(wait >= options.retry_max / 2 && wait <= options.retry_max);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Which file is worked on when.
+//!
+//! Each account has a queue of its own, in the order in which files are due. A number of slots limits the
+//! files that are sent at once, a part of them the large ones, and permits shared by all files limit the
+//! requests with content, so that one large file never keeps many small ones waiting. A file that the
+//! service works on waits aside and takes no slot.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+use crate::provider::Provider;
+
+use super::engine;
+use super::handle::Uploads;
+use super::table::Pick;
+use super::{BaseContent, Options};
+
+/// Bytes above which a file is a large one.
+const LARGE: u64 = 16 << 20;
+/// Polls under way at once.
+const POLLS: usize = 8;
+/// Files that may wait aside at once; more keep their slots while they wait.
+const ASIDE: usize = 256;
+
+/// One account, as its workers use it.
+pub(super) struct Account {
+    pub name: String,
+    pub provider: Arc<dyn Provider>,
+    pub base: Arc<dyn BaseContent>,
+    files: Arc<Semaphore>,
+    large: Arc<Semaphore>,
+    /// Requests with content.
+    pub bodies: Semaphore,
+    pub polls: Semaphore,
+    aside: Arc<Semaphore>,
+}
+
+impl Account {
+    pub fn new(
+        name: String,
+        provider: Arc<dyn Provider>,
+        base: Arc<dyn BaseContent>,
+        options: &Options,
+    ) -> Self {
+        let transfers = options.transfers.max(1);
+        Account {
+            name,
+            provider,
+            base,
+            files: Arc::new(Semaphore::new(transfers)),
+            large: Arc::new(Semaphore::new((transfers / 2).max(1))),
+            bodies: Semaphore::new(transfers),
+            polls: Semaphore::new(POLLS),
+            aside: Arc::new(Semaphore::new(ASIDE)),
+        }
+    }
+}
+
+/// The right to send a file.
+pub(super) struct Slot {
+    file: Option<OwnedSemaphorePermit>,
+    large: Option<OwnedSemaphorePermit>,
+    aside: Option<OwnedSemaphorePermit>,
+}
+
+impl Slot {
+    /// Makes room for another file while this one waits for the service.
+    pub fn step_aside(&mut self, account: &Account) {
+        if self.aside.is_none()
+            && let Ok(permit) = account.aside.clone().try_acquire_owned()
+        {
+            self.aside = Some(permit);
+            (self.file, self.large) = (None, None);
+        }
+    }
+}
+
+/// Works on the files of one account until the program stops.
+pub(super) async fn serve(uploads: Arc<Uploads>, account: Arc<Account>, wake: Arc<Notify>) {
+    loop {
+        let permit = tokio::select! {
+            permit = account.files.clone().acquire_owned() => permit,
+            () = uploads.stopping.cancelled() => return,
+        };
+        let Ok(file) = permit else { return };
+        let Some(id) = next(&uploads, &account, &wake).await else {
+            return;
+        };
+        let is_large = uploads
+            .table()
+            .item(id.0)
+            .is_some_and(|item| item.row.size > LARGE);
+        let slot = Slot {
+            file: Some(file),
+            large: id.1.filter(|_| is_large),
+            aside: None,
+        };
+        uploads.spawn(engine::run(uploads.clone(), account.clone(), id.0, slot));
+    }
+}
+
+async fn next(
+    uploads: &Uploads,
+    account: &Account,
+    wake: &Notify,
+) -> Option<(super::PendingId, Option<OwnedSemaphorePermit>)> {
+    loop {
+        if uploads.stopping.is_cancelled() {
+            return None;
+        }
+        let large = account.large.clone().try_acquire_owned().ok();
+        let pick = uploads.update(|table| table.pick(&account.name, large.is_some(), LARGE));
+        let due = match pick {
+            Pick::Run(id) => return Some((id, large)),
+            Pick::Sleep(due) => due,
+        };
+        drop(large);
+        let sleep = async {
+            match due {
+                Some(due) => tokio::time::sleep(due.saturating_duration_since(Instant::now())).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = sleep => {}
+            () = wake.notified() => {}
+            () = uploads.stopping.cancelled() => return None,
+        }
+    }
+}

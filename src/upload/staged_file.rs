@@ -1,0 +1,333 @@
+//! One content on the local disk: what a writer writes to and the engine sends.
+//!
+//! Reads and writes go straight to the file, from any number of threads, with no lock held over the I/O.
+//! Where bytes of a base are still missing, a write and a fill of the same bytes must not cross: each
+//! claims its range first. A write wins over a fill: a fill leaves out what is being written.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::provider::{ContentHash, FileId};
+
+use super::ranges::RangeSet;
+use super::staging::DiskSpace;
+
+/// The remote content that a staged file was begun from, as it was then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Base {
+    pub file: FileId,
+    /// Bytes.
+    pub size: u64,
+    pub hash: Option<ContentHash>,
+    pub revision: Option<String>,
+}
+
+/// A content in the staging directory. It stays there until the journal lets it go, even when the value
+/// is dropped.
+#[derive(Debug)]
+pub struct StagedFile {
+    file: Arc<File>,
+    name: String,
+    path: PathBuf,
+    space: Arc<DiskSpace>,
+    base: Option<Base>,
+    /// Whether all of the base that is needed is here and was found unchanged.
+    base_done: AtomicBool,
+    /// Counts begun and ended changes by writers (not fills).
+    modifications: AtomicU64,
+    /// Whether the directory entry is on the disk.
+    entry_synced: AtomicBool,
+    /// The newest state that a sync made durable.
+    durable: Mutex<Synced>,
+    state: Mutex<State>,
+    /// Signalled when a claim is given back.
+    released: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    len: u64,
+    missing: RangeSet,
+    claims: Vec<Claim>,
+    next_claim: u64,
+}
+
+#[derive(Debug)]
+struct Claim {
+    id: u64,
+    range: Range<u64>,
+    kind: ClaimKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ClaimKind {
+    Write,
+    Fill,
+    Resize,
+}
+
+/// What a sync made durable.
+#[derive(Debug, Clone)]
+pub(super) struct Synced {
+    pub len: u64,
+    pub missing: Vec<Range<u64>>,
+    /// [`StagedFile::modifications`] up to which all is on the disk.
+    pub modifications: u64,
+}
+
+impl StagedFile {
+    pub(super) fn new(
+        file: File,
+        path: PathBuf,
+        name: String,
+        space: Arc<DiskSpace>,
+        len: u64,
+        missing: RangeSet,
+        base: Option<Base>,
+    ) -> Self {
+        StagedFile {
+            file: Arc::new(file),
+            name,
+            path,
+            space,
+            base,
+            base_done: AtomicBool::new(false),
+            modifications: AtomicU64::new(0),
+            entry_synced: AtomicBool::new(false),
+            durable: Mutex::new(Synced {
+                len,
+                missing: missing.iter().collect(),
+                modifications: 0,
+            }),
+            state: Mutex::new(State {
+                len,
+                missing,
+                claims: Vec::new(),
+                next_claim: 0,
+            }),
+            released: Condvar::new(),
+        }
+    }
+
+    /// Up to `len` bytes from `offset`; fewer at the end of the file. Missing bytes read as zeros: the
+    /// caller asks [`missing`](Self::missing) first.
+    pub fn read_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let end = self.len().min(offset.saturating_add(len as u64));
+        let mut buffer = vec![0; end.saturating_sub(offset) as usize];
+        let mut done = 0;
+        while done < buffer.len() {
+            match self.file.read_at(&mut buffer[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(count) => done += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        buffer.truncate(done);
+        Ok(buffer)
+    }
+
+    /// Writes all of `bytes`. Fails with `ENOSPC` before the disk's reserve is touched.
+    pub fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let end = offset
+            .checked_add(bytes.len() as u64)
+            .filter(|end| *end <= i64::MAX as u64)
+            .ok_or_else(|| io::Error::from_raw_os_error(libc::EFBIG))?;
+        self.space.take(bytes.len() as u64)?;
+        self.modify(
+            offset..end,
+            ClaimKind::Write,
+            |file| file.write_all_at(bytes, offset),
+            |state| {
+                state.missing.remove(offset..end);
+                state.len = state.len.max(end);
+            },
+        )
+    }
+
+    /// Cuts the file, or lengthens it by zeros.
+    pub fn set_len(&self, len: u64) -> io::Result<()> {
+        if len > i64::MAX as u64 {
+            return Err(io::Error::from_raw_os_error(libc::EFBIG));
+        }
+        self.modify(
+            0..u64::MAX,
+            ClaimKind::Resize,
+            |file| file.set_len(len),
+            |state| {
+                state.missing.remove(len..u64::MAX);
+                state.len = len;
+            },
+        )
+    }
+
+    /// Bytes.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> u64 {
+        self.state().len
+    }
+
+    /// The parts of `range` that must still come from the base.
+    pub fn missing(&self, range: Range<u64>) -> Vec<Range<u64>> {
+        self.state().missing.within(range)
+    }
+
+    /// Puts bytes of the base in, where they are still missing. Not a modification.
+    pub fn fill(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let end = offset.saturating_add(bytes.len() as u64);
+        let (id, parts) = {
+            let mut state = self.state();
+            let mut wanted: RangeSet = state.missing.within(offset..end).into_iter().collect();
+            for claim in &state.claims {
+                wanted.remove(claim.range.clone());
+            }
+            if wanted.is_empty() {
+                return Ok(());
+            }
+            let parts: Vec<_> = wanted.iter().collect();
+            let id = state.next_claim;
+            state.next_claim += 1;
+            let claims = parts.iter().cloned().map(|range| Claim {
+                id,
+                range,
+                kind: ClaimKind::Fill,
+            });
+            state.claims.extend(claims);
+            (id, parts)
+        };
+        let filled = parts.iter().try_for_each(|part| {
+            let within = (part.start - offset) as usize..(part.end - offset) as usize;
+            self.file.write_all_at(&bytes[within], part.start)
+        });
+        let mut state = self.state();
+        if filled.is_ok() {
+            parts.into_iter().for_each(|part| state.missing.remove(part));
+        }
+        self.release(state, id);
+        filled
+    }
+
+    /// The remote content that missing parts come from; `None` once nothing more is needed of it.
+    pub fn base(&self) -> Option<&Base> {
+        self.base
+            .as_ref()
+            .filter(|_| !self.base_done.load(Ordering::Acquire))
+    }
+
+    /// Waits until the bytes are on the disk, and for a new file its directory entry.
+    pub fn sync(&self) -> io::Result<()> {
+        // Taken before the sync: what changes during it may not be part of it.
+        let synced = {
+            let state = self.state();
+            let modifications = self.modifications();
+            Synced {
+                len: state.len,
+                missing: state.missing.iter().collect(),
+                modifications,
+            }
+        };
+        self.file.sync_data()?;
+        if !self.entry_synced.load(Ordering::Acquire) {
+            if let Some(directory) = self.path.parent() {
+                File::open(directory)?.sync_all()?;
+            }
+            self.entry_synced.store(true, Ordering::Release);
+        }
+        let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+        if synced.modifications >= durable.modifications {
+            *durable = synced;
+        }
+        Ok(())
+    }
+
+    /// What the syncs so far made durable. For a file of an earlier life, all that was found.
+    pub(super) fn durable(&self) -> Synced {
+        self.durable
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(super) fn modifications(&self) -> u64 {
+        self.modifications.load(Ordering::Acquire)
+    }
+
+    /// All missing parts.
+    pub(super) fn all_missing(&self) -> Vec<Range<u64>> {
+        self.state().missing.iter().collect()
+    }
+
+    pub(super) fn finish_base(&self) {
+        self.base_done.store(true, Ordering::Release);
+    }
+
+    pub(super) fn mark_entry_synced(&self) {
+        self.entry_synced.store(true, Ordering::Release);
+    }
+
+    pub(super) fn file(&self) -> &Arc<File> {
+        &self.file
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn modify(
+        &self,
+        range: Range<u64>,
+        kind: ClaimKind,
+        act: impl FnOnce(&File) -> io::Result<()>,
+        note: impl FnOnce(&mut State),
+    ) -> io::Result<()> {
+        let id = self.claim(range, kind);
+        // Counted before and after, so that a sync in between does not pass for one of the whole change.
+        self.modifications.fetch_add(1, Ordering::AcqRel);
+        let result = act(&self.file);
+        let mut state = self.state();
+        if result.is_ok() {
+            note(&mut state);
+        }
+        self.modifications.fetch_add(1, Ordering::AcqRel);
+        self.release(state, id);
+        result
+    }
+
+    /// Claims a range, after those that it cannot go beside are given back. Writes go beside writes.
+    fn claim(&self, range: Range<u64>, kind: ClaimKind) -> u64 {
+        let in_the_way = |other: &Claim| {
+            let beside = kind == ClaimKind::Write && other.kind == ClaimKind::Write;
+            !beside && other.range.start < range.end && range.start < other.range.end
+        };
+        let mut state = self.state();
+        while state.claims.iter().any(in_the_way) {
+            state = self.released.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let id = state.next_claim;
+        state.next_claim += 1;
+        state.claims.push(Claim { id, range, kind });
+        id
+    }
+
+    fn release(&self, mut state: MutexGuard<'_, State>, id: u64) {
+        state.claims.retain(|claim| claim.id != id);
+        drop(state);
+        self.released.notify_all();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

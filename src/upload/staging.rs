@@ -1,0 +1,311 @@
+//! The staging directory: new files in it, files found there, and the space that is left on its disk.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use super::ranges::RangeSet;
+use super::staged_file::{Base, StagedFile};
+
+/// Bytes that may be written between two looks at the free space, at most.
+const LOOK_AGAIN: u64 = 32 << 20;
+
+/// The directory, and the names given in it.
+#[derive(Debug)]
+pub(super) struct Staging {
+    directory: PathBuf,
+    space: Arc<DiskSpace>,
+    /// Names are unique in the directory over all lives of the program: the time of opening and a count.
+    prefix: String,
+    count: AtomicU64,
+}
+
+impl Staging {
+    pub fn new(directory: PathBuf, reserve: u64) -> Self {
+        let opened = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let space = DiskSpace {
+            directory: directory.clone(),
+            reserve,
+            budget: AtomicU64::new(0),
+        };
+        let prefix = format!("{:x}", opened.as_micros());
+        Staging {
+            directory,
+            space: Arc::new(space),
+            prefix,
+            count: AtomicU64::new(0),
+        }
+    }
+
+    /// An empty file, or one of the size of `base` with all of it missing.
+    pub fn create(&self, base: Option<Base>) -> io::Result<StagedFile> {
+        self.space.take(0)?;
+        let len = base.as_ref().map_or(0, |base| base.size);
+        let missing = std::iter::once(0..len).collect();
+        let (file, path, name) = self.create_file()?;
+        file.set_len(len)?;
+        Ok(StagedFile::new(
+            file,
+            path,
+            name,
+            self.space.clone(),
+            len,
+            missing,
+            base,
+        ))
+    }
+
+    /// A copy of the present content, apart from what a writer changes meanwhile. What the source lacks of
+    /// its base, the copy lacks as well.
+    pub fn copy(&self, source: &StagedFile) -> io::Result<StagedFile> {
+        let (len, missing) = (source.len(), source.all_missing().into_iter().collect());
+        let base = source.base().cloned();
+        self.space.take(len)?;
+        let (mut file, path, name) = self.create_file()?;
+        let copied = File::open(source.path()).and_then(|mut from| io::copy(&mut from, &mut file));
+        match copied {
+            Ok(_) => Ok(StagedFile::new(
+                file,
+                path,
+                name,
+                self.space.clone(),
+                len,
+                missing,
+                base,
+            )),
+            Err(error) => {
+                let _ = fs::remove_file(&path);
+                Err(error)
+            }
+        }
+    }
+
+    /// A file of an earlier life, as its row tells it. `None` where it is not there.
+    pub fn adopt(&self, name: &str, missing: RangeSet, base: Option<Base>) -> io::Result<Option<StagedFile>> {
+        let path = self.directory.join(name);
+        let file = match OpenOptions::new().read(true).write(true).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        let len = file.metadata()?.len();
+        let mut missing = missing;
+        missing.remove(len..u64::MAX);
+        let staged = StagedFile::new(
+            file,
+            path,
+            name.to_owned(),
+            self.space.clone(),
+            len,
+            missing,
+            base,
+        );
+        staged.mark_entry_synced();
+        Ok(Some(staged))
+    }
+
+    /// The names of all files in the directory.
+    pub fn names(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file()
+                && let Ok(name) = entry.file_name().into_string()
+            {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    /// Deletes a file that nobody needs. A failure is told in the log: the next start tries again.
+    pub fn delete(&self, name: &str) -> bool {
+        match fs::remove_file(self.directory.join(name)) {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+            Err(error) => {
+                tracing::warn!(name, %error, "cannot delete a staged file that is not needed any more");
+                false
+            }
+        }
+    }
+
+    /// Moves a file of which the journal knows nothing to where a person finds it. An empty one goes.
+    pub fn recover(&self, name: &str, recovered: &Path) -> io::Result<()> {
+        let from = self.directory.join(name);
+        if fs::metadata(&from)?.len() == 0 {
+            return fs::remove_file(from);
+        }
+        fs::create_dir_all(recovered)?;
+        let to = recovered.join(name);
+        fs::rename(&from, &to)?;
+        tracing::warn!(file = %to.display(), "a file that was being written when lockerfs ended was kept here");
+        Ok(())
+    }
+
+    fn create_file(&self) -> io::Result<(File, PathBuf, String)> {
+        loop {
+            let name = format!("{}-{:x}", self.prefix, self.count.fetch_add(1, Ordering::Relaxed));
+            let path = self.directory.join(&name);
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path);
+            match file {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                other => return Ok((other?, path, name)),
+            }
+        }
+    }
+}
+
+/// The free space of the staging disk above a reserve. Looks at the disk once for many small writes.
+#[derive(Debug)]
+pub(super) struct DiskSpace {
+    directory: PathBuf,
+    /// Bytes that stay free.
+    reserve: u64,
+    /// Bytes that may be written before the next look.
+    budget: AtomicU64,
+}
+
+impl DiskSpace {
+    /// Takes room for `bytes`, or fails with `ENOSPC`.
+    pub fn take(&self, bytes: u64) -> io::Result<()> {
+        let within = self
+            .budget
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| {
+                left.checked_sub(bytes.max(1))
+            });
+        if within.is_ok() {
+            return Ok(());
+        }
+        let free = free_bytes(&self.directory)?;
+        match free
+            .checked_sub(self.reserve)
+            .and_then(|free| free.checked_sub(bytes))
+        {
+            Some(left) if left > 0 || self.reserve == 0 => {
+                self.budget.store((left / 4).min(LOOK_AGAIN), Ordering::Release);
+                Ok(())
+            }
+            _ => {
+                self.budget.store(0, Ordering::Release);
+                Err(io::Error::from_raw_os_error(libc::ENOSPC))
+            }
+        }
+    }
+}
+
+fn free_bytes(directory: &Path) -> io::Result<u64> {
+    let path = std::ffi::CString::new(directory.as_os_str().as_bytes())?;
+    let mut facts = std::mem::MaybeUninit::<libc::statvfs>::zeroed();
+    // SAFETY: `path` ends with NUL and `facts` has room for one statvfs; both live through the call. The
+    // zeroed value is a valid statvfs, so it is initialized whatever the call wrote.
+    let (result, facts) = unsafe {
+        (
+            libc::statvfs(path.as_ptr(), facts.as_mut_ptr()),
+            facts.assume_init(),
+        )
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::FileId;
+
+    fn base(size: u64) -> Base {
+        Base {
+            file: FileId::new("f"),
+            size,
+            hash: None,
+            revision: None,
+        }
+    }
+
+    fn staging(folder: &tempfile::TempDir) -> Staging {
+        Staging::new(folder.path().to_owned(), 0)
+    }
+
+    #[test]
+    fn a_fill_never_overwrites_what_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = staging(&folder).create(Some(base(10))).unwrap();
+        file.write_at(3, b"xyz").unwrap();
+        assert_eq!(file.missing(0..10), [0..3, 6..10]);
+        file.fill(0, b"0123456789").unwrap();
+        assert!(file.missing(0..10).is_empty());
+        assert_eq!(file.read_at(0, 100).unwrap(), b"012xyz6789");
+    }
+
+    #[test]
+    fn cutting_drops_missing_parts_and_lengthening_adds_zeros() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = staging(&folder).create(Some(base(10))).unwrap();
+        file.set_len(4).unwrap();
+        file.set_len(8).unwrap();
+        assert_eq!(file.missing(0..100), [0..4]);
+        file.fill(0, b"0123456789").unwrap();
+        assert_eq!(file.read_at(0, 100).unwrap(), b"0123\0\0\0\0");
+        file.write_at(10, b"!").unwrap();
+        assert_eq!(file.read_at(6, 100).unwrap(), b"\0\0\0\0!");
+        assert!(file.read_at(50, 3).unwrap().is_empty());
+    }
+
+    #[test]
+    fn writes_and_fills_from_many_threads_do_not_cross() {
+        const SIZE: u64 = 64 << 10;
+        let folder = tempfile::tempdir().unwrap();
+        let file = staging(&folder).create(Some(base(SIZE))).unwrap();
+        std::thread::scope(|scope| {
+            for half in 0..2 {
+                let file = &file;
+                scope.spawn(move || {
+                    for block in (half..SIZE / 512).step_by(2).filter(|block| block % 3 == 0) {
+                        file.write_at(block * 512, &[b'w'; 512]).unwrap();
+                    }
+                });
+                scope.spawn(move || {
+                    for offset in (0..SIZE).step_by(1000) {
+                        file.fill(offset, &[b'b'; 1500]).unwrap();
+                    }
+                });
+            }
+        });
+        for range in file.missing(0..SIZE) {
+            file.fill(range.start, &vec![b'b'; (range.end - range.start) as usize])
+                .unwrap();
+        }
+        for block in 0..SIZE / 512 {
+            let expected = if block % 3 == 0 { b'w' } else { b'b' };
+            assert_eq!(
+                file.read_at(block * 512, 512).unwrap(),
+                vec![expected; 512],
+                "block {block}"
+            );
+        }
+    }
+
+    #[test]
+    fn below_the_reserve_a_write_is_refused_and_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let roomy = staging(&folder).create(None).unwrap();
+        roomy.write_at(0, b"fits").unwrap();
+        let full = Staging::new(folder.path().to_owned(), u64::MAX / 2);
+        let refused = full.create(None).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::ENOSPC));
+    }
+}

@@ -1,0 +1,89 @@
+//! What a pending file is and where it stands, as told to others, and the one table of steps between
+//! states.
+
+use std::time::SystemTime;
+
+use crate::provider::{FileId, FolderId};
+use crate::state::RowState;
+
+/// A pending file, as long as it is pending; never used again for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PendingId(pub(super) i64);
+
+impl PendingId {
+    pub fn as_i64(self) -> i64 {
+        self.0
+    }
+
+    /// The id that [`as_i64`](Self::as_i64) told, for the command line and the control socket.
+    pub fn from_i64(id: i64) -> Self {
+        PendingId(id)
+    }
+}
+
+impl std::fmt::Display for PendingId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A snapshot of a pending file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingFile {
+    pub id: PendingId,
+    pub account: String,
+    pub folder: FolderId,
+    /// As the service is to hold it.
+    pub name: String,
+    /// Bytes, of the newest content, committed or not.
+    pub size: u64,
+    pub mtime: SystemTime,
+    /// The remote file whose place the content takes. It changes when an older generation was uploaded.
+    pub replaces: Option<FileId>,
+    /// Rises with each commit of a changed content.
+    pub generation: u64,
+    pub status: UploadStatus,
+    /// Failed tries since the last change.
+    pub tries: u32,
+}
+
+/// Where an upload stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UploadStatus {
+    /// Held open by a writer, or resting for the upload delay.
+    Staged,
+    Queued,
+    /// `sent` bytes were taken by the service in this try.
+    Uploading {
+        sent: u64,
+    },
+    /// The service has the bytes and works on them.
+    Verifying,
+    /// The last try failed; the next comes by itself.
+    Waiting {
+        until: SystemTime,
+        error: String,
+    },
+    /// Only a person can help: rename it, retry it or remove it.
+    Parked {
+        reason: String,
+    },
+}
+
+/// Whether a row may go from one state to another. Done is a row that is gone: it may follow any state in
+/// which the content may be on the service.
+pub(super) fn may_follow(from: RowState, to: Option<RowState>) -> bool {
+    use RowState::{Parked, Queued, Removed, Staged, Uploading, Verifying};
+    match (from, to) {
+        // Unlinked: at once, or after what was announced to the service is cleared away.
+        (_, None | Some(Removed)) => true,
+        // Nothing comes back from there.
+        (Removed, Some(_)) => false,
+        // A writer changed it, or a person asked for another try.
+        (_, Some(Staged | Queued)) => true,
+        (Staged | Queued | Uploading | Verifying, Some(Uploading)) => true,
+        (Uploading | Verifying, Some(Verifying)) => true,
+        (Staged | Queued | Uploading | Verifying | Parked, Some(Parked)) => true,
+        (Parked, Some(Uploading | Verifying)) | (Staged | Queued, Some(Verifying)) => false,
+    }
+}

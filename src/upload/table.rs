@@ -1,0 +1,441 @@
+//! The pending files in memory: the journal's rows as committed, and what lives only as long as the
+//! process, such as holds, progress and the order of the queue.
+
+use std::collections::{BTreeSet, HashMap};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use lru::LruCache;
+use tokio::sync::{Notify, watch};
+
+use crate::provider::{FileEntry, FileId, FolderId};
+use crate::state::{JournalRow, RowState};
+
+use super::staged_file::StagedFile;
+use super::status::{PendingFile, PendingId, UploadStatus};
+
+/// How many finished uploads are remembered, for callers that come a little late.
+const FINISHED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+
+/// A clock that was set back does not make a try wait for longer.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// What a waiter waits for.
+#[derive(Debug, Clone)]
+pub(super) enum Outcome {
+    Open,
+    /// A content of this generation is on the service.
+    Done {
+        generation: u64,
+        entry: FileEntry,
+    },
+    Parked {
+        reason: String,
+    },
+    Removed,
+}
+
+/// How far the run of an item is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Nothing was said to the service; a writer may still have the file.
+    Preparing,
+    /// The content is being sent: it must not change.
+    Sending,
+    Verifying,
+    /// Only the row's removal is missing; no writer gets the item any more.
+    Finishing,
+}
+
+/// What a worker and the table share while an item is worked on.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub step: Step,
+    pub sent: Arc<AtomicU64>,
+}
+
+pub(super) struct Item {
+    /// As committed last.
+    pub row: JournalRow,
+    /// The content of `row`; `None` where it is missing or the row is removed.
+    pub staged: Option<Arc<StagedFile>>,
+    /// A newer content that a writer began while the present one was being sent.
+    pub draft: Option<Arc<StagedFile>>,
+    /// [`StagedFile::modifications`] of `staged` that `row` tells of.
+    pub committed: u64,
+    pub holds: usize,
+    /// Callers that wait for the upload although the file may be held.
+    pub hurried: usize,
+    pub due: Instant,
+    pub run: Option<Run>,
+    pub outcome: watch::Sender<Outcome>,
+    /// The key in its queue's order.
+    queued_at: Option<Instant>,
+}
+
+impl Item {
+    pub fn new(row: JournalRow, staged: Option<Arc<StagedFile>>, committed: u64, due: Instant) -> Self {
+        let outcome = watch::Sender::new(Outcome::Open);
+        Item {
+            row,
+            staged,
+            draft: None,
+            committed,
+            holds: 0,
+            hurried: 0,
+            due,
+            run: None,
+            outcome,
+            queued_at: None,
+        }
+    }
+
+    /// The newest content.
+    pub fn newest(&self) -> Option<&Arc<StagedFile>> {
+        self.draft.as_ref().or(self.staged.as_ref())
+    }
+
+    pub fn is_removed(&self) -> bool {
+        self.row.state == RowState::Removed
+    }
+
+    /// Whether no writer stands in the way of the upload.
+    pub fn is_released(&self) -> bool {
+        self.holds == 0 || self.hurried > 0 || self.is_removed()
+    }
+
+    /// Whether a failed try waits for its next one.
+    pub fn is_waiting(&self) -> bool {
+        self.row.next_try.is_some()
+    }
+
+    /// Where on the service the item may be, or is going to be.
+    pub fn target(&self) -> (String, String) {
+        match &self.row.attempt {
+            Some(sent) => (sent.folder.clone(), sent.name.clone()),
+            None => (self.row.folder.clone(), self.row.name.clone()),
+        }
+    }
+
+    fn status(&self) -> UploadStatus {
+        if let Some(run) = &self.run {
+            return match run.step {
+                Step::Preparing => UploadStatus::Uploading { sent: 0 },
+                Step::Sending => UploadStatus::Uploading {
+                    sent: run.sent.load(Ordering::Relaxed),
+                },
+                Step::Verifying | Step::Finishing => UploadStatus::Verifying,
+            };
+        }
+        let error = || self.row.last_error.clone().unwrap_or_default();
+        match (self.row.state, self.row.next_try) {
+            (RowState::Parked, _) => UploadStatus::Parked { reason: error() },
+            (_, Some(until)) => UploadStatus::Waiting {
+                until,
+                error: error(),
+            },
+            _ if self.holds > 0 || self.due > Instant::now() => UploadStatus::Staged,
+            _ => UploadStatus::Queued,
+        }
+    }
+
+    fn snapshot(&self) -> PendingFile {
+        let changed = (self.holds > 0).then(|| self.newest()).flatten();
+        PendingFile {
+            id: PendingId(self.row.id),
+            account: self.row.account.clone(),
+            folder: FolderId::new(self.row.folder.clone()),
+            name: self.row.name.clone(),
+            size: changed.map_or(self.row.size, |staged| staged.len()),
+            mtime: self.row.mtime,
+            replaces: self.row.replaces.clone().map(FileId::new),
+            generation: self.row.generation,
+            status: self.status(),
+            tries: self.row.tries,
+        }
+    }
+}
+
+/// The order of one account's work.
+#[derive(Default)]
+struct AccountQueue {
+    /// By the time at which they are due. Holds what could run, and nothing else.
+    order: BTreeSet<(Instant, PendingId)>,
+    /// Places on the service that an item works on, or may have left something at.
+    targets: HashMap<(String, String), PendingId>,
+    wake: Arc<Notify>,
+    served: bool,
+}
+
+/// What a worker may do next.
+pub(super) enum Pick {
+    Run(PendingId),
+    Sleep(Option<Instant>),
+}
+
+pub(super) struct Table {
+    items: HashMap<PendingId, Item>,
+    queues: HashMap<String, AccountQueue>,
+    finished: LruCache<PendingId, FileEntry>,
+    /// Callers of drain; while there are any, the upload delay is skipped.
+    pub drains: usize,
+}
+
+impl Table {
+    pub fn new() -> Self {
+        Table {
+            items: HashMap::new(),
+            queues: HashMap::new(),
+            finished: LruCache::new(FINISHED),
+            drains: 0,
+        }
+    }
+
+    pub fn add(&mut self, item: Item) {
+        let id = PendingId(item.row.id);
+        if item.row.attempt.is_some() && item.row.state != RowState::Parked {
+            let target = item.target();
+            self.queue(&item.row.account).targets.insert(target, id);
+        }
+        self.items.insert(id, item);
+        self.reschedule(id);
+    }
+
+    pub fn item(&self, id: PendingId) -> Option<&Item> {
+        self.items.get(&id)
+    }
+
+    /// For changes that do not touch the order; others call [`reschedule`](Self::reschedule) afterwards.
+    pub fn item_mut(&mut self, id: PendingId) -> Option<&mut Item> {
+        self.items.get_mut(&id)
+    }
+
+    /// An item that is not removed, which is how others know it.
+    pub fn live(&self, id: PendingId) -> Option<&Item> {
+        self.items.get(&id).filter(|item| !item.is_removed())
+    }
+
+    pub fn snapshot(&self, id: PendingId) -> Option<PendingFile> {
+        self.live(id).map(Item::snapshot)
+    }
+
+    pub fn snapshots(&self) -> Vec<PendingFile> {
+        let mut all: Vec<_> = self
+            .items
+            .values()
+            .filter(|item| !item.is_removed())
+            .map(Item::snapshot)
+            .collect();
+        all.sort_by_key(|file| file.id);
+        all
+    }
+
+    pub fn finished(&mut self, id: PendingId) -> Option<FileEntry> {
+        self.finished.get(&id).cloned()
+    }
+
+    /// Takes a row over as it was committed. A row that is gone is not.
+    pub fn set_row(&mut self, row: JournalRow) {
+        let id = PendingId(row.id);
+        let Some(item) = self.items.get_mut(&id) else {
+            return;
+        };
+        let before = item.target();
+        item.row = row;
+        let (after, has_attempt) = (item.target(), item.row.attempt.is_some());
+        let (parked, running) = (item.row.state == RowState::Parked, item.run.is_some());
+        if !running {
+            match item.row.next_try {
+                Some(next) => item.due = to_instant(next),
+                None if item.due > Instant::now() && item.is_removed() => item.due = Instant::now(),
+                None => {}
+            }
+        }
+        if parked {
+            let reason = item.row.last_error.clone().unwrap_or_default();
+            item.outcome.send_replace(Outcome::Parked { reason });
+        } else if matches!(*item.outcome.borrow(), Outcome::Parked { .. }) {
+            item.outcome.send_replace(Outcome::Open);
+        }
+        let account = item.row.account.clone();
+        let queue = self.queue(&account);
+        if before != after {
+            queue.give_back(&before, id);
+        }
+        if (has_attempt || running) && !parked {
+            queue.targets.entry(after).or_insert(id);
+        }
+        self.reschedule(id);
+    }
+
+    /// Takes an item out. `entry` is what became of it on the service, if it was uploaded.
+    pub fn remove(&mut self, id: PendingId, entry: Option<FileEntry>) -> Option<Item> {
+        let item = self.items.remove(&id)?;
+        let queue = self.queue(&item.row.account.clone());
+        queue.give_back(&item.target(), id);
+        if let Some(at) = item.queued_at {
+            queue.order.remove(&(at, id));
+        }
+        queue.wake.notify_one();
+        let generation = item.row.generation;
+        match entry {
+            Some(entry) => {
+                self.finished.put(id, entry.clone());
+                item.outcome.send_replace(Outcome::Done { generation, entry });
+            }
+            None => {
+                item.outcome.send_replace(Outcome::Removed);
+            }
+        }
+        Some(item)
+    }
+
+    /// Puts an item at its place in the order, or takes it out of it. To be called after every change of
+    /// what decides that: row, holds, due time, run.
+    pub fn reschedule(&mut self, id: PendingId) {
+        let hurry = self.drains > 0;
+        let Some(item) = self.items.get_mut(&id) else {
+            return;
+        };
+        if (hurry || item.hurried > 0) && !item.is_waiting() {
+            item.due = item.due.min(Instant::now());
+        }
+        let could_run = item.run.is_none() && item.is_released() && item.row.state != RowState::Parked;
+        let before = item.queued_at;
+        item.queued_at = could_run.then_some(item.due);
+        let (after, account) = (item.queued_at, item.row.account.clone());
+        let queue = self.queue(&account);
+        if before != after {
+            if let Some(at) = before {
+                queue.order.remove(&(at, id));
+            }
+            if let Some(at) = after {
+                queue.order.insert((at, id));
+            }
+            queue.wake.notify_one();
+        }
+    }
+
+    /// The next item of an account to be worked on, which is then marked as running. With `large` false,
+    /// files of more than `large_size` bytes are passed over.
+    pub fn pick(&mut self, account: &str, large: bool, large_size: u64) -> Pick {
+        let now = Instant::now();
+        let Some(queue) = self.queues.get_mut(account) else {
+            return Pick::Sleep(None);
+        };
+        let mut chosen = None;
+        for &(due, id) in &queue.order {
+            if due > now {
+                return Pick::Sleep(Some(due));
+            }
+            let Some(item) = self.items.get(&id) else { continue };
+            let fits = large || item.row.size <= large_size || item.is_removed();
+            let target = item.target();
+            if fits && queue.targets.get(&target).is_none_or(|owner| *owner == id) {
+                chosen = Some((due, id, target));
+                break;
+            }
+        }
+        let Some((due, id, target)) = chosen else {
+            return Pick::Sleep(None);
+        };
+        queue.order.remove(&(due, id));
+        queue.targets.insert(target, id);
+        if let Some(item) = self.items.get_mut(&id) {
+            item.queued_at = None;
+            item.run = Some(Run {
+                step: Step::Preparing,
+                sent: Arc::default(),
+            });
+        }
+        Pick::Run(id)
+    }
+
+    /// Notes that the worker of an item is through with it. It is due again at `due`, or when it
+    /// was before.
+    pub fn end_run(&mut self, id: PendingId, due: Option<Instant>) {
+        let Some(item) = self.items.get_mut(&id) else {
+            return;
+        };
+        item.run = None;
+        item.due = due.unwrap_or(item.due);
+        let target = item.target();
+        let keeps = item.row.attempt.is_some() && item.row.state != RowState::Parked;
+        let account = item.row.account.clone();
+        let queue = self.queue(&account);
+        if !keeps {
+            queue.give_back(&target, id);
+        }
+        // Another item may have waited for the place or the slot.
+        queue.wake.notify_one();
+        self.reschedule(id);
+    }
+
+    /// Whether the item's place on the service is its own.
+    pub fn owns_target(&self, id: PendingId) -> bool {
+        let Some(item) = self.items.get(&id) else {
+            return false;
+        };
+        let queue = self.queues.get(&item.row.account);
+        queue.and_then(|queue| queue.targets.get(&item.target())) == Some(&id)
+    }
+
+    /// Marks an account as one whose queue is worked on, and returns what wakes its worker.
+    pub fn serve(&mut self, account: &str) -> Arc<Notify> {
+        let queue = self.queue(account);
+        queue.served = true;
+        queue.wake.clone()
+    }
+
+    /// Whether work is left that goes on by itself.
+    pub fn is_busy(&self) -> bool {
+        self.items.values().any(|item| {
+            let served = self
+                .queues
+                .get(&item.row.account)
+                .is_some_and(|queue| queue.served);
+            let idle = item.row.state == RowState::Parked || !item.is_released();
+            served && (item.run.is_some() || !idle)
+        })
+    }
+
+    /// Puts all items at their place again, after a drain began.
+    pub fn reschedule_all(&mut self) {
+        let ids: Vec<_> = self.items.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.reschedule(id));
+    }
+
+    /// Whether a staged file of this name belongs to an item.
+    pub fn uses(&self, name: &str) -> bool {
+        self.items.values().any(|item| {
+            let draft = item.draft.as_ref().is_some_and(|draft| draft.name() == name);
+            draft || item.row.staging.as_deref() == Some(name)
+        })
+    }
+
+    pub fn ids(&self) -> Vec<PendingId> {
+        self.items.keys().copied().collect()
+    }
+
+    fn queue(&mut self, account: &str) -> &mut AccountQueue {
+        if !self.queues.contains_key(account) {
+            self.queues.insert(account.to_owned(), AccountQueue::default());
+        }
+        self.queues.entry(account.to_owned()).or_default()
+    }
+}
+
+impl AccountQueue {
+    fn give_back(&mut self, target: &(String, String), id: PendingId) {
+        if self.targets.get(target) == Some(&id) {
+            self.targets.remove(target);
+        }
+    }
+}
+
+pub(super) fn to_instant(time: SystemTime) -> Instant {
+    let wait = time.duration_since(SystemTime::now()).unwrap_or_default();
+    Instant::now() + wait.min(LONGEST_WAIT)
+}

@@ -1,0 +1,386 @@
+//! Announcing an upload and sending its bytes.
+
+use std::sync::atomic::Ordering;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+
+use crate::http::FileRange;
+use crate::provider::{
+    ErrorKind, FileEntry, FileId, ItemId, ProviderError, Retry, UploadPlan, UploadProgress, UploadRequest,
+    UploadTicket,
+};
+use crate::state::AttemptRow;
+
+use super::engine::{Sending, Worker, request};
+use super::hash;
+use super::journal::{Change, take_the_place_of};
+use super::outcome::Failure;
+
+/// Announcements in one run, before it is put off.
+const ROUNDS: u32 = 6;
+/// Tries of one unit, beside those of the provider's own wrapper.
+const UNIT_TRIES: u32 = 3;
+
+/// What a transfer came to.
+enum Sent {
+    Progress(UploadProgress),
+    /// The answer was lost, or the content is not wanted any more: announce it again to find out.
+    Unclear,
+}
+
+impl Worker {
+    /// Announces the content and sends what the service lacks. `None` where nothing came of it because the
+    /// content is not wanted any more.
+    pub async fn send(&mut self, sending: &mut Sending) -> Result<Option<FileEntry>, Failure> {
+        for round in 0..ROUNDS {
+            let first = round == 0 && sending.fresh;
+            if first && !self.is_wanted(&sending.attempt) {
+                return self.abandon().await;
+            }
+            let wish = request(&sending.attempt);
+            let plan = match self.provider().upload_begin(&wish).await {
+                Ok(plan) => plan,
+                Err(error) if error.kind == ErrorKind::NotFound && wish.replaces.is_some() => {
+                    self.check_replaced(sending, error).await?;
+                    continue;
+                }
+                Err(error) => {
+                    let no_effect = first && error.retry != Retry::OutcomeUnknown;
+                    return Err(Failure::Provider {
+                        error,
+                        clear: no_effect,
+                    });
+                }
+            };
+            let sent = match plan {
+                UploadPlan::Done(entry) => return Ok(Some(entry)),
+                UploadPlan::NameTaken(file) => {
+                    self.make_way(sending, file).await?;
+                    continue;
+                }
+                UploadPlan::Units {
+                    missing,
+                    ticket: Some(ticket),
+                    ..
+                } if missing.is_empty() => Sent::Progress(UploadProgress::Processing(ticket)),
+                // The service has not got it, so nothing is left to look up.
+                _ if !self.is_wanted(&sending.attempt) => return self.abandon().await,
+                UploadPlan::Whole => self.send_whole(sending, &wish).await?,
+                UploadPlan::Units {
+                    unit_size, missing, ..
+                } => self.send_units(sending, &wish, unit_size, missing).await?,
+            };
+            match sent {
+                Sent::Progress(UploadProgress::Done(entry)) => return Ok(Some(entry)),
+                Sent::Progress(UploadProgress::Processing(ticket)) => {
+                    return self.wait_for(sending, ticket).await;
+                }
+                Sent::Progress(UploadProgress::UnitTaken | UploadProgress::StartAgain) | Sent::Unclear => {}
+            }
+        }
+        Err(Failure::wait(
+            "the service takes the content but does not finish the upload",
+        ))
+    }
+
+    /// Finds the file that a request made, if it made one, by announcing it again.
+    pub async fn find_by_request(&mut self, wish: &UploadRequest) -> Result<Option<FileEntry>, Failure> {
+        match self.provider().upload_begin(wish).await {
+            Ok(UploadPlan::Done(entry)) => Ok(Some(entry)),
+            Ok(UploadPlan::Units {
+                missing,
+                ticket: Some(ticket),
+                ..
+            }) if missing.is_empty() => self.poll(ticket).await,
+            Ok(_) => Ok(None),
+            Err(error) => match Failure::from(error) {
+                // What the service refuses for good, it did not make either.
+                failure if failure.is_final() => Ok(None),
+                failure => Err(failure),
+            },
+        }
+    }
+
+    async fn abandon(&self) -> Result<Option<FileEntry>, Failure> {
+        if self.uploads.stopping.is_cancelled() {
+            return Err(Failure::Superseded);
+        }
+        self.clear_attempt().await.map(|()| None)
+    }
+
+    async fn wait_for(
+        &mut self,
+        sending: &mut Sending,
+        ticket: UploadTicket,
+    ) -> Result<Option<FileEntry>, Failure> {
+        sending.attempt.ticket = Some(ticket.as_str().to_owned());
+        self.set_attempt(sending.attempt.clone()).await?;
+        match self.poll(ticket).await? {
+            Some(entry) => Ok(Some(entry)),
+            None => self.lost(sending.attempt.clone()).await.map(|()| None),
+        }
+    }
+
+    async fn send_whole(&mut self, sending: &Sending, wish: &UploadRequest) -> Result<Sent, Failure> {
+        let _permit = self
+            .account
+            .bodies
+            .acquire()
+            .await
+            .map_err(|_| Failure::Superseded)?;
+        if !self.is_wanted(&sending.attempt) {
+            return Ok(Sent::Unclear);
+        }
+        self.reset_progress();
+        let body = FileRange {
+            file: sending.staged.file().clone(),
+            offset: 0,
+            length: wish.size,
+        };
+        match self.provider().upload_whole(wish, body).await {
+            Ok(progress) => {
+                self.sent.store(wish.size, Ordering::Relaxed);
+                Ok(Sent::Progress(progress))
+            }
+            Err(error) if error.retry == Retry::OutcomeUnknown => {
+                tracing::debug!(id = %self.id, %error, "an upload's answer was lost: looking it up");
+                Ok(Sent::Unclear)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn send_units(
+        &mut self,
+        sending: &Sending,
+        wish: &UploadRequest,
+        unit_size: u64,
+        missing: Vec<u32>,
+    ) -> Result<Sent, Failure> {
+        let total: u64 = missing
+            .iter()
+            .map(|index| unit_length(wish.size, unit_size, *index))
+            .sum();
+        if unit_size == 0
+            || missing
+                .iter()
+                .any(|index| unit_start(unit_size, *index) > wish.size)
+        {
+            return Err(Failure::wait(
+                "the service asks for units that the file does not have",
+            ));
+        }
+        self.sent
+            .store(wish.size.saturating_sub(total), Ordering::Relaxed);
+        let this = &*self;
+        let at_once = this.uploads.options.units_per_file.max(1);
+        let mut waiting = missing.into_iter();
+        let mut running = FuturesUnordered::new();
+        let mut result = UploadProgress::UnitTaken;
+        let mut failure = None;
+        loop {
+            while running.len() < at_once && failure.is_none() && this.is_wanted(&sending.attempt) {
+                let Some(index) = waiting.next() else { break };
+                running.push(this.send_unit(sending, wish, unit_size, index));
+            }
+            // Requests under way are always seen to their end: one of them may finish the upload.
+            match running.next().await {
+                None => break,
+                Some(Ok(progress)) => result = further(result, progress),
+                Some(Err(error)) => failure = failure.or(Some(error)),
+            }
+        }
+        match (result, failure) {
+            (done @ (UploadProgress::Done(_) | UploadProgress::Processing(_)), _) => Ok(Sent::Progress(done)),
+            (_, Some(failure)) => Err(failure),
+            (UploadProgress::StartAgain, None) => Err(Failure::wait("the service lost parts of the upload")),
+            (progress, None) => Ok(Sent::Progress(progress)),
+        }
+    }
+
+    async fn send_unit(
+        &self,
+        sending: &Sending,
+        wish: &UploadRequest,
+        unit_size: u64,
+        index: u32,
+    ) -> Result<UploadProgress, Failure> {
+        let (offset, length) = (
+            unit_start(unit_size, index),
+            unit_length(wish.size, unit_size, index),
+        );
+        let file = sending.staged.file();
+        let mut tries = 0;
+        loop {
+            let outcome = {
+                let _permit = self
+                    .account
+                    .bodies
+                    .acquire()
+                    .await
+                    .map_err(|_| Failure::Superseded)?;
+                if !self.is_wanted(&sending.attempt) {
+                    return Ok(UploadProgress::UnitTaken);
+                }
+                let sha256 = hash::sha256(file.clone(), offset, length).await?;
+                let body = FileRange {
+                    file: file.clone(),
+                    offset,
+                    length,
+                };
+                self.provider().upload_unit(wish, index, &sha256, body).await
+            };
+            tries += 1;
+            match outcome {
+                Ok(progress) => {
+                    self.sent.fetch_add(length, Ordering::Relaxed);
+                    return Ok(progress);
+                }
+                Err(error) if tries < UNIT_TRIES && may_pass(&error) => {
+                    tracing::debug!(id = %self.id, index, %error, "a unit is sent again");
+                    let pause = self.uploads.options.retry_min * tries;
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        () = self.uploads.stopping.cancelled() => return Err(Failure::Superseded),
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// The file that was to be replaced, or the folder, is not there. Without the file, the content
+    /// becomes a new one.
+    async fn check_replaced(&self, sending: &mut Sending, error: ProviderError) -> Result<(), Failure> {
+        let Some(old) = sending.attempt.replaces.clone() else {
+            return Err(error.into());
+        };
+        if !self
+            .provider()
+            .file_info(&[FileId::new(old.clone())])
+            .await?
+            .is_empty()
+        {
+            return Err(error.into());
+        }
+        sending.attempt.replaces = None;
+        self.note_replaced(sending.attempt.clone(), move |row| {
+            if row.replaces.as_ref() == Some(&old) {
+                row.replaces = None;
+            }
+        })
+        .await
+    }
+
+    /// Another file bears the name. One that this content is to replace is replaced; any other is kept
+    /// under another name.
+    async fn make_way(&self, sending: &mut Sending, file: FileId) -> Result<(), Failure> {
+        let Some(row) = self.row() else { return Ok(()) };
+        let known = file.as_str();
+        if row.replaces.as_deref() == Some(known) || row.superseded.iter().any(|old| old == known) {
+            sending.attempt.replaces = Some(known.to_owned());
+            let known = known.to_owned();
+            return self
+                .note_replaced(sending.attempt.clone(), move |row| {
+                    take_the_place_of(row, &known);
+                    row.superseded.retain(|old| *old != known);
+                })
+                .await;
+        }
+        self.keep_aside(&file, &sending.attempt.name).await
+    }
+
+    /// Gives a file of which we know nothing another name, so that nothing of it is lost.
+    pub async fn keep_aside(&self, file: &FileId, name: &str) -> Result<(), Failure> {
+        let aside = conflict_name(name, time::OffsetDateTime::now_utc());
+        tracing::warn!(
+            name,
+            aside,
+            "a file of this name was on the service already: it is kept aside"
+        );
+        match self.provider().rename(&ItemId::File(file.clone()), &aside).await {
+            Err(error) if error.kind != ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    async fn note_replaced(
+        &self,
+        attempt: AttemptRow,
+        change: impl FnOnce(&mut crate::state::JournalRow) + Send + 'static,
+    ) -> Result<(), Failure> {
+        self.uploads
+            .change(self.id, move |row| {
+                if row.attempt.is_none() {
+                    return Change::Skip;
+                }
+                change(row);
+                row.attempt = Some(attempt);
+                Change::Save
+            })
+            .await?;
+        Ok(())
+    }
+}
+
+/// Of two answers, the one that tells more of the upload.
+fn further(a: UploadProgress, b: UploadProgress) -> UploadProgress {
+    let rank = |progress: &UploadProgress| match progress {
+        UploadProgress::UnitTaken => 0,
+        UploadProgress::StartAgain => 1,
+        UploadProgress::Processing(_) => 2,
+        UploadProgress::Done(_) => 3,
+    };
+    if rank(&b) > rank(&a) { b } else { a }
+}
+
+fn may_pass(error: &ProviderError) -> bool {
+    let mended_by_a_person = matches!(error.kind, ErrorKind::QuotaExceeded | ErrorKind::LoginRefused);
+    error.retry != Retry::Never && !mended_by_a_person
+}
+
+fn unit_start(unit_size: u64, index: u32) -> u64 {
+    unit_size.saturating_mul(u64::from(index))
+}
+
+fn unit_length(size: u64, unit_size: u64, index: u32) -> u64 {
+    size.saturating_sub(unit_start(unit_size, index)).min(unit_size)
+}
+
+/// `name (conflict 2026-01-31 235959).ext`, in UTC.
+fn conflict_name(name: &str, now: time::OffsetDateTime) -> String {
+    let format = time::macros::format_description!("[year]-[month]-[day] [hour][minute][second]");
+    let when = now
+        .format(format)
+        .unwrap_or_else(|_| now.unix_timestamp().to_string());
+    match name.rsplit_once('.').filter(|(stem, _)| !stem.is_empty()) {
+        Some((stem, extension)) => format!("{stem} (conflict {when}).{extension}"),
+        None => format!("{name} (conflict {when})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_kept_aside_keeps_its_extension() {
+        let now = time::macros::datetime!(2026-01-31 23:59:58 UTC);
+        assert_eq!(
+            conflict_name("a.tar.gz", now),
+            "a.tar (conflict 2026-01-31 235958).gz"
+        );
+        assert_eq!(conflict_name("plain", now), "plain (conflict 2026-01-31 235958)");
+        assert_eq!(
+            conflict_name(".hidden", now),
+            ".hidden (conflict 2026-01-31 235958)"
+        );
+    }
+
+    #[test]
+    fn the_last_unit_is_the_rest() {
+        assert_eq!(unit_length(10, 4, 0), 4);
+        assert_eq!(unit_length(10, 4, 2), 2);
+        assert_eq!(unit_length(10, 4, 3), 0);
+    }
+}
