@@ -9,8 +9,15 @@ use contract::Target;
 use lockerfs::provider::mediafire::TokenVersion;
 use mediafire_target::MediaFireTarget;
 
+/// With what is not known for certain of the service turned the other way.
 async fn mediafire_v1() -> Box<dyn Target> {
-    Box::new(MediaFireTarget::start(TokenVersion::V1).await)
+    let target = MediaFireTarget::start_with(TokenVersion::V1, |options| {
+        options.quirks.error_status = 400;
+        options.quirks.api_key = Some("a key of the application".to_owned());
+        options.quirks.sparse_polls = false;
+        options.quirks.redirect_links = true;
+    });
+    Box::new(target.await)
 }
 
 async fn mediafire_v2() -> Box<dyn Target> {

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use lockerfs::http::FileRange;
+use lockerfs::http::{DataClient, DataRequest, FileRange};
 use lockerfs::provider::{
-    Capability, ChangeCursor, ContentHash, DeleteMode, Entry, ErrorKind, FileEntry, FileId, FolderEntry,
-    FolderId, ItemId, ListHint, Provider, Retry, UploadPlan, UploadProgress, UploadRequest,
+    Capability, ChangeCursor, ContentHash, DeleteMode, DownloadLink, Entry, ErrorKind, FileEntry, FileId,
+    FolderEntry, FolderId, ItemId, ListHint, Provider, Retry, UploadPlan, UploadProgress, UploadRequest,
 };
 use sha2::{Digest, Sha256};
 
@@ -299,21 +299,25 @@ async fn small_file(provider: &Arc<dyn Provider>, folder: &FolderId, name: &str)
     upload(provider, &content.request(folder, name), &content).await
 }
 
-async fn download(provider: &Arc<dyn Provider>, file: &FileId) -> Vec<u8> {
-    let link = provider
-        .links(std::slice::from_ref(file))
-        .await
-        .unwrap()
-        .remove(0)
-        .unwrap();
+/// The content of a file through its direct link, by the client that readers use.
+async fn download(provider: &Arc<dyn Provider>, file: &FileId, size: u64) -> Vec<u8> {
+    let links = provider.links(std::slice::from_ref(file)).await.unwrap();
+    fetch(links.into_iter().next().unwrap().unwrap(), size).await
+}
+
+async fn fetch(link: DownloadLink, size: u64) -> Vec<u8> {
     assert!(link.expires > SystemTime::now());
-    reqwest::get(link.url)
-        .await
-        .unwrap()
-        .error_for_status()
-        .unwrap()
-        .bytes()
-        .await
-        .unwrap()
-        .to_vec()
+    let mut bytes = Vec::new();
+    if size > 0 {
+        let want = DataRequest {
+            range: 0..size,
+            total: size,
+            may_be_html: false,
+        };
+        let mut body = DataClient::new().unwrap().get(&link.url, &want).await.unwrap();
+        while let Some(piece) = body.chunk().await.unwrap() {
+            bytes.extend_from_slice(&piece);
+        }
+    }
+    bytes
 }

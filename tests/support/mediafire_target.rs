@@ -21,6 +21,7 @@ pub struct MediaFireTarget {
     version: TokenVersion,
     account: Account,
     application_id: String,
+    api_key: Option<String>,
     admin: reqwest::Client,
     _data: TempDir,
 }
@@ -42,6 +43,7 @@ impl MediaFireTarget {
         options.quirks.sparse_polls = true;
         adjust(&mut options);
         let application_id = options.quirks.application_id.clone();
+        let api_key = options.quirks.api_key.clone();
         // It installs the TLS that reqwest wants, also for the admin pages.
         ApiClient::new(ApiOptions::default()).unwrap();
         let sandbox = Sandbox::start(options).await.unwrap();
@@ -50,6 +52,7 @@ impl MediaFireTarget {
             version,
             account,
             application_id,
+            api_key,
             admin: reqwest::Client::new(),
             _data: data,
         }
@@ -63,7 +66,7 @@ impl MediaFireTarget {
                 password: self.account.password.clone().into(),
             },
             application_id: self.application_id.clone(),
-            api_key: None,
+            api_key: self.api_key.clone().map(Into::into),
             token_version: self.version,
         }
     }

@@ -122,13 +122,8 @@ pub async fn links_serve_the_content(target: &dyn Target) {
     assert_eq!(target.calls().await - calls, 1);
     for (file, link) in files.iter().zip(links) {
         let number = file.name.trim_start_matches('f').trim_end_matches(".txt");
-        let body = reqwest::get(link.unwrap().url)
-            .await
-            .unwrap()
-            .text()
-            .await
-            .unwrap();
-        assert_eq!(body, format!("content {number}"));
+        let body = fetch(link.unwrap(), file.size).await;
+        assert_eq!(body, format!("content {number}").into_bytes());
     }
 }
 
