@@ -1,7 +1,8 @@
 //! The directory to mount on: what stands there, and how it is freed.
 
+use std::ffi::{CString, OsString};
 use std::io;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -49,10 +50,23 @@ pub(in crate::cli) fn look(place: &Path) -> Result<MountPoint, Failure> {
     if !mount.is_ours() {
         return Ok(MountPoint::Other(mount.kind));
     }
-    match std::fs::metadata(place) {
-        Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => Ok(MountPoint::Dead),
-        _ => Ok(MountPoint::Ours),
+    if is_dead(place) {
+        Ok(MountPoint::Dead)
+    } else {
+        Ok(MountPoint::Ours)
     }
+}
+
+/// Whether nobody answers for the mount. Asks for the free space, which the kernel never answers by itself,
+/// as it does for the attributes of a directory that it looked at a moment ago.
+fn is_dead(place: &Path) -> bool {
+    let Ok(path) = CString::new(place.as_os_str().as_bytes()) else {
+        return false;
+    };
+    let mut space = std::mem::MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: `path` ends with NUL, `space` has room for the answer; both live through the call.
+    let status = unsafe { libc::statfs(path.as_ptr(), space.as_mut_ptr()) };
+    status != 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ENOTCONN)
 }
 
 /// Makes sure that `place` is a directory to mount on. Clears away what a killed lockerfs left there.
@@ -107,8 +121,7 @@ pub(in crate::cli) fn unmount(place: &Path) -> Result<(), Failure> {
 }
 
 fn detach_as_root(place: &Path) -> io::Result<()> {
-    use std::os::unix::ffi::OsStrExt;
-    let path = std::ffi::CString::new(place.as_os_str().as_bytes())?;
+    let path = CString::new(place.as_os_str().as_bytes())?;
     // SAFETY: `path` is a string that ends with NUL and lives through the call.
     match unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) } {
         0 => Ok(()),
@@ -140,7 +153,7 @@ fn topmost(table: &[u8], place: &Path) -> Option<Mount> {
 fn parse(line: &[u8], place: &Path) -> Option<Mount> {
     let mut fields = line.split(|byte| *byte == b' ');
     let mount_point = unescape(fields.nth(4)?);
-    if Path::new(&std::ffi::OsString::from_vec(mount_point)) != place {
+    if Path::new(&OsString::from_vec(mount_point)) != place {
         return None;
     }
     let mut rest = fields.skip_while(|field| *field != b"-").skip(1);
