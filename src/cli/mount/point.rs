@@ -1,8 +1,7 @@
 //! The directory to mount on: what stands there, and how it is freed.
 
-use std::ffi::{CString, OsString};
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -50,23 +49,27 @@ pub(in crate::cli) fn look(place: &Path) -> Result<MountPoint, Failure> {
     if !mount.is_ours() {
         return Ok(MountPoint::Other(mount.kind));
     }
-    if is_dead(place) {
-        Ok(MountPoint::Dead)
-    } else {
-        Ok(MountPoint::Ours)
+    match ask_filesystem(place) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => Ok(MountPoint::Dead),
+        _ => Ok(MountPoint::Ours),
     }
 }
 
-/// Whether nobody answers for the mount. Asks for the free space, which the kernel never answers by itself,
-/// as it does for the attributes of a directory that it looked at a moment ago.
-fn is_dead(place: &Path) -> bool {
-    let Ok(path) = CString::new(place.as_os_str().as_bytes()) else {
-        return false;
-    };
-    let mut space = std::mem::MaybeUninit::<libc::statfs>::uninit();
-    // SAFETY: `path` ends with NUL, `space` has room for the answer; both live through the call.
-    let status = unsafe { libc::statfs(path.as_ptr(), space.as_mut_ptr()) };
-    status != 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ENOTCONN)
+/// Makes the filesystem at `place` answer itself: `stat` may be answered by what the kernel remembers of a
+/// filesystem that is dead, `statfs` is not.
+fn ask_filesystem(place: &Path) -> io::Result<()> {
+    let path = c_path(place)?;
+    let mut answer = std::mem::MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: `path` ends with NUL and `answer` has room for the answer; both live through the call.
+    match unsafe { libc::statvfs(path.as_ptr(), answer.as_mut_ptr()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn c_path(path: &Path) -> io::Result<std::ffi::CString> {
+    use std::os::unix::ffi::OsStrExt;
+    Ok(std::ffi::CString::new(path.as_os_str().as_bytes())?)
 }
 
 /// Makes sure that `place` is a directory to mount on. Clears away what a killed lockerfs left there.
@@ -121,7 +124,7 @@ pub(in crate::cli) fn unmount(place: &Path) -> Result<(), Failure> {
 }
 
 fn detach_as_root(place: &Path) -> io::Result<()> {
-    let path = CString::new(place.as_os_str().as_bytes())?;
+    let path = c_path(place)?;
     // SAFETY: `path` is a string that ends with NUL and lives through the call.
     match unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) } {
         0 => Ok(()),
@@ -153,7 +156,7 @@ fn topmost(table: &[u8], place: &Path) -> Option<Mount> {
 fn parse(line: &[u8], place: &Path) -> Option<Mount> {
     let mut fields = line.split(|byte| *byte == b' ');
     let mount_point = unescape(fields.nth(4)?);
-    if Path::new(&OsString::from_vec(mount_point)) != place {
+    if Path::new(&std::ffi::OsString::from_vec(mount_point)) != place {
         return None;
     }
     let mut rest = fields.skip_while(|field| *field != b"-").skip(1);
