@@ -10,7 +10,7 @@ use clap::Args;
 use tempfile::TempDir;
 
 use super::failure::Failure;
-use super::mount::{Plan, Running, point, runtime};
+use super::mount::{Plan, Running, point, run_to_end};
 use super::sandbox::config_text;
 use super::{Global, Outcome};
 use crate::config::{Config, Paths};
@@ -32,7 +32,7 @@ pub(super) fn run(global: &Global, args: DemoArgs) -> Outcome {
     let folder = folder.map_err(|e| Failure::new(format!("cannot make a temporary folder: {e}")))?;
     let place = Place::make(args.mount_point.as_deref(), &folder)?;
     point::prepare(&place.path)?;
-    let outcome = runtime()?.block_on(serve(&folder, &place.path));
+    let outcome = run_to_end(serve(&folder, &place.path));
     drop(place);
     let path = folder.path().to_owned();
     folder

@@ -7,6 +7,7 @@ pub(super) mod point;
 mod running;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -46,6 +47,9 @@ pub(super) struct MountArgs {
     #[arg(long)]
     read_only: bool,
 }
+
+/// How long the end waits for work that cannot be cancelled.
+const LEFT_BEHIND: Duration = Duration::from_secs(1);
 
 /// What is to be mounted, checked as far as that goes without the network.
 pub(super) struct Plan {
@@ -92,7 +96,7 @@ pub(super) fn run(global: &Global, args: MountArgs) -> Outcome {
 
 fn in_foreground(global: &Global, plan: Plan) -> Outcome {
     super::logging::start(global.verbose, global.log_file.as_deref())?;
-    runtime()?.block_on(async {
+    run_to_end(async {
         let running = Running::start(plan).await?;
         eprintln!(
             "Mounted at {}; ^C uploads what waits and unmounts.",
@@ -122,7 +126,7 @@ fn in_background(global: &Global, plan: Plan) -> Outcome {
 }
 
 fn serve(plan: Plan, teller: Teller) -> Outcome {
-    runtime()?.block_on(async {
+    run_to_end(async {
         match Running::start(plan).await {
             Ok(running) => {
                 teller.ready();
@@ -145,10 +149,14 @@ fn private_directory(path: &std::path::Path) -> Result<(), Failure> {
     made.map_err(|e| Failure::new(format!("cannot make the state directory {}: {e}", path.display())))
 }
 
-pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+/// Runs the work of a mount to its end. What still hangs on the kernel or a disk then is left behind.
+pub(super) fn run_to_end(work: impl Future<Output = Outcome>) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("lockerfs")
         .build();
-    runtime.map_err(|e| Failure::new(format!("cannot start: {e}")))
+    let runtime = runtime.map_err(|e| Failure::new(format!("cannot start: {e}")))?;
+    let outcome = runtime.block_on(work);
+    runtime.shutdown_timeout(LEFT_BEHIND);
+    outcome
 }

@@ -60,6 +60,9 @@ pub(super) fn run(global: &Global, args: &StatusArgs) -> Outcome {
                 }
                 println!("No mount runs with the state directory {}.", state_dir.display());
                 print_pending(&pending);
+                if !pending.is_empty() {
+                    println!("The next mount goes on with them.");
+                }
                 Ok(())
             }
             Err(error) => Err(error.into()),
