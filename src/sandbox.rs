@@ -15,6 +15,7 @@ mod admin;
 mod blobs;
 mod calls;
 mod faults;
+mod fetch;
 mod front;
 mod mediafire;
 mod state;
@@ -225,6 +226,11 @@ impl Sandbox {
     /// Where the account's live files stand as plain files.
     pub fn files_dir(&self, account: &str) -> PathBuf {
         state::files_dir(&self.shared.options.data, account)
+    }
+
+    /// Takes up at once what was done to the live files by hand.
+    pub async fn rescan(&self) {
+        self.shared.rescan().await;
     }
 
     /// Breaks all connections, ends the service and writes the state.

@@ -7,6 +7,8 @@
 //! - an unsigned call with an action token is good for `upload/*` only;
 //! - times without a zone are read, and `created` is told, in US Central time.
 //!
+//! `upload/add_web_upload` fetches from plain HTTP on loopback only, and forgets what it was fetching at a stop.
+//!
 //! Left out: patches (`upload/patch`, `device/get_patch`), contacts, sharing, avatars, filedrops, and logins by
 //! Facebook, Twitter or browser cookies. They answer error 253.
 
@@ -24,6 +26,7 @@ mod shape;
 mod system;
 mod upload;
 mod user;
+mod web;
 mod zip;
 
 use std::sync::Arc;
@@ -60,6 +63,8 @@ pub struct State {
     sessions: session::Sessions,
     #[serde(skip)]
     links: links::Links,
+    #[serde(skip)]
+    web: web::WebUploads,
 }
 
 impl State {
@@ -159,6 +164,9 @@ pub async fn answer(shared: &Arc<Shared>, call: &str, request: Request, fault: O
         && let Some(plan) = zip::Plan::take(reply)
     {
         return zip::stream(shared, plan);
+    }
+    if call == "upload/add_web_upload" {
+        web::begin(shared, &answered.reply);
     }
     shared.catch_up().await;
     envelope::render(call, &params, answered, shared)
@@ -294,6 +302,8 @@ fn dispatch(call: &str, context: &mut Context<'_>) -> Reply {
         "upload/check" => upload::check(context),
         "upload/instant" => upload::instant(context),
         "upload/poll_upload" => upload::poll(context),
+        "upload/add_web_upload" => web::add(context),
+        "upload/get_web_uploads" => web::list(context),
         "device/get_status" => device::get_status(context),
         "device/get_changes" => device::get_changes(context),
         "device/get_trash" => device::get_trash(context),

@@ -40,6 +40,8 @@ pub struct AccountState {
 pub struct World {
     pub accounts: Vec<AccountState>,
     pub mediafire: mediafire::State,
+    /// Accounts that an earlier run had and this one does not offer: kept for a later one.
+    dormant: HashMap<String, Tree>,
 }
 
 impl World {
@@ -78,6 +80,7 @@ pub struct Shared {
     world: Mutex<World>,
     /// In the order of the accounts.
     views: Vec<Arc<tokio::sync::Mutex<View>>>,
+    dormant_places: HashMap<String, Places>,
     stored: tokio::sync::Mutex<(u64, u64)>,
 }
 
@@ -132,6 +135,7 @@ impl Shared {
         let world = Mutex::new(World {
             accounts,
             mediafire: stored.mediafire,
+            dormant: stored.accounts,
         });
         Ok(Self {
             options,
@@ -142,6 +146,7 @@ impl Shared {
             line,
             world,
             views,
+            dormant_places: places,
             stored: tokio::sync::Mutex::new((u64::MAX, u64::MAX)),
         })
     }
@@ -181,9 +186,11 @@ impl Shared {
         .unwrap_or_default()
     }
 
-    /// Takes up at once what was done to the live files, however fresh.
-    pub async fn rescan(&self) {
-        self.scan(Duration::ZERO, true, false).await;
+    /// Takes up at once what was done to the live files, however fresh. Runs to its end even when its caller
+    /// goes away: a scan that is half taken up would leave files that nobody knows.
+    pub async fn rescan(self: &Arc<Self>) {
+        let shared = Arc::clone(self);
+        let _ = tokio::spawn(async move { shared.scan(Duration::ZERO, true, false).await }).await;
     }
 
     /// The scan at the start: as [`Shared::rescan`], and then the live files are made what the accounts say.
@@ -268,6 +275,7 @@ impl Shared {
                     .accounts
                     .iter()
                     .map(|account| (account.config.name.as_str(), &account.tree))
+                    .chain(world.dormant.iter().map(|(name, tree)| (name.as_str(), tree)))
                     .collect();
                 let bytes = serde_json::to_vec(&StoredRef {
                     accounts,
@@ -290,7 +298,14 @@ impl Shared {
         }
         if steps != stored.1 {
             let names = self.options.accounts.iter().map(|account| account.name.as_str());
-            let places: HashMap<&str, &Places> = names.zip(guards.iter().map(|view| view.places())).collect();
+            let dormant = self
+                .dormant_places
+                .iter()
+                .map(|(name, places)| (name.as_str(), places));
+            let places: HashMap<&str, &Places> = names
+                .zip(guards.iter().map(|view| view.places()))
+                .chain(dormant)
+                .collect();
             let bytes = serde_json::to_vec(&places)?;
             drop(places);
             drop(guards);
