@@ -35,6 +35,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::faults::Fault;
 use super::front::Outcome;
@@ -44,7 +45,7 @@ use envelope::{Fail, Reply};
 use params::Params;
 use session::Identity;
 
-pub use upload::{resume, settle};
+pub use upload::settle;
 
 /// The largest urlencoded body of a call, in bytes.
 const MAX_FORM: usize = 4 << 20;
@@ -54,6 +55,9 @@ const MAX_KEYS: usize = 500;
 
 /// How deep folders may nest.
 const MAX_DEPTH: usize = 130;
+
+/// By the account's place among the others.
+type Jobs = std::collections::HashMap<usize, std::time::Instant>;
 
 /// What the service notes beside the accounts' trees.
 #[derive(Default, Serialize, Deserialize)]
@@ -65,6 +69,9 @@ pub struct State {
     links: links::Links,
     #[serde(skip)]
     web: web::WebUploads,
+    /// Until when an account's bulk job counts as running.
+    #[serde(skip)]
+    jobs: Jobs,
 }
 
 impl State {
@@ -82,6 +89,13 @@ impl State {
     pub fn revive(&mut self) {
         self.uploads.revive();
     }
+}
+
+/// Gets ready to serve: stores the content that the service itself gives, and goes on with interrupted uploads.
+pub fn begin(shared: &Arc<Shared>) -> std::io::Result<()> {
+    shared.blobs.put_bytes(file_change::TEXT)?;
+    upload::resume(shared);
+    Ok(())
 }
 
 /// A fresh key: 15 characters for a file, 13 for a folder.
@@ -322,6 +336,27 @@ impl Context<'_> {
     /// The service's root, for links.
     fn base_url(&self) -> String {
         format!("http://{}/", self.shared.address)
+    }
+
+    fn job_runs(&self) -> bool {
+        let until = self.who.and_then(|who| self.world.mediafire.jobs.get(&who));
+        until.is_some_and(|until| *until > std::time::Instant::now())
+    }
+
+    /// Asks to begin a bulk job: refused while one runs. The answer tells whether it goes on after the call.
+    fn begin_job(&mut self) -> Result<Value, Fail> {
+        let who = self.account()?;
+        if self.job_runs() {
+            return Err(Fail::new(208));
+        }
+        let life = self.shared.options.quirks.bulk_job;
+        if !life.is_zero() {
+            self.world
+                .mediafire
+                .jobs
+                .insert(who, std::time::Instant::now() + life);
+        }
+        Ok(envelope::yes(!life.is_zero()))
     }
 
     fn account(&self) -> Result<usize, Fail> {

@@ -12,12 +12,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::OwnedMutexGuard;
 
 use super::blobs::Blobs;
 use super::calls::Calls;
 use super::faults::Faults;
 use super::mediafire;
-use super::tree::{Kind, ROOT, Tree};
+use super::tree::{Kind, ROOT, Tree, ViewOp};
 use super::view::{Found, Places, ScanRules, Unplaced, View};
 use super::wire::Line;
 use super::{Account, Options};
@@ -35,6 +36,17 @@ const STILL: Duration = Duration::from_millis(500);
 pub struct AccountState {
     pub config: Account,
     pub tree: Tree,
+    /// The view was handed steps that it may not have carried out yet.
+    behind: bool,
+}
+
+impl AccountState {
+    /// What the view has to do. Whoever holds the view asks, and says so when it is done.
+    fn hand_out(&mut self) -> Vec<ViewOp> {
+        let ops = self.tree.take_ops();
+        self.behind |= !ops.is_empty();
+        ops
+    }
 }
 
 pub struct World {
@@ -110,6 +122,7 @@ impl Shared {
             accounts.push(AccountState {
                 config: config.clone(),
                 tree,
+                behind: false,
             });
         }
         if stored.accounts.is_empty() {
@@ -163,27 +176,35 @@ impl Shared {
     pub async fn catch_up(&self) {
         for (index, view) in self.views.iter().enumerate() {
             if !self.with(|world| {
-                world
-                    .accounts
-                    .get(index)
-                    .is_some_and(|account| account.tree.has_ops())
+                let account = world.accounts.get(index);
+                account.is_some_and(|account| account.tree.has_ops() || account.behind)
             }) {
                 continue;
             }
-            let mut view = Arc::clone(view).lock_owned().await;
-            let ops = self.take_ops(index);
-            let _ = tokio::task::spawn_blocking(move || view.apply(ops)).await;
+            // Others may be at work on the view: waiting for it is waiting for them.
+            let view = Arc::clone(view).lock_owned().await;
+            let ops = self.hand_out(index);
+            self.carry_out(index, view, ops).await;
         }
     }
 
-    fn take_ops(&self, index: usize) -> Vec<super::tree::ViewOp> {
+    fn hand_out(&self, index: usize) -> Vec<ViewOp> {
+        self.with(|world| world.accounts.get_mut(index).map(AccountState::hand_out))
+            .unwrap_or_default()
+    }
+
+    async fn carry_out(&self, index: usize, mut view: OwnedMutexGuard<View>, ops: Vec<ViewOp>) {
+        let applied = tokio::task::spawn_blocking(move || {
+            view.apply(ops);
+            view
+        });
+        let view = applied.await;
         self.with(|world| {
-            world
-                .accounts
-                .get_mut(index)
-                .map(|account| account.tree.take_ops())
-        })
-        .unwrap_or_default()
+            if let Some(account) = world.accounts.get_mut(index) {
+                account.behind = false;
+            }
+        });
+        drop(view);
     }
 
     /// Takes up at once what was done to the live files, however fresh. Runs to its end even when its caller
@@ -201,7 +222,7 @@ impl Shared {
     async fn scan(&self, quiet: Duration, thorough: bool, reconcile: bool) {
         for (index, view) in self.views.iter().enumerate() {
             let mut view = Arc::clone(view).lock_owned().await;
-            let ops = self.take_ops(index);
+            let ops = self.hand_out(index);
             let unplaced = if reconcile {
                 self.unplaced(index, view.places())
             } else {
@@ -218,7 +239,7 @@ impl Shared {
                 (view, found)
             })
             .await;
-            let Ok((mut view, found)) = scanned else { continue };
+            let Ok((view, found)) = scanned else { continue };
             let ops = self.with(|world| {
                 let Some(account) = world.accounts.get_mut(index) else {
                     return Vec::new();
@@ -226,13 +247,13 @@ impl Shared {
                 for found in found {
                     take_up(account, found);
                 }
-                let mut ops = account.tree.take_ops();
+                let mut ops = account.hand_out();
                 if reconcile {
                     ops.extend(account.tree.all_ops());
                 }
                 ops
             });
-            let _ = tokio::task::spawn_blocking(move || view.apply(ops)).await;
+            self.carry_out(index, view, ops).await;
         }
     }
 

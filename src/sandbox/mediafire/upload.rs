@@ -465,7 +465,7 @@ fn progress(upload: &Upload, quirks: &Quirks) -> (u32, &'static str) {
     }
 }
 
-/// Takes up what a restart interrupted: assembling.
+/// Takes up what a stop interrupted: assembling.
 pub fn resume(shared: &Arc<Shared>) {
     for key in shared.with(|world| world.mediafire.uploads.assembling()) {
         receive::assemble(shared, key);
