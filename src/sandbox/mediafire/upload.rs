@@ -465,8 +465,9 @@ fn progress(upload: &Upload, quirks: &Quirks) -> (u32, &'static str) {
     }
 }
 
-/// Takes up what a stop interrupted: assembling.
+/// Takes up what a stop interrupted, assembling, and drops the parts of uploads that nobody can go on with.
 pub fn resume(shared: &Arc<Shared>) {
+    receive::sweep(shared);
     for key in shared.with(|world| world.mediafire.uploads.assembling()) {
         receive::assemble(shared, key);
     }
