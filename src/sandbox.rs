@@ -15,6 +15,7 @@ mod admin;
 mod blobs;
 mod calls;
 mod faults;
+mod fetch;
 mod front;
 mod mediafire;
 mod state;
@@ -114,7 +115,7 @@ impl Account {
 }
 
 /// What the services do in their own way, and what nobody knows for sure about them.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Quirks {
     /// Life of a version 1 session token.
     pub token_life: Duration,
@@ -140,6 +141,9 @@ pub struct Quirks {
     pub redirect_links: bool,
     /// Direct links ignore `Range` and always answer the whole file with 200.
     pub ignore_ranges: bool,
+    /// How long deleting, purging, moving and copying folders and emptying the trash count as running: the call
+    /// answers `asynchronous` then, and another of them is refused (error 208). The effect is there at once.
+    pub bulk_job: Duration,
     /// The HTTP status of answers that tell an API error other than a refused login or token (403).
     pub error_status: u16,
 }
@@ -159,6 +163,7 @@ impl Default for Quirks {
             sparse_polls: false,
             redirect_links: false,
             ignore_ranges: false,
+            bulk_job: Duration::ZERO,
             error_status: 200,
         }
     }
@@ -192,7 +197,7 @@ impl Sandbox {
         };
         let shared = Arc::new(opened.await.map_err(io::Error::other)??);
         shared.reconcile().await;
-        mediafire::resume(&shared);
+        mediafire::begin(&shared)?;
         let service = axum::Router::new()
             .fallback(front::answer)
             .with_state(Arc::clone(&shared))
@@ -225,6 +230,11 @@ impl Sandbox {
     /// Where the account's live files stand as plain files.
     pub fn files_dir(&self, account: &str) -> PathBuf {
         state::files_dir(&self.shared.options.data, account)
+    }
+
+    /// Takes up at once what was done to the live files by hand.
+    pub async fn rescan(&self) {
+        self.shared.rescan().await;
     }
 
     /// Breaks all connections, ends the service and writes the state.

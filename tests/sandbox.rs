@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sha1::Sha1;
 use sha2::Digest;
 
-use sandbox_caller::{Service, encode, envelope, sha256, start, start_in};
+use sandbox_caller::{Service, encode, envelope, sha256, start, start_in, wait_for};
 
 const UNIT: usize = 2 << 20;
 
@@ -440,4 +440,151 @@ async fn accounts_on_one_port_do_not_see_each_other() {
         (&asked["hash_exists"], &asked["in_account"]),
         (&json!("yes"), &json!("no"))
     );
+}
+
+#[tokio::test]
+async fn bulk_jobs_run_one_at_a_time() {
+    let service = start(|options| options.quirks.bulk_job = Duration::from_millis(600)).await;
+    let (first, second) = (
+        service.folder("1", "myfiles").await,
+        service.folder("2", "myfiles").await,
+    );
+    let deleted = service.call("folder/delete", &[("folder_key", &first)]).await;
+    assert_eq!(deleted["asynchronous"], "yes");
+    assert_eq!(
+        service.call("folder/delete", &[("folder_key", &second)]).await["error"],
+        208
+    );
+    assert_eq!(
+        service.call("device/get_status", &[]).await["async_jobs_in_progress"],
+        "yes"
+    );
+    wait_for("the job's end", async || {
+        service.call("device/get_status", &[]).await["async_jobs_in_progress"] == "no"
+    })
+    .await;
+    assert_eq!(
+        service.call("folder/delete", &[("folder_key", &second)]).await["result"],
+        "Success"
+    );
+}
+
+#[tokio::test]
+async fn wrong_use_is_told_by_number() {
+    let service = start(|options| options.quirks.refused_characters.push(':')).await;
+    let folder = service.folder("a", "myfiles").await;
+    let inner = service.folder("b", &folder).await;
+    let created = service
+        .call("file/create", &[("filename", "n.txt"), ("type", "text")])
+        .await;
+    let key = created["fileinfo"]["quickkey"].as_str().unwrap().to_owned();
+    assert_eq!(created["fileinfo"]["size"], "2");
+    let long = "x".repeat(256);
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], i64);
+    let cases: &[Case<'_>] = &[
+        ("folder/create", &[("foldername", "a:b")], 185),
+        (
+            "folder/create",
+            &[("foldername", ".."), ("parent_key", &folder)],
+            185,
+        ),
+        (
+            "folder/create",
+            &[("foldername", "x"), ("parent_key", "nosuchfolder0")],
+            112,
+        ),
+        (
+            "folder/create",
+            &[("foldername", "x"), ("parent_path", "a/none")],
+            259,
+        ),
+        (
+            "folder/create",
+            &[("foldername", "x"), ("mtime", "sometime")],
+            116,
+        ),
+        (
+            "folder/move",
+            &[("folder_key_src", &folder), ("folder_key_dst", &inner)],
+            115,
+        ),
+        ("file/update", &[("quick_key", &key), ("filename", &long)], 118),
+        ("file/update", &[("filename", "y")], 111),
+        ("file/get_info", &[("file_path", "a/none.txt")], 260),
+        ("file/restore", &[("quick_key", &key), ("revision", "1")], 223),
+        ("file/zip", &[("keys", &inner)], 151),
+        (
+            "upload/instant",
+            &[("filename", "x"), ("size", "1"), ("hash", &sha256(b"never sent"))],
+            265,
+        ),
+        (
+            "upload/check",
+            &[("filename", "x"), ("size", "99999999999999")],
+            282,
+        ),
+        ("folder/get_content", &[("chunk", "0")], 129),
+    ];
+    for (call, params, error) in cases {
+        assert_eq!(
+            service.call(call, params).await["error"],
+            *error,
+            "{call} {params:?}"
+        );
+    }
+    service.call("file/delete", &[("quick_key", &key)]).await;
+    assert_eq!(
+        service.call("file/delete", &[("quick_key", &key)]).await["error"],
+        210
+    );
+    assert_eq!(
+        service.call("file/move", &[("quick_key", &key)]).await["error"],
+        211
+    );
+    let both = service
+        .call(
+            "file/get_info",
+            &[("quick_key", &format!("{key},nosuchkey000000"))],
+        )
+        .await;
+    assert_eq!(
+        (&both["file_infos"][0]["quickkey"], &both["skipped"]),
+        (&json!(key), &json!("nosuchkey000000"))
+    );
+}
+
+#[tokio::test]
+async fn names_in_the_way_get_a_number_when_moved_or_copied() {
+    let service = start(|_| {}).await;
+    let folder = service.folder("target", "myfiles").await;
+    service
+        .upload("a.txt", b"there", &[("folder_key", &folder)])
+        .await;
+    let key = service.upload("a.txt", b"here", &[]).await["quickkey"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let copied = service
+        .call("file/copy", &[("quick_key", &key), ("folder_key", &folder)])
+        .await;
+    assert_eq!(copied["new_quickkeys"].as_array().unwrap().len(), 1);
+    let moved = service
+        .call("file/move", &[("quick_key", &key), ("folder_key", &folder)])
+        .await;
+    assert_eq!(moved["new_names"][&key], "a(3).txt");
+    assert_eq!(
+        service.names("files", &folder).await,
+        ["a(2).txt", "a(3).txt", "a.txt"]
+    );
+    let copy = service.call("folder/copy", &[("folder_key_src", &folder)]).await;
+    let copy = copy["new_folderkeys"][0].as_str().unwrap().to_owned();
+    assert_eq!(service.names("folders", "myfiles").await, ["target", "target(2)"]);
+    assert_eq!(
+        service.names("files", &copy).await,
+        ["a(2).txt", "a(3).txt", "a.txt"]
+    );
+    let depth = service.call("folder/get_depth", &[("folder_key", &copy)]).await;
+    assert_eq!(depth["folder_depth"]["depth"], "1");
+    let found = service.call("folder/search", &[("search_text", "a(3)")]).await;
+    assert_eq!(found["results_count"], "2");
 }

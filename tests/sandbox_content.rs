@@ -381,3 +381,38 @@ async fn an_archive_holds_files_and_folders() {
         .await;
     assert_eq!(meta["result"], "Success");
 }
+
+#[tokio::test]
+async fn a_file_is_fetched_by_its_url_from_loopback_only() {
+    let service = start(|options| options.quirks.redirect_links = true).await;
+    let key = service.upload("source.txt", b"fetched", &[]).await["quickkey"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let link = service.link(&key).await;
+    let far = service
+        .call(
+            "upload/add_web_upload",
+            &[("url", "http://192.0.2.1/x"), ("filename", "x")],
+        )
+        .await;
+    assert_eq!(far["error"], 174);
+    let added = service
+        .call(
+            "upload/add_web_upload",
+            &[("url", &link), ("filename", "copy.txt")],
+        )
+        .await;
+    let upload = added["upload_key"].as_str().unwrap().to_owned();
+    wait_for("the web upload", async || {
+        let list = service
+            .call("upload/get_web_uploads", &[("upload_key", &upload)])
+            .await;
+        list["web_uploads"][0]["status_code"] == "99"
+    })
+    .await;
+    assert_eq!(
+        std::fs::read(service.files().join("copy.txt")).unwrap(),
+        b"fetched"
+    );
+}

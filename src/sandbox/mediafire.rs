@@ -7,6 +7,8 @@
 //! - an unsigned call with an action token is good for `upload/*` only;
 //! - times without a zone are read, and `created` is told, in US Central time.
 //!
+//! `upload/add_web_upload` fetches from plain HTTP on loopback only, and forgets what it was fetching at a stop.
+//!
 //! Left out: patches (`upload/patch`, `device/get_patch`), contacts, sharing, avatars, filedrops, and logins by
 //! Facebook, Twitter or browser cookies. They answer error 253.
 
@@ -24,6 +26,7 @@ mod shape;
 mod system;
 mod upload;
 mod user;
+mod web;
 mod zip;
 
 use std::sync::Arc;
@@ -32,6 +35,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::faults::Fault;
 use super::front::Outcome;
@@ -41,7 +45,7 @@ use envelope::{Fail, Reply};
 use params::Params;
 use session::Identity;
 
-pub use upload::{resume, settle};
+pub use upload::settle;
 
 /// The largest urlencoded body of a call, in bytes.
 const MAX_FORM: usize = 4 << 20;
@@ -52,6 +56,9 @@ const MAX_KEYS: usize = 500;
 /// How deep folders may nest.
 const MAX_DEPTH: usize = 130;
 
+/// By the account's place among the others.
+type Jobs = std::collections::HashMap<usize, std::time::Instant>;
+
 /// What the service notes beside the accounts' trees.
 #[derive(Default, Serialize, Deserialize)]
 pub struct State {
@@ -60,6 +67,11 @@ pub struct State {
     sessions: session::Sessions,
     #[serde(skip)]
     links: links::Links,
+    #[serde(skip)]
+    web: web::WebUploads,
+    /// Until when an account's bulk job counts as running.
+    #[serde(skip)]
+    jobs: Jobs,
 }
 
 impl State {
@@ -77,6 +89,13 @@ impl State {
     pub fn revive(&mut self) {
         self.uploads.revive();
     }
+}
+
+/// Gets ready to serve: stores the content that the service itself gives, and goes on with interrupted uploads.
+pub fn begin(shared: &Arc<Shared>) -> std::io::Result<()> {
+    shared.blobs.put_bytes(file_change::TEXT)?;
+    upload::resume(shared);
+    Ok(())
 }
 
 /// A fresh key: 15 characters for a file, 13 for a folder.
@@ -159,6 +178,9 @@ pub async fn answer(shared: &Arc<Shared>, call: &str, request: Request, fault: O
         && let Some(plan) = zip::Plan::take(reply)
     {
         return zip::stream(shared, plan);
+    }
+    if call == "upload/add_web_upload" {
+        web::begin(shared, &answered.reply);
     }
     shared.catch_up().await;
     envelope::render(call, &params, answered, shared)
@@ -294,6 +316,8 @@ fn dispatch(call: &str, context: &mut Context<'_>) -> Reply {
         "upload/check" => upload::check(context),
         "upload/instant" => upload::instant(context),
         "upload/poll_upload" => upload::poll(context),
+        "upload/add_web_upload" => web::add(context),
+        "upload/get_web_uploads" => web::list(context),
         "device/get_status" => device::get_status(context),
         "device/get_changes" => device::get_changes(context),
         "device/get_trash" => device::get_trash(context),
@@ -312,6 +336,27 @@ impl Context<'_> {
     /// The service's root, for links.
     fn base_url(&self) -> String {
         format!("http://{}/", self.shared.address)
+    }
+
+    fn job_runs(&self) -> bool {
+        let until = self.who.and_then(|who| self.world.mediafire.jobs.get(&who));
+        until.is_some_and(|until| *until > std::time::Instant::now())
+    }
+
+    /// Asks to begin a bulk job: refused while one runs. The answer tells whether it goes on after the call.
+    fn begin_job(&mut self) -> Result<Value, Fail> {
+        let who = self.account()?;
+        if self.job_runs() {
+            return Err(Fail::new(208));
+        }
+        let life = self.shared.options.quirks.bulk_job;
+        if !life.is_zero() {
+            self.world
+                .mediafire
+                .jobs
+                .insert(who, std::time::Instant::now() + life);
+        }
+        Ok(envelope::yes(!life.is_zero()))
     }
 
     fn account(&self) -> Result<usize, Fail> {

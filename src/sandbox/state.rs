@@ -12,12 +12,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::OwnedMutexGuard;
 
 use super::blobs::Blobs;
 use super::calls::Calls;
 use super::faults::Faults;
 use super::mediafire;
-use super::tree::{Kind, ROOT, Tree};
+use super::tree::{Kind, ROOT, Tree, ViewOp};
 use super::view::{Found, Places, ScanRules, Unplaced, View};
 use super::wire::Line;
 use super::{Account, Options};
@@ -35,11 +36,24 @@ const STILL: Duration = Duration::from_millis(500);
 pub struct AccountState {
     pub config: Account,
     pub tree: Tree,
+    /// The view was handed steps that it may not have carried out yet.
+    behind: bool,
+}
+
+impl AccountState {
+    /// What the view has to do. Whoever holds the view asks, and says so when it is done.
+    fn hand_out(&mut self) -> Vec<ViewOp> {
+        let ops = self.tree.take_ops();
+        self.behind |= !ops.is_empty();
+        ops
+    }
 }
 
 pub struct World {
     pub accounts: Vec<AccountState>,
     pub mediafire: mediafire::State,
+    /// Accounts that an earlier run had and this one does not offer: kept for a later one.
+    dormant: HashMap<String, Tree>,
 }
 
 impl World {
@@ -78,6 +92,7 @@ pub struct Shared {
     world: Mutex<World>,
     /// In the order of the accounts.
     views: Vec<Arc<tokio::sync::Mutex<View>>>,
+    dormant_places: HashMap<String, Places>,
     stored: tokio::sync::Mutex<(u64, u64)>,
 }
 
@@ -107,6 +122,7 @@ impl Shared {
             accounts.push(AccountState {
                 config: config.clone(),
                 tree,
+                behind: false,
             });
         }
         if stored.accounts.is_empty() {
@@ -132,6 +148,7 @@ impl Shared {
         let world = Mutex::new(World {
             accounts,
             mediafire: stored.mediafire,
+            dormant: stored.accounts,
         });
         Ok(Self {
             options,
@@ -142,6 +159,7 @@ impl Shared {
             line,
             world,
             views,
+            dormant_places: places,
             stored: tokio::sync::Mutex::new((u64::MAX, u64::MAX)),
         })
     }
@@ -158,32 +176,42 @@ impl Shared {
     pub async fn catch_up(&self) {
         for (index, view) in self.views.iter().enumerate() {
             if !self.with(|world| {
-                world
-                    .accounts
-                    .get(index)
-                    .is_some_and(|account| account.tree.has_ops())
+                let account = world.accounts.get(index);
+                account.is_some_and(|account| account.tree.has_ops() || account.behind)
             }) {
                 continue;
             }
-            let mut view = Arc::clone(view).lock_owned().await;
-            let ops = self.take_ops(index);
-            let _ = tokio::task::spawn_blocking(move || view.apply(ops)).await;
+            // Others may be at work on the view: waiting for it is waiting for them.
+            let view = Arc::clone(view).lock_owned().await;
+            let ops = self.hand_out(index);
+            self.carry_out(index, view, ops).await;
         }
     }
 
-    fn take_ops(&self, index: usize) -> Vec<super::tree::ViewOp> {
-        self.with(|world| {
-            world
-                .accounts
-                .get_mut(index)
-                .map(|account| account.tree.take_ops())
-        })
-        .unwrap_or_default()
+    fn hand_out(&self, index: usize) -> Vec<ViewOp> {
+        self.with(|world| world.accounts.get_mut(index).map(AccountState::hand_out))
+            .unwrap_or_default()
     }
 
-    /// Takes up at once what was done to the live files, however fresh.
-    pub async fn rescan(&self) {
-        self.scan(Duration::ZERO, true, false).await;
+    async fn carry_out(&self, index: usize, mut view: OwnedMutexGuard<View>, ops: Vec<ViewOp>) {
+        let applied = tokio::task::spawn_blocking(move || {
+            view.apply(ops);
+            view
+        });
+        let view = applied.await;
+        self.with(|world| {
+            if let Some(account) = world.accounts.get_mut(index) {
+                account.behind = false;
+            }
+        });
+        drop(view);
+    }
+
+    /// Takes up at once what was done to the live files, however fresh. Runs to its end even when its caller
+    /// goes away: a scan that is half taken up would leave files that nobody knows.
+    pub async fn rescan(self: &Arc<Self>) {
+        let shared = Arc::clone(self);
+        let _ = tokio::spawn(async move { shared.scan(Duration::ZERO, true, false).await }).await;
     }
 
     /// The scan at the start: as [`Shared::rescan`], and then the live files are made what the accounts say.
@@ -194,7 +222,7 @@ impl Shared {
     async fn scan(&self, quiet: Duration, thorough: bool, reconcile: bool) {
         for (index, view) in self.views.iter().enumerate() {
             let mut view = Arc::clone(view).lock_owned().await;
-            let ops = self.take_ops(index);
+            let ops = self.hand_out(index);
             let unplaced = if reconcile {
                 self.unplaced(index, view.places())
             } else {
@@ -211,7 +239,7 @@ impl Shared {
                 (view, found)
             })
             .await;
-            let Ok((mut view, found)) = scanned else { continue };
+            let Ok((view, found)) = scanned else { continue };
             let ops = self.with(|world| {
                 let Some(account) = world.accounts.get_mut(index) else {
                     return Vec::new();
@@ -219,13 +247,13 @@ impl Shared {
                 for found in found {
                     take_up(account, found);
                 }
-                let mut ops = account.tree.take_ops();
+                let mut ops = account.hand_out();
                 if reconcile {
                     ops.extend(account.tree.all_ops());
                 }
                 ops
             });
-            let _ = tokio::task::spawn_blocking(move || view.apply(ops)).await;
+            self.carry_out(index, view, ops).await;
         }
     }
 
@@ -268,6 +296,7 @@ impl Shared {
                     .accounts
                     .iter()
                     .map(|account| (account.config.name.as_str(), &account.tree))
+                    .chain(world.dormant.iter().map(|(name, tree)| (name.as_str(), tree)))
                     .collect();
                 let bytes = serde_json::to_vec(&StoredRef {
                     accounts,
@@ -290,7 +319,14 @@ impl Shared {
         }
         if steps != stored.1 {
             let names = self.options.accounts.iter().map(|account| account.name.as_str());
-            let places: HashMap<&str, &Places> = names.zip(guards.iter().map(|view| view.places())).collect();
+            let dormant = self
+                .dormant_places
+                .iter()
+                .map(|(name, places)| (name.as_str(), places));
+            let places: HashMap<&str, &Places> = names
+                .zip(guards.iter().map(|view| view.places()))
+                .chain(dormant)
+                .collect();
             let bytes = serde_json::to_vec(&places)?;
             drop(places);
             drop(guards);

@@ -12,9 +12,10 @@ const BLOCK: u64 = 500;
 const DEFAULT_CHUNK: usize = 100;
 
 pub fn get_status(context: &mut Context<'_>) -> Reply {
+    let running = yes(context.job_runs());
     let revision = context.tree()?.revision();
     Ok(fields(
-        json!({ "device_revision": text(revision), "async_jobs_in_progress": "no" }),
+        json!({ "device_revision": text(revision), "async_jobs_in_progress": running }),
     ))
 }
 
@@ -109,9 +110,10 @@ pub fn get_trash(context: &mut Context<'_>) -> Reply {
 }
 
 pub fn empty_trash(context: &mut Context<'_>) -> Reply {
+    let asynchronous = context.begin_job()?;
     let tree = context.tree()?;
     tree.empty_trash();
     Ok(fields(
-        json!({ "asynchronous": "no", "new_device_revision": text(tree.revision()) }),
+        json!({ "asynchronous": asynchronous, "new_device_revision": text(tree.revision()) }),
     ))
 }

@@ -91,12 +91,13 @@ pub fn delete(context: &mut Context<'_>) -> Reply {
     let keys = named(context, "folder_key", "folder_path")?;
     let keys = usable(context, keys)?;
     let now = context.now;
+    let asynchronous = context.begin_job()?;
     let tree = context.tree()?;
     for key in keys {
         tree.trash_folder(&key, now);
     }
     Ok(fields(
-        json!({ "asynchronous": "no", "new_device_revision": text(tree.revision()) }),
+        json!({ "asynchronous": asynchronous, "new_device_revision": text(tree.revision()) }),
     ))
 }
 
@@ -112,12 +113,13 @@ pub fn purge(context: &mut Context<'_>) -> Reply {
         Err(fail) if trashed.is_empty() => return Err(fail),
         Err(_) => Vec::new(),
     };
+    let asynchronous = context.begin_job()?;
     let tree = context.tree()?;
     for key in keys.into_iter().chain(trashed) {
         tree.purge_folder(&key);
     }
     Ok(fields(
-        json!({ "asynchronous": "no", "new_device_revision": text(tree.revision()) }),
+        json!({ "asynchronous": asynchronous, "new_device_revision": text(tree.revision()) }),
     ))
 }
 
@@ -134,6 +136,8 @@ pub fn move_to(context: &mut Context<'_>) -> Reply {
             return Err(Fail::new(167));
         }
     }
+    let asynchronous = context.begin_job()?;
+    let tree = context.tree()?;
     let mut renamed = fields(json!({}));
     for key in keys {
         let Some(folder) = tree.folder(&key) else { continue };
@@ -153,7 +157,7 @@ pub fn move_to(context: &mut Context<'_>) -> Reply {
         Value::from(renamed)
     };
     Ok(fields(json!({
-        "asynchronous": "no",
+        "asynchronous": asynchronous,
         "new_names": renamed,
         "new_device_revision": text(tree.revision()),
     })))
@@ -172,6 +176,8 @@ pub fn copy(context: &mut Context<'_>) -> Reply {
         return Err(Fail::new(162));
     }
     let other = asked - keys.len();
+    let asynchronous = context.begin_job()?;
+    let tree = context.tree()?;
     let mut copies = Vec::new();
     for key in keys {
         if tree.chain(&target).iter().any(|folder| folder.key == key) {
@@ -183,7 +189,7 @@ pub fn copy(context: &mut Context<'_>) -> Reply {
         copies.push(Value::from(copy_tree(tree, &key, &target, now)));
     }
     Ok(fields(json!({
-        "asynchronous": "no",
+        "asynchronous": asynchronous,
         "new_folderkeys": copies,
         "skipped_count": "0",
         "other_count": text(other),

@@ -20,8 +20,8 @@ use crate::sandbox::state::{Shared, World, millis, now};
 use crate::sandbox::tree::{Content, Kind, ROOT, Tree};
 
 pub use receive::receive;
-pub use record::Uploads;
-use record::{Aim, OnDuplicate, Stage, Upload};
+use record::OnDuplicate;
+pub use record::{Aim, Stage, Upload, Uploads};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -50,7 +50,7 @@ fn unit_size(size: u64) -> u64 {
 impl Context<'_> {
     /// Where an upload goes: the folder, by key or by a path below it whose folders are made on demand, and
     /// what the call says of the name, time and twins.
-    fn aim(&mut self, make_folders: bool) -> Result<Aim, Fail> {
+    pub fn aim(&mut self, make_folders: bool) -> Result<Aim, Fail> {
         if let Some(key) = self.params.filled("quick_key").or(self.params.filled("quickkey")) {
             let key = self.own_file(key)?;
             if !self.tree()?.is_live_file(&key) {
@@ -116,7 +116,7 @@ impl Context<'_> {
         })
     }
 
-    fn account_name(&self) -> Result<String, Fail> {
+    pub fn account_name(&self) -> Result<String, Fail> {
         let account = self.world.accounts.get(self.account()?).ok_or(Fail::new(104))?;
         Ok(account.config.name.clone())
     }
@@ -271,10 +271,7 @@ pub fn instant(context: &mut Context<'_>) -> Reply {
         (None, None) => return Err(Fail::new(128)),
     };
     context.check_name(&name, 118)?;
-    if size > context.room()? {
-        return Err(Fail::new(162));
-    }
-    let now = context.now;
+    let (room, now) = (context.room()?, context.now);
     let content = Content { sha256: hash, size };
     let tree = context.tree()?;
     let twin = tree.file_named(&aim.folder, &name).map(|file| file.key.clone());
@@ -288,12 +285,25 @@ pub fn instant(context: &mut Context<'_>) -> Reply {
             "new_device_revision": tree.revision(),
         })));
     }
+    if size > room.saturating_add(freed(tree, &aim, &name)) {
+        return Err(Fail::new(162));
+    }
     let key = put(tree, &aim, &name, content, now).map_err(|_| Fail::new(169))?;
     let filename = tree.file(&key).map(|file| file.name.clone());
     let revision = tree.revision();
     Ok(fields(
         json!({ "quickkey": key, "filename": filename, "new_device_revision": revision }),
     ))
+}
+
+/// Bytes of the content that an upload takes the place of.
+fn freed(tree: &Tree, aim: &Aim, name: &str) -> u64 {
+    let replaced = match (&aim.quick_key, aim.on_duplicate) {
+        (Some(key), _) => tree.file(key),
+        (None, OnDuplicate::Replace) => tree.file_named(&aim.folder, name),
+        _ => None,
+    };
+    replaced.map_or(0, |file| file.content.size)
 }
 
 /// Puts content into a tree as an upload asked for it. The error is a `fileerror`.
@@ -455,8 +465,9 @@ fn progress(upload: &Upload, quirks: &Quirks) -> (u32, &'static str) {
     }
 }
 
-/// Takes up what a restart interrupted: assembling.
+/// Takes up what a stop interrupted, assembling, and drops the parts of uploads that nobody can go on with.
 pub fn resume(shared: &Arc<Shared>) {
+    receive::sweep(shared);
     for key in shared.with(|world| world.mediafire.uploads.assembling()) {
         receive::assemble(shared, key);
     }

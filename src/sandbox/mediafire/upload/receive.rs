@@ -354,6 +354,26 @@ async fn write_unit(
     Ok(())
 }
 
+/// Removes parts on disk that belong to no upload under way.
+pub fn sweep(shared: &Shared) {
+    let Ok(parts) = std::fs::read_dir(part_path(shared, "")) else {
+        return;
+    };
+    for part in parts.flatten() {
+        let wanted = shared.with(|world| {
+            let upload = part
+                .file_name()
+                .into_string()
+                .ok()
+                .and_then(|key| world.mediafire.uploads.get(&key).cloned());
+            upload.is_some_and(|upload| matches!(upload.stage, Stage::Receiving | Stage::Assembling))
+        });
+        if !wanted && let Err(error) = std::fs::remove_file(part.path()) {
+            tracing::warn!(%error, "a left over part of an upload could not be removed");
+        }
+    }
+}
+
 /// Puts a complete upload together in the background: the whole hash decides.
 pub fn assemble(shared: &Arc<Shared>, key: String) {
     let shared = Arc::clone(shared);
