@@ -149,7 +149,7 @@ fn a_unit_that_fails_is_sent_again_alone() {
     });
     assert_eq!(
         (bench.service.calls("begin"), bench.service.calls("unit")),
-        (1, 8)
+        (2, 8)
     );
     assert_eq!(bench.service.files(), only("f", &long(5)));
 }

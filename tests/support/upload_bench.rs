@@ -36,7 +36,7 @@ pub struct Bench {
 pub struct Life {
     pub uploads: Arc<Uploads>,
     pub database: Database,
-    pub events: mpsc::Receiver<UploadEvent>,
+    pub events: mpsc::UnboundedReceiver<UploadEvent>,
     _directory: StateDir,
 }
 
@@ -107,7 +107,14 @@ impl Bench {
         let uploads = Uploads::open(database.clone(), options).await.unwrap();
         let provider: Arc<dyn Provider> = Arc::new(MemoryProvider(self.service.clone()));
         let accounts = HashMap::from([(ACCOUNT.to_owned(), provider)]);
-        let events = uploads.start(accounts, Arc::new(FromService(self.service.clone())));
+        let mut told = uploads.start(accounts, Arc::new(FromService(self.service.clone())));
+        // The uploads wait for a receiver that does not read; most tests do not.
+        let (tell, events) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Some(event) = told.recv().await {
+                let _ = tell.send(event);
+            }
+        });
         Life {
             uploads,
             database,
