@@ -11,8 +11,8 @@
 //! # Order of locks
 //!
 //! There are two kinds of locks: the one around the table of pending files (`table::Table`), and one in
-//! each [`StagedFile`]. Neither is held over I/O or an await, and neither is taken while the other is
-//! held. The journal's order is the order of truth: the table is changed on the database's thread, right
+//! each [`StagedFile`]. Neither is held over I/O or an await. A staged file's lock may be taken under the
+//! table's (to tell a size), never the other way round. The journal's order is the order of truth: the table is changed on the database's thread, right
 //! after the commit, so that both always agree.
 
 mod edit;

@@ -173,7 +173,7 @@ fn commit_together(connection: &mut Connection, mut jobs: Vec<Box<dyn Job>>) {
             transaction.commit()
         });
     for job in jobs {
-        job.finish(committed.as_ref().map(|()| ()).map_err(|error| error));
+        job.finish(committed.as_ref().copied());
     }
 }
 

@@ -412,7 +412,10 @@ mod tests {
             .await
             .unwrap();
         let expected = JournalRow { id, ..row() };
-        assert_eq!(database.journal_rows().await.unwrap(), [expected.clone()]);
+        assert_eq!(
+            database.journal_rows().await.unwrap(),
+            std::slice::from_ref(&expected)
+        );
         let bare = JournalRow {
             base: None,
             attempt: None,

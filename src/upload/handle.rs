@@ -56,8 +56,9 @@ impl Uploads {
         })
     }
 
-    /// Starts the workers. Files of accounts that are not among `accounts` stay as they are. Called a
-    /// second time it starts nothing and returns a channel that is closed.
+    /// Starts the workers. The receiver must be read, or dropped: workers wait to tell what is done. Files
+    /// of accounts that are not among `accounts` stay as they are. Called a second time it starts nothing
+    /// and returns a channel that is closed.
     pub fn start(
         self: &Arc<Self>,
         accounts: HashMap<String, Arc<dyn Provider>>,
@@ -239,7 +240,8 @@ impl Uploads {
 
     /// Tells that a status changed, unless the receiver lags behind.
     pub(super) fn tell_changed(&self, id: PendingId) {
-        if let Some(events) = self.events.get() {
+        // Half of the room is kept for events that must not be left out.
+        if let Some(events) = self.events.get().filter(|events| events.capacity() > EVENTS / 2) {
             let _ = events.try_send(UploadEvent::Changed { id });
         }
     }

@@ -26,7 +26,7 @@ pub(super) enum Change {
 
 /// What became of a row.
 pub(super) enum Changed {
-    Saved(JournalRow),
+    Saved(Box<JournalRow>),
     Skipped,
     Deleted,
     /// There was none.
@@ -267,7 +267,7 @@ impl Uploads {
         let uploads = self.clone();
         let note = move |changed: &Changed| {
             match changed {
-                Changed::Saved(row) => uploads.update(|table| table.set_row(row.clone())),
+                Changed::Saved(row) => uploads.update(|table| table.set_row(row.as_ref().clone())),
                 Changed::Deleted => drop(uploads.update(|table| table.remove(id, None))),
                 Changed::Skipped | Changed::Absent => return,
             }
@@ -353,7 +353,7 @@ pub(super) fn change_row(
         journal.discard(&staging)?;
     }
     match to {
-        Some(_) => journal.put(&row).map(|()| Changed::Saved(row)),
+        Some(_) => journal.put(&row).map(|()| Changed::Saved(Box::new(row))),
         None => journal.delete(id.0).map(|()| Changed::Deleted),
     }
 }

@@ -252,7 +252,8 @@ impl Worker {
         Ok(())
     }
 
-    async fn delete(&self, files: Vec<FileId>) -> Result<(), Failure> {
+    /// Deletes files that nobody needs, into the trash where there is one.
+    pub async fn delete(&self, files: Vec<FileId>) -> Result<(), Failure> {
         let mode = if self.can(Capability::Trash) {
             DeleteMode::Trash
         } else {

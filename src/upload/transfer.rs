@@ -236,6 +236,12 @@ impl Worker {
                     self.sent.fetch_add(length, Ordering::Relaxed);
                     return Ok(progress);
                 }
+                // Sent again it could begin a second upload where this unit was the last one missing: the
+                // next announcement tells.
+                Err(error) if error.retry == Retry::OutcomeUnknown => {
+                    tracing::debug!(id = %self.id, index, %error, "a unit's answer was lost: looking it up");
+                    return Ok(UploadProgress::UnitTaken);
+                }
                 Err(error) if tries < UNIT_TRIES && may_pass(&error) => {
                     tracing::debug!(id = %self.id, index, %error, "a unit is sent again");
                     let pause = self.uploads.options.retry_min * tries;
@@ -272,22 +278,28 @@ impl Worker {
         .await
     }
 
-    /// Another file bears the name. One that this content is to replace is replaced; any other is kept
-    /// under another name.
+    /// Another file bears the name. One whose place the content takes is replaced, or goes where another
+    /// is replaced already; any other is kept under another name.
     async fn make_way(&self, sending: &mut Sending, file: FileId) -> Result<(), Failure> {
         let Some(row) = self.row() else { return Ok(()) };
-        let known = file.as_str();
-        if row.replaces.as_deref() == Some(known) || row.superseded.iter().any(|old| old == known) {
-            sending.attempt.replaces = Some(known.to_owned());
-            let known = known.to_owned();
-            return self
-                .note_replaced(sending.attempt.clone(), move |row| {
-                    take_the_place_of(row, &known);
-                    row.superseded.retain(|old| *old != known);
-                })
-                .await;
+        let known = file.as_str().to_owned();
+        let is_superseded = row.superseded.contains(&known);
+        if row.replaces.as_ref() != Some(&known) && !is_superseded {
+            return self.keep_aside(&file, &sending.attempt.name).await;
         }
-        self.keep_aside(&file, &sending.attempt.name).await
+        if is_superseded && sending.attempt.replaces.is_some() {
+            self.delete(vec![file]).await?;
+        } else {
+            sending.attempt.replaces = Some(known.clone());
+        }
+        let replaced = sending.attempt.replaces.clone();
+        self.note_replaced(sending.attempt.clone(), move |row| {
+            if replaced.as_ref() == Some(&known) {
+                take_the_place_of(row, &known);
+            }
+            row.superseded.retain(|old| *old != known);
+        })
+        .await
     }
 
     /// Gives a file of which we know nothing another name, so that nothing of it is lost.

@@ -79,7 +79,7 @@ struct State {
     files: BTreeMap<String, StoredFile>,
     trash: Vec<StoredFile>,
     /// Units by folder, name and hash.
-    parts: HashMap<(String, String, [u8; 32]), BTreeMap<u32, Vec<u8>>>,
+    parts: HashMap<PartKey, BTreeMap<u32, Vec<u8>>>,
     /// Uploads whose bytes are there: the request, the content and how many polls are still to come.
     processing: BTreeMap<String, (UploadRequest, Vec<u8>, u32)>,
     calls: BTreeMap<&'static str, usize>,
@@ -199,10 +199,19 @@ impl State {
         })
     }
 
-    fn named(&self, folder: &str, name: &str) -> Option<FileEntry> {
-        let mut files = self.files.iter();
-        let found = files.find(|(_, file)| file.folder == folder && file.name == name);
-        found.and_then(|(id, _)| self.entry(id))
+    /// All files of a name: the service has no rule against twins.
+    fn named(&self, folder: &str, name: &str) -> Vec<FileEntry> {
+        let files = self
+            .files
+            .iter()
+            .filter(|(_, file)| file.folder == folder && file.name == name);
+        files.filter_map(|(id, _)| self.entry(id)).collect()
+    }
+
+    fn with_content(&self, request: &UploadRequest) -> Option<FileEntry> {
+        let hash = Some(ContentHash::Sha256(request.sha256));
+        let named = self.named(request.folder.as_str(), &request.name);
+        named.into_iter().find(|entry| entry.hash == hash)
     }
 
     fn store(&mut self, request: &UploadRequest, content: Vec<u8>, keeps_ids: bool) -> Option<FileEntry> {
@@ -253,7 +262,9 @@ fn same_upload(a: &UploadRequest, b: &UploadRequest) -> bool {
     (&a.folder, &a.name, a.sha256) == (&b.folder, &b.name, b.sha256)
 }
 
-fn part_key(request: &UploadRequest) -> (String, String, [u8; 32]) {
+type PartKey = (String, String, [u8; 32]);
+
+fn part_key(request: &UploadRequest) -> PartKey {
     (
         request.folder.as_str().into(),
         request.name.clone(),
@@ -450,13 +461,15 @@ impl Provider for MemoryProvider {
     async fn upload_begin(&self, request: &UploadRequest) -> Result<UploadPlan> {
         let request = request.clone();
         self.call("begin", |state, _| {
-            if let Some(found) = state.named(request.folder.as_str(), &request.name) {
-                if found.hash == Some(ContentHash::Sha256(request.sha256)) {
-                    return Ok(UploadPlan::Done(found));
-                }
-                if request.replaces.as_ref() != Some(&found.id) {
-                    return Ok(UploadPlan::NameTaken(found.id));
-                }
+            if let Some(found) = state.with_content(&request) {
+                return Ok(UploadPlan::Done(found));
+            }
+            let named = state.named(request.folder.as_str(), &request.name);
+            if let Some(other) = named
+                .into_iter()
+                .find(|entry| request.replaces.as_ref() != Some(&entry.id))
+            {
+                return Ok(UploadPlan::NameTaken(other.id));
             }
             let under_way = state
                 .processing
@@ -529,11 +542,9 @@ impl Provider for MemoryProvider {
             }
             let (request, content) = (request.clone(), content.clone());
             // A ticket that was polled to its end goes on to tell of its file, as services do.
-            match state.named(request.folder.as_str(), &request.name) {
-                Some(entry) if entry.hash == Some(ContentHash::Sha256(request.sha256)) => {
-                    Ok(UploadProgress::Done(entry))
-                }
-                _ => {
+            match state.with_content(&request) {
+                Some(entry) => Ok(UploadProgress::Done(entry)),
+                None => {
                     state.processing.remove(ticket.as_str());
                     let entry = state.store(&request, content, self.0.keeps_ids);
                     Ok(entry.map_or(UploadProgress::StartAgain, UploadProgress::Done))

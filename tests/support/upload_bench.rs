@@ -1,0 +1,201 @@
+//! Lives of the uploads over a service in memory. A crash is the end of a runtime with all its tasks,
+//! without a word to the uploads.
+
+#![allow(dead_code)] // Each of the tests that share it uses a part of it.
+
+#[path = "memory_provider.rs"]
+pub mod memory_provider;
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use lockerfs::provider::{FileId, FolderId, Provider, Result as ProviderResult};
+use lockerfs::state::{Database, StateDir};
+use lockerfs::upload::{
+    Base, BaseContent, NewPending, Options, PendingFile, PendingId, StagedFile, UploadEvent, UploadStatus,
+    Uploads,
+};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+use memory_provider::{MemoryProvider, MemoryService, UNIT};
+
+const ACCOUNT: &str = "media";
+
+/// A state directory and a service, which outlive the program.
+pub struct Bench {
+    pub folder: TempDir,
+    pub service: Arc<MemoryService>,
+}
+
+/// One life of the program.
+pub struct Life {
+    pub uploads: Arc<Uploads>,
+    pub database: Database,
+    pub events: mpsc::UnboundedReceiver<UploadEvent>,
+    _directory: StateDir,
+}
+
+struct FromService(Arc<MemoryService>);
+
+#[async_trait::async_trait]
+impl BaseContent for FromService {
+    async fn read(&self, _account: &str, base: &Base, range: Range<u64>) -> ProviderResult<Bytes> {
+        let content = self
+            .0
+            .file(&base.file)
+            .map(|file| file.content)
+            .unwrap_or_default();
+        let end = content.len().min(range.end as usize);
+        Ok(Bytes::copy_from_slice(
+            content.get(range.start as usize..end).unwrap_or_default(),
+        ))
+    }
+}
+
+impl Bench {
+    pub fn new(polls: u32, keeps_ids: bool) -> Self {
+        Bench {
+            folder: tempfile::tempdir().unwrap(),
+            service: MemoryService::new(polls, keeps_ids),
+        }
+    }
+
+    /// Lives for as long as `work` goes, and then ends without a word.
+    pub fn life<T>(&self, work: impl AsyncFnOnce(&mut Life) -> T) -> T {
+        self.life_with(|_| {}, work)
+    }
+
+    pub fn life_with<T>(
+        &self,
+        change: impl FnOnce(&mut Options),
+        work: impl AsyncFnOnce(&mut Life) -> T,
+    ) -> T {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let (result, database) = runtime.block_on(async {
+            let mut life = self.open(change).await;
+            let uploads = life.uploads.clone();
+            let work = tokio::time::timeout(Duration::from_secs(60), work(&mut life)).await;
+            let result = work.unwrap_or_else(|_| panic!("it hangs: {:?}", uploads.pending()));
+            (result, life.database.clone())
+        });
+        runtime.shutdown_timeout(Duration::from_secs(10));
+        let last = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        last.block_on(database.close());
+        result
+    }
+
+    async fn open(&self, change: impl FnOnce(&mut Options)) -> Life {
+        let directory = StateDir::open(&self.folder.path().join("state")).unwrap();
+        let database = Database::open(&directory.database_path()).unwrap();
+        let mut options = Options::new(directory.staging_path(), directory.recovered_path());
+        options.upload_delay = Duration::ZERO;
+        options.retry_min = Duration::from_millis(5);
+        options.retry_max = Duration::from_millis(50);
+        options.poll_first = Duration::from_millis(2);
+        options.poll_max = Duration::from_millis(10);
+        options.reserve = 0;
+        change(&mut options);
+        let uploads = Uploads::open(database.clone(), options).await.unwrap();
+        let provider: Arc<dyn Provider> = Arc::new(MemoryProvider(self.service.clone()));
+        let accounts = HashMap::from([(ACCOUNT.to_owned(), provider)]);
+        let mut told = uploads.start(accounts, Arc::new(FromService(self.service.clone())));
+        // The uploads wait for a receiver that does not read; most tests do not.
+        let (tell, events) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Some(event) = told.recv().await {
+                let _ = tell.send(event);
+            }
+        });
+        Life {
+            uploads,
+            database,
+            events,
+            _directory: directory,
+        }
+    }
+
+    pub fn staged_files(&self) -> usize {
+        count(&self.folder.path().join("state/staging"))
+    }
+
+    pub fn recovered_files(&self) -> usize {
+        count(&self.folder.path().join("state/recovered"))
+    }
+}
+
+fn count(folder: &Path) -> usize {
+    std::fs::read_dir(folder).unwrap().count()
+}
+
+impl Life {
+    pub fn write(&self, content: &[u8]) -> Arc<StagedFile> {
+        let staged = self.uploads.new_staged().unwrap();
+        staged.write_at(0, content).unwrap();
+        staged
+    }
+
+    pub async fn add(&self, name: &str, content: &[u8]) -> PendingId {
+        self.uploads
+            .commit(&self.write(content), new(name, None))
+            .await
+            .unwrap()
+    }
+
+    pub async fn add_over(&self, name: &str, content: &[u8], old: &FileId) -> PendingId {
+        self.uploads
+            .commit(&self.write(content), new(name, Some(old.clone())))
+            .await
+            .unwrap()
+    }
+
+    pub async fn until(&self, id: PendingId, reached: impl Fn(&PendingFile) -> bool) -> PendingFile {
+        for _ in 0..4000 {
+            if let Some(file) = self.uploads.get(id).filter(|file| reached(file)) {
+                return file;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("it did not come so far: {:?}", self.uploads.get(id));
+    }
+
+    pub async fn parked(&self, id: PendingId) -> String {
+        match self
+            .until(id, |file| matches!(file.status, UploadStatus::Parked { .. }))
+            .await
+            .status
+        {
+            UploadStatus::Parked { reason } => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+pub fn new(name: &str, replaces: Option<FileId>) -> NewPending {
+    let mtime = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    NewPending {
+        account: ACCOUNT.into(),
+        folder: FolderId::new("root"),
+        name: name.into(),
+        mtime,
+        replaces,
+    }
+}
+
+pub fn long(units: u64) -> Vec<u8> {
+    (0..units * UNIT + UNIT / 2)
+        .map(|i| (i * 7 % 251) as u8)
+        .collect()
+}
+
+pub fn only(name: &str, content: &[u8]) -> Vec<(String, Vec<u8>)> {
+    vec![(format!("root/{name}"), content.to_vec())]
+}
