@@ -68,8 +68,10 @@ pub trait Provider: Send + Sync + 'static {
     /// Makes a folder, or returns the folder of that name that is there already. Idempotent.
     async fn create_folder(&self, parent: &FolderId, name: &str) -> Result<FolderEntry>;
 
-    /// Gives an item another name in its folder. Idempotent. The service may hold twins afterwards.
-    async fn rename(&self, item: &ItemId, name: &str) -> Result<()>;
+    /// Gives an item another name in its folder. Idempotent. `mtime` is the time that it has and keeps, where
+    /// known: a service may take a rename for a modification. Where the name is taken, the service may hold
+    /// twins afterwards, or choose a name that is free, or refuse with [`ErrorKind::AlreadyExists`].
+    async fn rename(&self, item: &ItemId, name: &str, mtime: Option<std::time::SystemTime>) -> Result<()>;
 
     /// Moves items into another folder, under their names. Idempotent.
     async fn move_to(&self, items: &[ItemId], folder: &FolderId) -> Result<()>;

@@ -33,6 +33,7 @@ mod status;
 mod table;
 mod transfer;
 
+use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -81,6 +82,25 @@ pub enum UploadEvent {
     Changed { id: PendingId },
 }
 
+/// How eagerly the files of an account are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// How long a file rests after its last writer is gone, so that a rewrite, rename or delete right
+    /// afterwards costs no call.
+    pub upload_delay: Duration,
+    /// Files sent at once; also the requests with content at once.
+    pub transfers: usize,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Pace {
+            upload_delay: Duration::from_secs(1),
+            transfers: 8,
+        }
+    }
+}
+
 /// How the engine works. [`Options::new`] has the defaults.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -88,11 +108,10 @@ pub struct Options {
     pub staging: PathBuf,
     /// Where files of the staging directory go of which the journal knows nothing.
     pub recovered: PathBuf,
-    /// How long a file rests after its last writer is gone, so that a rewrite, rename or delete right
-    /// afterwards costs no call.
-    pub upload_delay: Duration,
-    /// Files sent at once per account; also the requests with content at once.
-    pub transfers: usize,
+    /// For accounts that are not in `accounts`.
+    pub pace: Pace,
+    /// By the account's name.
+    pub accounts: HashMap<String, Pace>,
     /// Units of one file sent at once.
     pub units_per_file: usize,
     pub retry_min: Duration,
@@ -110,12 +129,16 @@ pub struct Options {
 }
 
 impl Options {
+    fn of_account(&self, name: &str) -> Pace {
+        self.accounts.get(name).copied().unwrap_or(self.pace)
+    }
+
     pub fn new(staging: PathBuf, recovered: PathBuf) -> Self {
         Options {
             staging,
             recovered,
-            upload_delay: Duration::from_secs(1),
-            transfers: 8,
+            pace: Pace::default(),
+            accounts: HashMap::new(),
             units_per_file: 3,
             retry_min: Duration::from_secs(2),
             retry_max: Duration::from_secs(300),

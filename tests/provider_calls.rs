@@ -138,7 +138,7 @@ async fn work_on_500_files_costs_one_call_each() {
         1
     );
     assert_eq!(
-        cost!(bench, provider.rename(&items[0], "renamed").await.unwrap()).1,
+        cost!(bench, provider.rename(&items[0], "renamed", None).await.unwrap()).1,
         1
     );
     assert_eq!(

@@ -172,7 +172,7 @@ async fn each_call_is_signed_with_the_next_key_also_after_an_error() {
     let provider = service.provider();
     let item = ItemId::Folder(FolderId::new("f"));
     for turn in 0..4 {
-        assert_eq!(provider.rename(&item, "n ü").await.is_err(), turn == 0);
+        assert_eq!(provider.rename(&item, "n ü", None).await.is_err(), turn == 0);
     }
     let mut keys = vec![1000_u64];
     for _ in 0..2 {
@@ -466,9 +466,9 @@ async fn a_given_session_token_is_renewed_at_first_and_its_end_is_told() {
         ..service.settings()
     });
     let item = ItemId::Folder(FolderId::new("f"));
-    provider.rename(&item, "n").await.unwrap();
+    provider.rename(&item, "n", None).await.unwrap();
     for _ in 0..3 {
-        let error = provider.rename(&item, "n").await.unwrap_err();
+        let error = provider.rename(&item, "n", None).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::LoginRefused, "{error}");
     }
     assert_eq!(service.calls("folder/update").len(), 2);

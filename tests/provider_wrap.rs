@@ -61,7 +61,7 @@ async fn what_had_no_effect_is_tried_again_up_to_the_attempts() {
 
     let (scripted, provider) = wrapped([BUSY; 9], &quick());
     assert_eq!(
-        provider.rename(&item(), "n").await.unwrap_err().kind,
+        provider.rename(&item(), "n", None).await.unwrap_err().kind,
         ErrorKind::Busy
     );
     assert_eq!(scripted.attempts().len(), 4);
@@ -70,7 +70,7 @@ async fn what_had_no_effect_is_tried_again_up_to_the_attempts() {
 #[tokio::test]
 async fn an_unknown_outcome_repeats_idempotent_methods_only() {
     let (scripted, provider) = wrapped([LOST], &quick());
-    provider.rename(&item(), "n").await.unwrap();
+    provider.rename(&item(), "n", None).await.unwrap();
     assert_eq!(scripted.attempts().len(), 2);
 
     let (scripted, provider) = wrapped([LOST; 3], &quick());
@@ -131,7 +131,7 @@ async fn an_attempt_that_hangs_is_ended_and_tried_again() {
         ..quick()
     };
     let (scripted, provider) = wrapped([Act::Take(Duration::from_secs(3600))], &options);
-    provider.rename(&item(), "n").await.unwrap();
+    provider.rename(&item(), "n", None).await.unwrap();
     assert_eq!(scripted.attempts().len(), 2);
 }
 
@@ -144,7 +144,7 @@ async fn an_operation_that_hangs_ends_at_its_deadline_with_an_unknown_outcome() 
         ..quick()
     };
     let (_, provider) = wrapped([Act::Take(Duration::from_secs(3600)); 1000], &options);
-    let error = provider.rename(&item(), "n").await.unwrap_err();
+    let error = provider.rename(&item(), "n", None).await.unwrap_err();
     assert_eq!(
         (error.kind, error.retry),
         (ErrorKind::Timeout, Retry::OutcomeUnknown)
@@ -174,7 +174,7 @@ async fn calls_keep_to_the_budget_of_their_class() {
     let (_, provider) = wrapped([], &options);
     let start = Instant::now();
     for _ in 0..6 {
-        provider.rename(&item(), "n").await.unwrap();
+        provider.rename(&item(), "n", None).await.unwrap();
     }
     // Two of the burst, four at 50 ms each.
     assert!(
@@ -200,8 +200,8 @@ async fn a_budget_used_up_for_long_fails_as_rate_limited_without_a_call() {
         ..quick()
     };
     let (scripted, provider) = wrapped([], &options);
-    provider.rename(&item(), "n").await.unwrap();
-    let error = provider.rename(&item(), "n").await.unwrap_err();
+    provider.rename(&item(), "n", None).await.unwrap();
+    let error = provider.rename(&item(), "n", None).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::RateLimited);
     assert!(matches!(error.retry, Retry::AfterWait(Some(_))));
     assert_eq!(scripted.attempts().len(), 1);

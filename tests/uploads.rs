@@ -45,7 +45,7 @@ fn after_a_crash_before_the_upload_all_files_are_there() {
     let bench = Bench::new(1, false);
     let names: Vec<_> = (0..40).map(|i| format!("file {i:02}")).collect();
     bench.life_with(
-        |options| options.upload_delay = Duration::from_secs(3600),
+        |options| options.pace.upload_delay = Duration::from_secs(3600),
         async |life| {
             let commits = names.iter().map(|name| life.add(name, name.as_bytes()));
             futures_util::future::join_all(commits).await;
@@ -67,7 +67,7 @@ fn after_a_crash_before_the_upload_all_files_are_there() {
 fn unfinished_writes_are_kept_aside_and_lost_contents_are_told() {
     let bench = Bench::new(0, false);
     let id = bench.life_with(
-        |options| options.upload_delay = Duration::from_secs(3600),
+        |options| options.pace.upload_delay = Duration::from_secs(3600),
         async |life| {
             life.write(b"never closed");
             life.uploads.new_staged().unwrap();
@@ -131,7 +131,7 @@ fn a_rename_over_a_pending_file_leaves_one() {
         let old = bench.service.put("root", "target", b"oldest");
         let gate = in_flight.then(|| bench.service.pause_after("whole"));
         bench.life_with(
-            |options| options.upload_delay = Duration::from_millis(200),
+            |options| options.pace.upload_delay = Duration::from_millis(200),
             async |life| {
                 let target = life.add_over("target", b"older", &old).await;
                 if let Some(gate) = &gate {
@@ -313,7 +313,7 @@ fn an_edited_remote_file_is_made_whole_before_it_is_sent() {
             Duration::ZERO
         };
         bench.life_with(
-            |options| options.upload_delay = delay,
+            |options| options.pace.upload_delay = delay,
             async |life| {
                 let entry = bench.service.entry(&old).unwrap();
                 let (size, hash, revision) = (entry.size, entry.hash, entry.revision);
@@ -383,7 +383,7 @@ fn a_large_file_does_not_keep_small_ones_waiting() {
     let bench = Bench::new(0, false);
     let gates: Vec<_> = (0..3).map(|_| bench.service.pause_before("unit")).collect();
     bench.life_with(
-        |options| options.transfers = 4,
+        |options| options.pace.transfers = 4,
         async |life| {
             let large = life.add("large", &long(30)).await;
             gates[2].reached().await;

@@ -167,10 +167,17 @@ impl Provider for MediaFire {
         folders::create(&self.api, parent, name).await
     }
 
-    async fn rename(&self, item: &ItemId, name: &str) -> Result<()> {
+    async fn rename(&self, item: &ItemId, name: &str, mtime: Option<SystemTime>) -> Result<()> {
+        // An update without a time sets the server's.
+        let mtime = mtime.map(files::mtime_text).transpose()?;
+        let with_time = |name_field| {
+            let mut fields = vec![(name_field, name)];
+            fields.extend(mtime.as_deref().map(|mtime| ("mtime", mtime)));
+            fields
+        };
         match item {
-            ItemId::File(file) => files::update(&self.api, file, "filename", name).await,
-            ItemId::Folder(folder) => folders::update(&self.api, folder, "foldername", name).await,
+            ItemId::File(file) => files::update(&self.api, file, &with_time("filename")).await,
+            ItemId::Folder(folder) => folders::update(&self.api, folder, &with_time("foldername")).await,
         }
     }
 
@@ -187,8 +194,8 @@ impl Provider for MediaFire {
     async fn set_mtime(&self, item: &ItemId, mtime: SystemTime) -> Result<()> {
         let mtime = files::mtime_text(mtime)?;
         match item {
-            ItemId::File(file) => files::update(&self.api, file, "mtime", &mtime).await,
-            ItemId::Folder(folder) => folders::update(&self.api, folder, "mtime", &mtime).await,
+            ItemId::File(file) => files::update(&self.api, file, &[("mtime", &mtime)]).await,
+            ItemId::Folder(folder) => folders::update(&self.api, folder, &[("mtime", &mtime)]).await,
         }
     }
 

@@ -153,9 +153,9 @@ impl<A: Around> Provider for Wrapped<A> {
             .await
     }
 
-    async fn rename(&self, item: &ItemId, name: &str) -> Result<()> {
+    async fn rename(&self, item: &ItemId, name: &str, mtime: Option<SystemTime>) -> Result<()> {
         self.around
-            .around(Operation::RENAME, || self.inner.rename(item, name))
+            .around(Operation::RENAME, || self.inner.rename(item, name, mtime))
             .await
     }
 

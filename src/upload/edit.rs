@@ -39,9 +39,10 @@ impl Drop for Hold {
         if !self.counted {
             return;
         }
-        let delay = self.uploads.options.upload_delay;
+        let options = &self.uploads.options;
         let unused = self.uploads.update(|table| {
             let item = table.item_mut(self.id)?;
+            let delay = options.of_account(&item.row.account).upload_delay;
             item.holds = item.holds.saturating_sub(1);
             if item.holds > 0 {
                 return None;

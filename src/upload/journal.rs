@@ -148,7 +148,7 @@ impl Uploads {
                     }
                     item.staged = Some(content);
                     item.committed = *modifications;
-                    item.due = Instant::now() + uploads.options.upload_delay;
+                    item.due = Instant::now() + uploads.options.of_account(&row.account).upload_delay;
                 }
                 table.set_row(row.clone());
             });

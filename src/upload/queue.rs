@@ -44,7 +44,7 @@ impl Account {
         base: Arc<dyn BaseContent>,
         options: &Options,
     ) -> Self {
-        let transfers = options.transfers.max(1);
+        let transfers = options.of_account(&name).transfers.max(1);
         Account {
             name,
             provider,

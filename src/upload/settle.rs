@@ -180,10 +180,10 @@ impl Worker {
             entry.parent = Some(folder);
         }
         if self.is_named_otherwise(row, entry) {
-            let mut renamed = self.provider().rename(&item, &row.name).await;
+            let mut renamed = self.provider().rename(&item, &row.name, Some(row.mtime)).await;
             if matches!(&renamed, Err(error) if error.kind == ErrorKind::AlreadyExists) {
                 self.make_room(row, entry).await?;
-                renamed = self.provider().rename(&item, &row.name).await;
+                renamed = self.provider().rename(&item, &row.name, Some(row.mtime)).await;
             }
             self.check(renamed, entry).await?;
             entry.name = row.name.clone();

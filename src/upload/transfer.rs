@@ -310,7 +310,11 @@ impl Worker {
             aside,
             "a file of this name was on the service already: it is kept aside"
         );
-        match self.provider().rename(&ItemId::File(file.clone()), &aside).await {
+        match self
+            .provider()
+            .rename(&ItemId::File(file.clone()), &aside, None)
+            .await
+        {
             Err(error) if error.kind != ErrorKind::NotFound => Err(error.into()),
             _ => Ok(()),
         }

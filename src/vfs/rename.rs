@@ -4,15 +4,16 @@
 //! target that is replaced goes last, so that there is never a moment with neither on the service.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use crate::provider::{Capability, ErrorKind, FileId, FolderId, ItemId};
+use crate::provider::{Capability, ErrorKind, FileId, FolderId, ItemId, Retry};
 use crate::upload::{PendingId, UploadError};
 
 use super::Vfs;
 use super::account::Account;
 use super::error::{Error, Result};
 use super::settling::Settling;
-use super::tree::Node;
+use super::tree::{Node, Remote};
 
 /// Whether the journal still had the row that a rename is about.
 enum Row {
@@ -197,12 +198,16 @@ impl Vfs {
         remote: FileId,
         row: Option<PendingId>,
     ) -> Result<Row> {
-        let old = rename
-            .target
-            .and_then(|target| self.identity(target).0)
-            .map(ItemId::File);
-        self.rename_on_service(rename, &ItemId::File(remote), old.as_ref())
-            .await?;
+        let (old, old_row) = rename.target.map_or((None, None), |target| self.identity(target));
+        if let (Some(old), None, None) = (&old, row, old_row)
+            && self.replace_in_place(rename, &remote, old).await?
+        {
+            self.show_in_place_of(rename, old.clone());
+            return Ok(Row::Renamed);
+        }
+        let item = ItemId::File(remote);
+        let old = old.map(ItemId::File);
+        self.rename_on_service(rename, &item, old.as_ref()).await?;
         if let Some(row) = row {
             let (folder, name) = (rename.new_folder.clone(), rename.remote_name.clone());
             match self.uploads.rename(row, folder, name, None, None).await {
@@ -215,19 +220,71 @@ impl Vfs {
             let freed = self.discard_file(rename.account, target).await?;
             rename.account.count_stored(0, freed);
         }
-        let mut tree = self.tree();
-        if let Some(target) = rename.target {
-            tree.detach(target);
-            tree.set_remote(target, None);
-            tree.set_pending(target, None);
-            tree.drop_if_unused(target);
-        }
-        tree.detach(rename.ino);
-        tree.attach(rename.ino, rename.new_parent, rename.new_name);
-        if let Some(remote) = tree.file_mut(rename.ino).and_then(|file| file.remote.as_mut()) {
+        self.settle_name(rename, &item, old.as_ref()).await?;
+        self.show_replaced(rename, false);
+        if let Some(remote) = self
+            .tree()
+            .file_mut(rename.ino)
+            .and_then(|file| file.remote.as_mut())
+        {
             remote.name = rename.remote_name.clone();
         }
         Ok(Row::Renamed)
+    }
+
+    /// Puts the content of `new` under the id of `old`, so that what points to the target goes on to work.
+    /// Whether the service did that; where it does not, the target is replaced by a rename.
+    async fn replace_in_place(&self, rename: &Rename<'_>, new: &FileId, old: &FileId) -> Result<bool> {
+        let account = rename.account;
+        let same_kind = self.remote_name_of(rename.ino).is_some_and(|name| {
+            extension(&name) == extension(&rename.remote_name) && extension(&name).is_some()
+        });
+        if !account.can(Capability::ReplaceKeepsId) || !same_kind {
+            return Ok(false);
+        }
+        match account.provider().replace_content(new, old).await {
+            Ok(()) => {}
+            Err(error) if error.retry == Retry::OutcomeUnknown => {
+                // Done if the file that it came from is gone.
+                let left = account.provider().file_info(std::slice::from_ref(new)).await?;
+                if !left.is_empty() {
+                    return Ok(false);
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the service replaces no content here; renaming instead");
+                return Ok(false);
+            }
+        }
+        // The name and the time may have come along with the content.
+        let mtime = self.mtime_of(rename.ino);
+        account
+            .provider()
+            .rename(&ItemId::File(old.clone()), &rename.remote_name, mtime)
+            .await?;
+        Ok(true)
+    }
+
+    /// Shows the source in the place and under the id of the target.
+    fn show_in_place_of(&self, rename: &Rename<'_>, id: FileId) {
+        self.show_replaced(rename, false);
+        let mut tree = self.tree();
+        let remote = tree
+            .get(rename.ino)
+            .and_then(Node::file)
+            .and_then(|file| file.remote.clone());
+        if let Some(remote) = remote {
+            let name = rename.remote_name.clone();
+            tree.set_remote(
+                rename.ino,
+                Some(Remote {
+                    id,
+                    name,
+                    revision: None,
+                    ..remote
+                }),
+            );
+        }
     }
 
     /// Moves and renames on the service. One call for each; a target of the same name may stand there still.
@@ -238,29 +295,44 @@ impl Vfs {
         old: Option<&ItemId>,
     ) -> Result<()> {
         let provider = rename.account.provider();
-        let old_name = self.remote_name_of(rename.ino);
-        let moves = rename.old_parent != rename.new_parent;
-        if moves {
+        if rename.old_parent != rename.new_parent {
             rename.account.require(Capability::Move)?;
             provider
                 .move_to(std::slice::from_ref(item), &rename.new_folder)
                 .await?;
         }
-        // A service may have given the moved item another name where the target stood in its way.
-        let renames = old_name.as_deref() != Some(&rename.remote_name) || (moves && old.is_some());
-        if !renames {
+        if self.remote_name_of(rename.ino).as_deref() == Some(&rename.remote_name) {
             return Ok(());
         }
         rename.account.require(Capability::Rename)?;
-        match (provider.rename(item, &rename.remote_name).await, old) {
+        let mtime = self.mtime_of(rename.ino);
+        match (provider.rename(item, &rename.remote_name, mtime).await, old) {
             (Err(error), Some(old)) if error.kind == ErrorKind::AlreadyExists => {
                 // A service that allows no twins: the target steps aside until the new one has its name.
                 let aside = format!("{} (replaced {})", rename.remote_name, fastrand::u32(..));
-                provider.rename(old, &aside).await?;
-                Ok(provider.rename(item, &rename.remote_name).await?)
+                provider.rename(old, &aside, None).await?;
+                Ok(provider.rename(item, &rename.remote_name, mtime).await?)
             }
             (result, _) => Ok(result?),
         }
+    }
+
+    /// Gives the name again once the target is gone: where it stood in the way, the service may have chosen
+    /// another one.
+    async fn settle_name(&self, rename: &Rename<'_>, item: &ItemId, old: Option<&ItemId>) -> Result<()> {
+        if old.is_none() {
+            return Ok(());
+        }
+        let mtime = self.mtime_of(rename.ino);
+        Ok(rename
+            .account
+            .provider()
+            .rename(item, &rename.remote_name, mtime)
+            .await?)
+    }
+
+    fn mtime_of(&self, ino: u64) -> Option<SystemTime> {
+        self.tree().get(ino).map(|node| node.mtime)
     }
 
     fn remote_name_of(&self, ino: u64) -> Option<String> {
@@ -272,4 +344,9 @@ impl Vfs {
             _ => None,
         }
     }
+}
+
+fn extension(name: &str) -> Option<String> {
+    let (_, extension) = name.rsplit_once('.')?;
+    Some(extension.to_lowercase())
 }

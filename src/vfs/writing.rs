@@ -305,18 +305,26 @@ impl Vfs {
         };
         let mtime = work.new.mtime;
         let result = match work.pending {
-            Some(row) => self
-                .uploads
-                .recommit(row, &work.staged, mtime)
-                .await
-                .map(|()| row),
-            // Not held from here on: who writes on asks the queue first, which may be sending by then.
-            None => self.uploads.commit(&work.staged, work.new).await,
+            Some(row) => {
+                let again = self.uploads.recommit(row, &work.staged, mtime).await;
+                again.map(|()| (row, None))
+            }
+            None => {
+                let held = self.uploads.commit_held(&work.staged, work.new).await;
+                held.map(|(row, hold)| (row, Some(hold)))
+            }
         };
         let mut tree = self.tree();
         match result {
-            Ok(row) => {
+            Ok((row, hold)) => {
                 tree.set_pending(ino, Some(row));
+                if let Some(file) = tree.file_mut(ino)
+                    && file.writers > 0
+                    && let Some(local) = file.local.as_mut()
+                    && hold.is_some()
+                {
+                    local.hold = hold;
+                }
                 Ok(Some(row))
             }
             Err(error) => {

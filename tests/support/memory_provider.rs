@@ -395,7 +395,7 @@ impl Provider for MemoryProvider {
         ))
     }
 
-    async fn rename(&self, item: &ItemId, name: &str) -> Result<()> {
+    async fn rename(&self, item: &ItemId, name: &str, _: Option<SystemTime>) -> Result<()> {
         let ItemId::File(id) = item else {
             return Err(error(ErrorKind::NotFound, Retry::Never, "rename"));
         };

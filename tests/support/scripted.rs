@@ -106,7 +106,7 @@ impl Provider for Scripted {
         .await
     }
 
-    async fn rename(&self, _: &ItemId, _: &str) -> Result<()> {
+    async fn rename(&self, _: &ItemId, _: &str, _: Option<SystemTime>) -> Result<()> {
         self.act("rename", ()).await
     }
 

@@ -97,7 +97,7 @@ impl Bench {
         let directory = StateDir::open(&self.folder.path().join("state")).unwrap();
         let database = Database::open(&directory.database_path()).unwrap();
         let mut options = Options::new(directory.staging_path(), directory.recovered_path());
-        options.upload_delay = Duration::ZERO;
+        options.pace.upload_delay = Duration::ZERO;
         options.retry_min = Duration::from_millis(5);
         options.retry_max = Duration::from_millis(50);
         options.poll_first = Duration::from_millis(2);

@@ -57,8 +57,7 @@ pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
     let state_dir = StateDir::open(&plan.paths.state_dir)?;
     let database = Database::open(&state_dir.database_path())?;
     let options = upload::Options {
-        upload_delay: plan.config.options.upload_delay,
-        transfers: plan.config.options.transfers,
+        accounts: plan.config.accounts.iter().map(pace).collect(),
         ..upload::Options::new(state_dir.staging_path(), state_dir.recovered_path())
     };
     let uploads = Uploads::open(database.clone(), options)
@@ -116,6 +115,17 @@ pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
         database,
         state_dir,
     })
+}
+
+fn pace(account: &AccountConfig) -> (String, upload::Pace) {
+    let (upload_delay, transfers) = (account.options.upload_delay, account.options.transfers);
+    (
+        account.name.clone(),
+        upload::Pace {
+            upload_delay,
+            transfers,
+        },
+    )
 }
 
 fn setup(account: &AccountConfig, provider: Arc<dyn Provider>) -> vfs::AccountSetup {

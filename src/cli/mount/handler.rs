@@ -112,6 +112,13 @@ fn sent(file: &PendingFile) -> u64 {
 impl MountHandler {
     fn pending_status(&self, file: PendingFile) -> PendingStatus {
         let path = self.vfs.pending_path(file.id);
+        // The account stands beside it.
+        let within = |path: &str| {
+            path.strip_prefix(&file.account)?
+                .strip_prefix('/')
+                .map(str::to_owned)
+        };
+        let path = path.map(|path| within(&path).unwrap_or(path));
         let sent = sent(&file);
         let (state, error, next_try) = match file.status {
             UploadStatus::Staged => (PendingState::Open, None, None),

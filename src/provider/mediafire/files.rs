@@ -131,9 +131,12 @@ fn read_link(api: &Api, item: Node<'_>, asked: SystemTime) -> Result<DownloadLin
     })
 }
 
-/// Sets one field of a file. The same again changes nothing.
-pub(super) async fn update(api: &Api, file: &FileId, field: &'static str, value: &str) -> Result<()> {
-    let params = Params::new().with("quick_key", file.as_str()).with(field, value);
+/// Sets fields of a file. The same again changes nothing.
+pub(super) async fn update(api: &Api, file: &FileId, fields: &[(&'static str, &str)]) -> Result<()> {
+    let key = Params::new().with("quick_key", file.as_str());
+    let params = fields
+        .iter()
+        .fold(key, |params, (field, value)| params.with(field, value));
     match api.call("file/update", &params).await {
         Err(failure) if !failure.is_no_change() => Err(failure.error.with_context("file", file)),
         _ => Ok(()),

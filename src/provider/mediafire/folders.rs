@@ -148,10 +148,12 @@ pub(super) async fn create(api: &Api, parent: &FolderId, name: &str) -> Result<F
     })
 }
 
-pub(super) async fn update(api: &Api, folder: &FolderId, field: &'static str, value: &str) -> Result<()> {
-    let params = Params::new()
-        .with("folder_key", folder.as_str())
-        .with(field, value);
+/// Sets fields of a folder. The same again changes nothing.
+pub(super) async fn update(api: &Api, folder: &FolderId, fields: &[(&'static str, &str)]) -> Result<()> {
+    let key = Params::new().with("folder_key", folder.as_str());
+    let params = fields
+        .iter()
+        .fold(key, |params, (field, value)| params.with(field, value));
     match api.call("folder/update", &params).await {
         Err(failure) if !failure.is_no_change() => Err(failure.error.with_context("folder", folder)),
         _ => Ok(()),

@@ -98,7 +98,7 @@ async fn same_name(api: &Api, request: &UploadRequest, node: Node<'_>) -> Result
         files::mtime_text(request.mtime)?,
     );
     if held.as_ref() != Some(&wanted) {
-        files::update(api, &holder, "mtime", &wanted).await?;
+        files::update(api, &holder, &[("mtime", &wanted)]).await?;
         entry.mtime = super::wire::parse_time(&wanted);
     }
     Ok(Some(UploadPlan::Done(entry)))

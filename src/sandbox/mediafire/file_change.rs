@@ -156,7 +156,9 @@ pub fn update(context: &mut Context<'_>) -> Reply {
     let now = context.now;
     let tree = context.tree()?;
     let file = tree.file(&key).ok_or(Fail::new(110))?;
-    let (old, parent, created) = (file.name.clone(), file.parent.clone(), file.created);
+    let (old, parent) = (file.name.clone(), file.parent.clone());
+    // "If not set, the current server time will be used."
+    let created = mtime.unwrap_or(now);
     if let Some(name) = name.filter(|name| **name != old) {
         if refuse_extension && shape::extension(name) != shape::extension(&old) {
             return Err(Fail::new(106));
@@ -169,13 +171,13 @@ pub fn update(context: &mut Context<'_>) -> Reply {
             sha256: EMPTY_SHA256.to_owned(),
             size: 0,
         };
-        tree.put_content(&key, empty, mtime.unwrap_or(created), now);
+        tree.put_content(&key, empty, created, now);
     }
     let description = params.get("description");
     let privacy = params.filled("privacy");
-    if mtime.is_some() || description.is_some() || privacy.is_some() {
+    if name.is_some() || mtime.is_some() || description.is_some() || privacy.is_some() {
         tree.edit_file(&key, |file| {
-            file.created = mtime.unwrap_or(file.created);
+            file.created = created;
             if let Some(description) = description {
                 file.description = description.to_owned();
             }

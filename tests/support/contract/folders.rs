@@ -81,7 +81,7 @@ pub async fn twins_are_both_listed(target: &dyn Target) {
         small_file(&provider, &place.id, "a.txt").await,
         small_file(&provider, &place.id, "b.txt").await,
     );
-    match provider.rename(&ItemId::File(b.id.clone()), "a.txt").await {
+    match provider.rename(&ItemId::File(b.id.clone()), "a.txt", None).await {
         Ok(()) => {
             let ids: HashSet<_> = files(&provider, &place.id)
                 .await
@@ -122,7 +122,7 @@ pub async fn changes_tell_what_happened(target: &dyn Target) {
         changes
     };
     provider
-        .rename(&ItemId::File(file.id.clone()), "renamed.txt")
+        .rename(&ItemId::File(file.id.clone()), "renamed.txt", None)
         .await
         .unwrap();
     let changes = told("renamed").await;

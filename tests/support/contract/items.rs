@@ -10,8 +10,8 @@ pub async fn renaming_and_moving_may_be_repeated(target: &dyn Target) {
     let sub = provider.create_folder(&from.id, "old sub").await.unwrap();
     let items = [ItemId::File(file.id.clone()), ItemId::Folder(sub.id.clone())];
     for _ in 0..2 {
-        provider.rename(&items[0], "new.txt").await.unwrap();
-        provider.rename(&items[1], "new sub").await.unwrap();
+        provider.rename(&items[0], "new.txt", None).await.unwrap();
+        provider.rename(&items[1], "new sub", None).await.unwrap();
     }
     assert_eq!(names(&provider, &from.id).await, ["new sub", "new.txt"]);
     for _ in 0..2 {
@@ -162,7 +162,7 @@ pub async fn what_it_lacks_is_unsupported_without_a_call(target: &dyn Target) {
     lacks!(Read, provider.links(std::slice::from_ref(&file)));
     lacks!(Write, provider.upload_begin(&request));
     lacks!(CreateFolder, provider.create_folder(&folder, "n"));
-    lacks!(Rename, provider.rename(&item, "n"));
+    lacks!(Rename, provider.rename(&item, "n", None));
     lacks!(Move, provider.move_to(std::slice::from_ref(&item), &folder));
     lacks!(Copy, provider.copy_file(&file, &folder));
     lacks!(
