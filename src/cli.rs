@@ -5,12 +5,12 @@
 
 mod account;
 mod daemon;
-//mod demo;
+mod demo;
 mod drain;
 mod failure;
 mod logging;
 mod mount;
-//mod sandbox;
+mod sandbox;
 mod signals;
 mod status;
 mod text;
@@ -79,9 +79,9 @@ impl Global {
 #[derive(Subcommand)]
 enum Command {
     /// Try lockerfs out: a mount of sample files on an emulated service
-    //Demo(demo::DemoArgs),
+    Demo(demo::DemoArgs),
     /// Emulate the services on this machine, for tests and for trying out
-    //Sandbox(sandbox::SandboxArgs),
+    Sandbox(sandbox::SandboxArgs),
     /// Mount the accounts of the config, each as a directory
     Mount(mount::MountArgs),
     /// Upload what waits, then unmount
@@ -98,8 +98,8 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
-        //Command::Demo(args) => demo::run(&cli.global, args),
-        //Command::Sandbox(args) => sandbox::run(&cli.global, args),
+        Command::Demo(args) => demo::run(&cli.global, args),
+        Command::Sandbox(args) => sandbox::run(&cli.global, args),
         Command::Mount(args) => mount::run(&cli.global, args),
         Command::Unmount(args) => unmount::run(&cli.global, &args),
         Command::Drain => drain::run(&cli.global),

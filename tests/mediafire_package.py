@@ -24,6 +24,9 @@ from mediafire.client import File, Folder, MediaFireClient, ResourceNotFoundErro
 
 MIB = 1 << 20
 
+# The service keeps content that it once had; what is to be sent in full must be new to it in each run.
+FRESH = os.urandom(16)
+
 
 class PlainTransport(HTTPAdapter):
     """Carries https:// requests to the sandbox over plain HTTP."""
@@ -87,7 +90,7 @@ def folders(client):
 
 def small_files(client):
     step("uploads a small file and finds it")
-    data = "Grüße aus Python\n".encode() * 100
+    data = f"Grüße aus Python {FRESH.hex()}\n".encode() * 100
     result = client.upload_file(io.BytesIO(data), "mf:///python/hello.txt")
     check(result.action == "upload/simple", result)
     check(result.hash_ == hashlib.sha256(data).hexdigest(), result)
@@ -117,7 +120,7 @@ def small_files(client):
 
 def large_file(client):
     step("uploads 70 MiB in units within an upload session, and downloads them with the hash check")
-    block = hashlib.sha256(b"lockerfs").digest() * (MIB // 32)
+    block = hashlib.sha256(FRESH).digest() * (MIB // 32)
     with tempfile.TemporaryDirectory() as folder:
         source = os.path.join(folder, "large.bin")
         with open(source, "wb") as file:

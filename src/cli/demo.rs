@@ -35,7 +35,9 @@ pub(super) fn run(global: &Global, args: DemoArgs) -> Outcome {
     let outcome = runtime()?.block_on(serve(&folder, &place.path));
     drop(place);
     let path = folder.path().to_owned();
-    folder.close().map_err(|e| Failure::new(format!("{} could not be removed: {e}", path.display())))?;
+    folder
+        .close()
+        .map_err(|e| Failure::new(format!("{} could not be removed: {e}", path.display())))?;
     outcome
 }
 
@@ -53,7 +55,10 @@ impl Place {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => false,
             Err(error) => return Err(Failure::new(format!("cannot make {}: {error}", path.display()))),
         };
-        Ok(Place { path: point::resolve(&path)?, is_ours })
+        Ok(Place {
+            path: point::resolve(&path)?,
+            is_ours,
+        })
     }
 }
 
@@ -74,7 +79,10 @@ async fn serve(folder: &TempDir, mount_point: &Path) -> Outcome {
     seed.await
         .map_err(|e| Failure::new(e.to_string()))?
         .map_err(|e| Failure::new(format!("cannot write the sample files: {e}")))?;
-    let options = Options { accounts: vec![account.clone()], ..Options::new(&service) };
+    let options = Options {
+        accounts: vec![account.clone()],
+        ..Options::new(&service)
+    };
     let sandbox = Sandbox::start(options).await;
     let sandbox = sandbox.map_err(|e| Failure::new(format!("cannot start the sandbox: {e}")))?;
     let outcome = mounted(folder, mount_point, &sandbox, &account).await;
@@ -111,7 +119,8 @@ fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
 }
 
 fn hints(paths: &Paths, mount_point: &Path, files: &Path) -> String {
-    let program = std::env::current_exe().map_or_else(|_| "lockerfs".to_owned(), |path| path.display().to_string());
+    let program =
+        std::env::current_exe().map_or_else(|_| "lockerfs".to_owned(), |path| path.display().to_string());
     let (mount, files, state) = (mount_point.display(), files.display(), paths.state_dir.display());
     format!(
         "An emulated MediaFire account is mounted at {mount}

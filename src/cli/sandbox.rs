@@ -72,8 +72,14 @@ async fn serve(args: SandboxArgs) -> Outcome {
     };
     let started = Sandbox::start(options).await;
     let sandbox = started.map_err(|e| Failure::new(format!("cannot start the sandbox in {data}: {e}")))?;
-    println!("The sandbox serves at {} until ^C.", sandbox.base_url(&account.name));
-    println!("Its MediaFire account holds the plain files in {}", sandbox.files_dir(&account.name).display());
+    println!(
+        "The sandbox serves at {} until ^C.",
+        sandbox.base_url(&account.name)
+    );
+    println!(
+        "Its MediaFire account holds the plain files in {}",
+        sandbox.files_dir(&account.name).display()
+    );
     println!("and goes into a config (chmod 600) as:\n");
     print!("{}", config_text(&sandbox, &account));
     signals.next().await;

@@ -226,8 +226,6 @@ pub struct UploadRequest {
 pub enum UploadPlan {
     /// The service had the content already and made the file.
     Done(FileEntry),
-    /// A file that the caller does not know of bears the name.
-    NameTaken(FileId),
     /// Send the content in one request.
     Whole,
     /// Send the units that are missing. All units but the last have `unit_size` bytes. With none missing,
@@ -237,6 +235,8 @@ pub enum UploadPlan {
         missing: Vec<u32>,
         ticket: Option<UploadTicket>,
     },
+    /// A file that the caller does not know of bears the name.
+    NameTaken(FileId),
 }
 
 /// Where an upload stands after a request.

@@ -62,6 +62,8 @@ impl Worker {
             if self.uploads.stopping.is_cancelled() {
                 return Err(Failure::Superseded);
             }
+            self.set_step(Step::Preparing);
+            self.keep_uncommitted().await?;
             let Some(row) = self.row() else { return Ok(()) };
             if row.state == RowState::Removed {
                 return self.clear_away(row).await;
@@ -85,9 +87,29 @@ impl Worker {
         }
     }
 
+    /// Commits what a writer left behind uncommitted, or wrote while others wait for the upload.
+    async fn keep_uncommitted(&self) -> Result<(), Failure> {
+        let left = {
+            let table = self.uploads.table();
+            table.live(self.id).and_then(|item| {
+                let changed = |staged: &&Arc<StagedFile>| staged.modifications() != item.committed;
+                match &item.draft {
+                    Some(draft) => (item.holds == 0).then(|| draft.clone()),
+                    None => item.staged.as_ref().filter(changed).cloned(),
+                }
+            })
+        };
+        if let Some(staged) = left {
+            self.uploads
+                .recommit(self.id, &staged, std::time::SystemTime::now())
+                .await?;
+        }
+        Ok(())
+    }
+
     /// Makes the content whole, hashes it and writes the attempt down. `None` where the row changed.
     async fn prepare(&mut self, row: JournalRow) -> Result<Option<Sending>, Failure> {
-        let (staged, committed) = {
+        let (staged, modifications) = {
             let table = self.uploads.table();
             match table.item(self.id) {
                 Some(Item {
@@ -102,14 +124,6 @@ impl Worker {
                 }
             }
         };
-        let modifications = staged.modifications();
-        if modifications != committed {
-            // A writer went away without committing what it wrote. It is kept all the same.
-            self.uploads
-                .recommit(self.id, &staged, std::time::SystemTime::now())
-                .await?;
-            return Ok(None);
-        }
         let had_base = staged.base().is_some();
         if had_base {
             hydrate::complete(&self.uploads, &self.account, &staged).await?;

@@ -238,9 +238,10 @@ impl Uploads {
         }
     }
 
-    /// Unlinks a pending file: its row and its content go. What an upload under way leaves on the service
-    /// is deleted there, later. The remote file that it was to replace is not touched.
-    pub async fn remove(self: &Arc<Self>, id: PendingId) -> Result<(), UploadError> {
+    /// Removes a pending file: its row and its content go. What an upload under way leaves on the service
+    /// is deleted there, later. The remote files whose place it was to take, among them what was uploaded
+    /// of older contents, are not touched but returned: who unlinks the name deletes them, too.
+    pub async fn remove(self: &Arc<Self>, id: PendingId) -> Result<Vec<FileId>, UploadError> {
         let work = move |journal: &JournalTransaction<'_>| {
             let row = journal.get(id.0)?.filter(|row| row.state != RowState::Removed);
             row.map(|row| unlink(journal, row)).transpose()
@@ -253,7 +254,7 @@ impl Uploads {
         let gone = self.database.journal("remove a pending file", work, note).await?;
         let gone = gone.ok_or(UploadError::Gone)?;
         self.delete_discarded(gone.staging.into_iter().collect());
-        Ok(())
+        Ok(gone.stood_for)
     }
 
     /// Changes a row by a function of what is committed, in the journal and then in the table.
@@ -362,16 +363,34 @@ struct Unlinked {
     /// The row, where an announced upload must be cleared away.
     row: Option<JournalRow>,
     staging: Option<String>,
+    /// The remote files whose place it was to take.
+    stood_for: Vec<FileId>,
 }
 
 fn unlink(journal: &JournalTransaction<'_>, mut row: JournalRow) -> Result<Unlinked, StateError> {
     let staging = row.staging.take();
+    let stood_for = row
+        .replaces
+        .iter()
+        .chain(&row.superseded)
+        .cloned()
+        .map(FileId::new)
+        .collect();
     if let Some(staging) = &staging {
         journal.discard(staging)?;
     }
-    if row.attempt.is_none() {
+    // An upload whose file took its place already is the remote file, which is not ours to delete.
+    let at_rest = row
+        .attempt
+        .as_ref()
+        .is_none_or(|sent| sent.file.is_some() && sent.file == row.replaces);
+    if at_rest {
         journal.delete(row.id)?;
-        return Ok(Unlinked { row: None, staging });
+        return Ok(Unlinked {
+            row: None,
+            staging,
+            stood_for,
+        });
     }
     row.state = RowState::Removed;
     (row.tries, row.next_try, row.last_error) = (0, None, None);
@@ -380,6 +399,7 @@ fn unlink(journal: &JournalTransaction<'_>, mut row: JournalRow) -> Result<Unlin
     Ok(Unlinked {
         row: Some(row),
         staging,
+        stood_for,
     })
 }
 

@@ -62,9 +62,11 @@ impl Staging {
         ))
     }
 
-    /// A copy of the present content, apart from what a writer changes meanwhile. Nothing may be missing.
+    /// A copy of the present content, apart from what a writer changes meanwhile. What the source lacks of
+    /// its base, the copy lacks as well.
     pub fn copy(&self, source: &StagedFile) -> io::Result<StagedFile> {
-        let len = source.len();
+        let (len, missing) = (source.len(), source.all_missing().into_iter().collect());
+        let base = source.base().cloned();
         self.space.take(len)?;
         let (mut file, path, name) = self.create_file()?;
         let copied = File::open(source.path()).and_then(|mut from| io::copy(&mut from, &mut file));
@@ -75,8 +77,8 @@ impl Staging {
                 name,
                 self.space.clone(),
                 len,
-                RangeSet::default(),
-                None,
+                missing,
+                base,
             )),
             Err(error) => {
                 let _ = fs::remove_file(&path);

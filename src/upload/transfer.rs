@@ -15,7 +15,6 @@ use super::engine::{Sending, Worker, request};
 use super::hash;
 use super::journal::{Change, take_the_place_of};
 use super::outcome::Failure;
-use super::table::Step;
 
 /// Announcements in one run, before it is put off.
 const ROUNDS: u32 = 6;
@@ -320,7 +319,6 @@ impl Worker {
                 Change::Save
             })
             .await?;
-        self.set_step(Step::Sending);
         Ok(())
     }
 }

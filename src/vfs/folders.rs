@@ -182,10 +182,9 @@ impl Vfs {
             (ListingState::Unknown, _) => Need::Wait,
             (ListingState::Known { stale: true, .. }, _) => Need::Refresh,
             (ListingState::Known { at, .. }, Some(index)) => {
-                let told_of_changes = self
-                    .accounts
-                    .get(index)
-                    .is_some_and(|account| account.can(Capability::ChangeFeed));
+                let account = self.account(index)?;
+                let told_of_changes = account.can(Capability::ChangeFeed);
+                let age = account.setup.listing_age;
                 if !told_of_changes && at.elapsed() > age {
                     Need::Refresh
                 } else {

@@ -49,12 +49,30 @@ impl Vfs {
                 return Ok(self.remote_size(ino));
             };
             match self.uploads.remove(row).await {
-                Ok(()) => return Ok(self.remote_size(ino)),
+                Ok(stood_for) => {
+                    self.delete_others(account, stood_for, remote.as_ref()).await?;
+                    return Ok(self.remote_size(ino));
+                }
                 // Uploaded this moment: what it became has to go as well.
                 Err(UploadError::Gone) => settling.pause().await?,
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Deletes what a removed row had left on the service, but for the file that is known of.
+    pub(super) async fn delete_others(
+        &self,
+        account: &Account,
+        stood_for: Vec<FileId>,
+        known: Option<&FileId>,
+    ) -> Result<()> {
+        let others = stood_for.into_iter().filter(|id| Some(id) != known);
+        let others: Vec<ItemId> = others.map(ItemId::File).collect();
+        if others.is_empty() {
+            return Ok(());
+        }
+        self.delete_items(account, &others).await
     }
 
     fn remote_size(&self, ino: u64) -> u64 {

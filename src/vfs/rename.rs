@@ -155,7 +155,10 @@ impl Vfs {
             let (target_remote, target_row) = self.identity(target);
             if let Some(row) = target_row {
                 match self.uploads.remove(row).await {
-                    Ok(()) => {}
+                    Ok(stood_for) => {
+                        self.delete_others(rename.account, stood_for, target_remote.as_ref())
+                            .await?;
+                    }
                     Err(UploadError::Gone) => return Ok(Row::Ended),
                     Err(error) => return Err(error.into()),
                 }

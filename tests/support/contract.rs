@@ -91,6 +91,7 @@ macro_rules! contract_suite {
             replacing_keeps_the_id
             a_name_held_by_an_unknown_file_is_told
             the_same_upload_announced_again_makes_no_twin
+            an_upload_sent_again_after_a_lost_reply_makes_no_twin
             a_modification_time_is_kept
             changes_tell_what_happened
             links_serve_the_content
@@ -103,6 +104,7 @@ macro_rules! contract_suite {
             a_truncated_answer_is_an_error
             refused_credentials_stop_all_calls
             a_dead_token_costs_one_login
+            calls_in_a_row_need_one_login
             calls_side_by_side_all_succeed
             a_cancelled_call_harms_no_later_one
             a_full_account_is_told_before_bytes_are_sent
@@ -127,13 +129,13 @@ macro_rules! contract_suite {
 }
 
 /// A content on the local disk, and how it is announced.
-struct Content {
+pub struct Content {
     file: Arc<File>,
     bytes: Vec<u8>,
 }
 
 impl Content {
-    fn new(bytes: Vec<u8>) -> Self {
+    pub fn new(bytes: Vec<u8>) -> Self {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&bytes).unwrap();
         Content {
@@ -143,13 +145,13 @@ impl Content {
     }
 
     /// Bytes that no other seed repeats.
-    fn random(seed: u64, size: usize) -> Self {
+    pub fn random(seed: u64, size: usize) -> Self {
         let mut bytes = vec![0; size];
         fastrand::Rng::with_seed(seed).fill(&mut bytes);
         Content::new(bytes)
     }
 
-    fn request(&self, folder: &FolderId, name: &str) -> UploadRequest {
+    pub fn request(&self, folder: &FolderId, name: &str) -> UploadRequest {
         UploadRequest {
             folder: folder.clone(),
             name: name.to_owned(),
@@ -160,6 +162,10 @@ impl Content {
         }
     }
 
+    pub fn whole(&self) -> FileRange {
+        self.range(0, self.bytes.len() as u64)
+    }
+
     fn range(&self, offset: u64, length: u64) -> FileRange {
         FileRange {
             file: Arc::clone(&self.file),
@@ -168,7 +174,7 @@ impl Content {
         }
     }
 
-    fn unit(&self, index: u32, unit_size: u64) -> (FileRange, [u8; 32]) {
+    pub fn unit(&self, index: u32, unit_size: u64) -> (FileRange, [u8; 32]) {
         let offset = u64::from(index) * unit_size;
         let length = unit_size.min(self.bytes.len() as u64 - offset);
         let bytes = &self.bytes[offset as usize..(offset + length) as usize];
@@ -282,7 +288,7 @@ async fn carry_out(
     }
 }
 
-async fn upload(provider: &Arc<dyn Provider>, request: &UploadRequest, content: &Content) -> FileEntry {
+pub async fn upload(provider: &Arc<dyn Provider>, request: &UploadRequest, content: &Content) -> FileEntry {
     let plan = provider.upload_begin(request).await.unwrap();
     carry_out(provider, request, content, plan).await
 }

@@ -17,10 +17,19 @@ service in the background. `lockerfs status` shows what is still on its way.
 pub(super) fn write(root: &Path) -> io::Result<()> {
     let texts = [
         ("README.txt", README),
-        ("Documents/Notes/first.md", "# First note\n\nNothing here is real, but all of it can be changed.\n"),
-        ("Documents/Notes/Ideas/later.md", "- a file manager on this mount\n- `rsync -a` into it, twice\n"),
+        (
+            "Documents/Notes/first.md",
+            "# First note\n\nNothing here is real, but all of it can be changed.\n",
+        ),
+        (
+            "Documents/Notes/Ideas/later.md",
+            "- a file manager on this mount\n- `rsync -a` into it, twice\n",
+        ),
         ("Documents/empty.txt", ""),
-        ("Documents/with spaces & signs (1).txt", "Names may hold what your language needs.\n"),
+        (
+            "Documents/with spaces & signs (1).txt",
+            "Names may hold what your language needs.\n",
+        ),
         ("Übersicht/naïve café.txt", "Ein Text mit Umlauten: äöüß.\n"),
         ("Übersicht/日本語のファイル.txt", "こんにちは\n"),
         ("Übersicht/emoji 🎈.txt", "🎈\n"),
@@ -77,7 +86,11 @@ fn colour(x: u32, y: u32, width: u32, height: u32) -> [u8; 3] {
     let (red, green, blue) = if from_sun < 0.11 && y < horizon {
         (255.0, 224.0, 140.0)
     } else if y < horizon {
-        (90.0 + 165.0 * (y / horizon), 60.0 + 90.0 * glow, 120.0 - 60.0 * glow)
+        (
+            90.0 + 165.0 * (y / horizon),
+            60.0 + 90.0 * glow,
+            120.0 - 60.0 * glow,
+        )
     } else {
         let wave = ((y - horizon) * 260.0).sin() * 14.0 * (1.0 - (x - 0.5).abs());
         (60.0 + 130.0 * glow + wave, 45.0 + 60.0 * glow + wave, 85.0 + wave)
@@ -112,7 +125,9 @@ fn zlib_stored(data: &[u8]) -> Vec<u8> {
 
 fn crc32(data: &[u8]) -> u32 {
     let step = |sum: u32, byte: &u8| {
-        (0..8).fold(sum ^ u32::from(*byte), |sum, _| (sum >> 1) ^ (0xedb8_8320 & (sum & 1).wrapping_neg()))
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| {
+            (sum >> 1) ^ (0xedb8_8320 & (sum & 1).wrapping_neg())
+        })
     };
     !data.iter().fold(!0, step)
 }

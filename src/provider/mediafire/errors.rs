@@ -147,7 +147,8 @@ fn classify(code: u32) -> (ErrorKind, Retry, &'static str) {
     }
 }
 
-/// A `fileerror` of `upload/poll_upload`; `None` means that the upload must be announced again.
+/// A `fileerror` of `upload/poll_upload`; `None` means that the upload must be announced again. That holds for
+/// 13 too, a name taken since the announcement: announced again, it tells by whom.
 pub(super) fn upload_error(
     operation: &'static str,
     code: u32,
@@ -175,16 +176,11 @@ pub(super) fn upload_error(
             Retry::Never,
             "the service takes the file for a virus",
         ),
-        6 | 7 | 16 | 17 => return None,
+        6 | 7 | 13 | 16 | 17 => return None,
         8 | 10 | 12 => (
             K::Unavailable,
             WAIT,
             "internal error of the service while it worked on the upload",
-        ),
-        13 => (
-            K::AlreadyExists,
-            Retry::Never,
-            "a file of that name is there already",
         ),
         14 => (
             K::NotFound,

@@ -179,7 +179,9 @@ fn target(request: &UploadRequest) -> Result<Params> {
         Some(old) => params
             .with("quick_key", old.as_str())
             .with("action_on_duplicate", "replace"),
-        None => params.with("action_on_duplicate", "keep"),
+        // The announcement found the name free, so a file that bears it by now is most likely this upload,
+        // sent before and answered too late. To keep both would leave a twin of it.
+        None => params.with("action_on_duplicate", "skip"),
     };
     Ok(params.with("mtime", &files::mtime_text(request.mtime)?))
 }
@@ -190,10 +192,17 @@ async fn instant(api: &Api, request: &UploadRequest) -> Result<FileEntry> {
         .with("filename", &request.name)
         .with("size", &request.size.to_string())
         .with("hash", &hex::encode(request.sha256));
-    let reply = api
-        .upload_call(INSTANT, &params, None)
-        .await
-        .map_err(|failure| failure.error.with_context("name", &request.name))?;
+    let reply = match api.upload_call(INSTANT, &params, None).await {
+        Ok(reply) => reply,
+        Err(failure) => {
+            let mut error = failure.error.with_context("name", &request.name);
+            if error.kind == ErrorKind::AlreadyExists {
+                // The name was taken since the announcement, which tells by whom when it is made again.
+                error.retry = Retry::AfterWait(None);
+            }
+            return Err(error);
+        }
+    };
     let node = Node(&reply);
     let id = node
         .text("quickkey")

@@ -81,18 +81,15 @@ impl View {
         let mut found = Vec::new();
         let mut sighting = Sighting::default();
         self.look(ROOT, rules, &mut sighting);
-        let mut lost: HashMap<u64, (Kind, String)> = HashMap::new();
-        for (kind, key) in &sighting.missing {
-            if let Some(place) = self.place_of(*kind, key) {
-                lost.insert(place.inode, (*kind, key.clone()));
-            }
-        }
+        let mut lost = HashMap::new();
+        self.note_lost(&sighting.missing, &mut lost);
         let mut strangers: VecDeque<Stranger> = sighting.strangers.drain(..).collect();
         while let Some(stranger) = strangers.pop_front() {
             let taken = if stranger.metadata.is_dir() {
                 let folder = self.take_folder(&stranger, rules, &mut lost, &mut found);
                 let mut inside = Sighting::default();
                 self.look(&folder, rules, &mut inside);
+                self.note_lost(&inside.missing, &mut lost);
                 strangers.extend(inside.strangers);
                 sighting.changed.extend(inside.changed);
                 sighting.missing.extend(inside.missing);
@@ -132,6 +129,15 @@ impl View {
         }
         self.steps += found.len() as u64;
         found
+    }
+
+    /// Notes by inode what is not where it was: it may turn up elsewhere.
+    fn note_lost(&self, missing: &[(Kind, String)], lost: &mut HashMap<u64, (Kind, String)>) {
+        for (kind, key) in missing {
+            if let Some(place) = self.place_of(*kind, key) {
+                lost.insert(place.inode, (*kind, key.clone()));
+            }
+        }
     }
 
     fn place_of(&self, kind: Kind, key: &str) -> Option<&Place> {

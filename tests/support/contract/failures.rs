@@ -212,3 +212,16 @@ pub async fn a_copy_whose_reply_is_lost_may_be_there(target: &dyn Target) {
     assert_eq!(error.retry, Retry::OutcomeUnknown, "{error}");
     assert_eq!(names(&provider, &to.id).await, ["file.txt"]);
 }
+
+pub async fn calls_in_a_row_need_one_login(target: &dyn Target) {
+    let provider = target.provider();
+    need!(provider, CreateFolder);
+    for i in 0..10 {
+        folder(&provider, &format!("folder {i}")).await;
+    }
+    // An error of the service must not put the session out of step.
+    let nowhere = FolderId::new("zzzzzzzzzzzzz");
+    provider.create_folder(&nowhere, "n").await.unwrap_err();
+    folder(&provider, "last").await;
+    assert_eq!(target.calls_of(Step::Login).await, 1);
+}

@@ -235,3 +235,33 @@ pub async fn lost_content_is_announced_again(target: &dyn Target) {
         [&file.id]
     );
 }
+
+pub async fn an_upload_sent_again_after_a_lost_reply_makes_no_twin(target: &dyn Target) {
+    let provider = target.provider();
+    need!(provider, Write, CreateFolder, ContentHash, List);
+    let place = folder(&provider, "lost").await;
+    let content = Content::random(14, 1_000);
+    let request = content.request(&place.id, "once.bin");
+    if provider.upload_begin(&request).await.unwrap() != UploadPlan::Whole {
+        return;
+    }
+    target.inject(&[(Step::UploadWhole, Fault::LostReply)]).await;
+    provider
+        .upload_whole(&request, content.whole())
+        .await
+        .unwrap_err();
+    // At once, while the service may still work on the first.
+    let mut progress = provider.upload_whole(&request, content.whole()).await.unwrap();
+    progress = polled(&provider, progress).await;
+    let file = match progress {
+        UploadProgress::Done(file) => file,
+        _ => upload(&provider, &request, &content).await,
+    };
+    let listed = files(&provider, &place.id).await;
+    assert_eq!(
+        listed.iter().map(|file| &file.id).collect::<Vec<_>>(),
+        [&file.id],
+        "{listed:?}"
+    );
+    assert_eq!((file.name.as_str(), file.size), ("once.bin", 1_000));
+}

@@ -1,0 +1,207 @@
+//! What a person reads when something is wrong, and the exit statuses that scripts rely on.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use lockerfs::sandbox::{Account, Options, Sandbox};
+use tempfile::TempDir;
+
+/// A folder with config, state and cache of its own.
+struct Home {
+    folder: TempDir,
+}
+
+struct Ran {
+    status: i32,
+    out: String,
+    err: String,
+}
+
+impl Home {
+    fn with(config: &str) -> Self {
+        let home = Home {
+            folder: TempDir::new().unwrap(),
+        };
+        std::fs::write(home.config(), config).unwrap();
+        std::fs::set_permissions(home.config(), Permissions::from_mode(0o600)).unwrap();
+        std::fs::create_dir(home.path("mount")).unwrap();
+        home
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn config(&self) -> PathBuf {
+        self.path("config.toml")
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        let output = Command::new(env!("CARGO_BIN_EXE_lockerfs"))
+            .args(["--config".as_ref(), self.config().as_os_str()])
+            .args(["--state-dir".as_ref(), self.path("state").as_os_str()])
+            .args(["--cache-dir".as_ref(), self.path("cache").as_os_str()])
+            .args(args)
+            .current_dir(self.folder.path())
+            .env_remove("LOCKERFS_LOG")
+            .output()
+            .unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Ran {
+            status: output.status.code().unwrap(),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        }
+    }
+
+    /// Runs a command that must fail with one sentence that holds `expected`.
+    fn fails(&self, args: &[&str], expected: &str) {
+        let Ran { status, out, err } = self.run(args);
+        assert_eq!((status, out.as_str()), (1, ""), "{args:?}: {err}");
+        assert!(
+            err.starts_with("lockerfs: ") && err.lines().count() == 1,
+            "{args:?}: {err}"
+        );
+        assert!(err.contains(expected), "{args:?}: {err}");
+        assert!(!err.contains("hunter2"), "a secret: {err}");
+    }
+}
+
+const MEDIA: &str =
+    "[accounts.media]\nkind = \"mediafire\"\nemail = \"me@example.org\"\npassword = \"hunter2\"\n";
+
+#[test]
+fn wrong_use_is_status_2_and_help_is_0() {
+    let home = Home::with(MEDIA);
+    for args in [
+        &["mount"][..],
+        &["fly"],
+        &["mount", "--no-such-flag", "x"],
+        &[],
+        &["sandbox"],
+    ] {
+        assert_eq!(home.run(args).status, 2, "{args:?}");
+    }
+    for args in [
+        &["--help"][..],
+        &["--version"],
+        &["mount", "--help"],
+        &["account", "--help"],
+    ] {
+        assert_eq!(home.run(args).status, 0, "{args:?}");
+    }
+    let wrong = home.run(&["sandbox", "--data", "x", "--latency", "soon"]);
+    assert_eq!(wrong.status, 2);
+    assert!(wrong.err.contains("write for example \"50ms\""), "{}", wrong.err);
+}
+
+#[test]
+fn a_config_that_cannot_be_used_is_told_before_anything_is_done() {
+    let home = Home::with("[accounts.media]\nkind = \"megaupload\"\npassword = \"hunter2\"\n");
+    home.fails(
+        &["mount", "mount"],
+        "unknown account kind \"megaupload\" (known kinds: mediafire",
+    );
+    let home = Home::with(&format!("{MEDIA}emial = \"x\"\n"));
+    home.fails(
+        &["mount", "mount"],
+        "config.toml:5: accounts.media.emial: unknown key; did you mean email?",
+    );
+    home.fails(&["account", "list"], "did you mean email?");
+    let home = Home::with("");
+    home.fails(
+        &["mount", "mount"],
+        "has no accounts yet: see `lockerfs account --help`",
+    );
+    std::fs::remove_file(home.config()).unwrap();
+    home.fails(&["mount", "mount"], "there is no config file yet");
+    let home = Home::with(MEDIA);
+    std::fs::set_permissions(home.config(), Permissions::from_mode(0o640)).unwrap();
+    home.fails(&["mount", "mount"], "run `chmod 600 ");
+    assert!(
+        !home.path("state").exists(),
+        "a state directory was made for nothing"
+    );
+}
+
+#[test]
+fn a_mount_point_that_cannot_be_used_is_told_with_what_to_do() {
+    let home = Home::with(MEDIA);
+    for daemon in [&[][..], &["--daemon"]] {
+        let mount = |place: &'static str| [&["mount", place][..], daemon].concat();
+        home.fails(&mount("nowhere"), "nowhere does not exist: run `mkdir -p ");
+        home.fails(&mount("config.toml"), "config.toml is not a directory");
+        home.fails(&mount("/proc"), "/proc is taken by a mount of proc");
+    }
+    home.fails(
+        &["mount", "mount", "--account", "medai"],
+        "no account medai; did you mean media?",
+    );
+}
+
+#[test]
+fn without_a_mount_status_reads_the_journal_and_the_rest_says_so() {
+    let home = Home::with(MEDIA);
+    let status = home.run(&["status"]);
+    assert_eq!(status.status, 0, "{}", status.err);
+    assert!(
+        status.out.starts_with("No mount runs with the state directory "),
+        "{}",
+        status.out
+    );
+    let json = home.run(&["status", "--json"]).out;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json, serde_json::json!({"running": false, "pending": []}));
+    assert!(!home.path("state").exists(), "status made a state directory");
+    home.fails(&["drain"], "no mount runs with the state directory ");
+    home.fails(&["unmount", "mount"], "nothing is mounted at ");
+    home.fails(&["unmount", "/proc"], "is proc, not lockerfs");
+}
+
+#[test]
+fn account_list_shows_no_secret() {
+    let listed = Home::with(MEDIA).run(&["account", "list"]);
+    assert_eq!(listed.status, 0, "{}", listed.err);
+    assert!(
+        listed
+            .out
+            .contains("media  mediafire  me@example.org  https://www.mediafire.com/"),
+        "{}",
+        listed.out
+    );
+    assert!(!listed.out.contains("hunter2"));
+}
+
+#[test]
+fn account_check_tells_owner_and_quota_or_the_failure() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let data = TempDir::new().unwrap();
+    let account = Account::mediafire("media");
+    let options = Options {
+        accounts: vec![account.clone()],
+        ..Options::new(data.path())
+    };
+    let sandbox = runtime.block_on(Sandbox::start(options)).unwrap();
+    let config = |password: &str| {
+        let (url, email) = (sandbox.base_url("media"), &account.email);
+        format!(
+            "[accounts.media]\nkind = \"mediafire\"\nbase_url = \"{url}\"\nemail = \"{email}\"\npassword = \"{password}\"\n"
+        )
+    };
+    let checked = Home::with(&config(&account.password)).run(&["account", "check", "media"]);
+    assert_eq!(checked.status, 0, "{}", checked.err);
+    assert!(checked.out.starts_with("The login works: "), "{}", checked.out);
+    assert!(checked.out.contains(" of 53.7 GB\n"), "{}", checked.out);
+    let wrong = Home::with(&config("hunter2"));
+    wrong.fails(
+        &["account", "check", "media"],
+        "check the account's email, password and app_id in the config",
+    );
+    runtime.block_on(sandbox.stop());
+    wrong.fails(
+        &["account", "check", "media"],
+        "is the network up, and the service?",
+    );
+}

@@ -1,0 +1,545 @@
+//! A service in memory: a whole implementation of the provider trait over maps, with faults and pauses on
+//! demand. It outlives the providers that talk to it, as a service outlives a crash of its client.
+
+use std::collections::{BTreeMap, HashMap};
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use lockerfs::http::FileRange;
+use lockerfs::provider::{
+    AccountInfo, Capabilities, Capability, ChangeCursor, Changes, ContentHash, DeleteMode, DownloadLink,
+    Entry, ErrorKind, FileEntry, FileId, FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules,
+    Provider, ProviderError, Result, Retry, UploadPlan, UploadProgress, UploadRequest, UploadTicket,
+};
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+
+/// Contents above this go in units of this size.
+pub const UNIT: u64 = 1000;
+
+/// What befalls one call.
+pub enum Fault {
+    /// It fails without an effect.
+    Fail(ErrorKind, Retry),
+    /// It takes effect, and its answer is lost.
+    LoseReply,
+    /// It stands still before its effect.
+    PauseBefore(Gate),
+    /// It takes effect and stands still before its answer.
+    PauseAfter(Gate),
+    /// The content is stored with one byte changed.
+    StoreWrong,
+}
+
+/// A place where a call stands still.
+#[derive(Clone)]
+pub struct Gate {
+    reached: Arc<Semaphore>,
+    open: Arc<Semaphore>,
+}
+
+impl Gate {
+    fn new() -> Self {
+        Gate {
+            reached: Arc::new(Semaphore::new(0)),
+            open: Arc::new(Semaphore::new(0)),
+        }
+    }
+
+    /// Waits until a call stands at the gate.
+    pub async fn reached(&self) {
+        let reached = self.reached.acquire();
+        let within = tokio::time::timeout(std::time::Duration::from_secs(20), reached).await;
+        within.expect("no call came to the gate").unwrap().forget();
+    }
+
+    pub fn open(&self) {
+        self.open.add_permits(1);
+    }
+
+    async fn pass(&self) {
+        self.reached.add_permits(1);
+        self.open.acquire().await.unwrap().forget();
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredFile {
+    pub folder: String,
+    pub name: String,
+    pub content: Vec<u8>,
+    pub mtime: SystemTime,
+    pub revision: u64,
+}
+
+#[derive(Default)]
+struct State {
+    files: BTreeMap<String, StoredFile>,
+    trash: Vec<StoredFile>,
+    /// Units by folder, name and hash.
+    parts: HashMap<(String, String, [u8; 32]), BTreeMap<u32, Vec<u8>>>,
+    /// Uploads whose bytes are there: the request, the content and how many polls are still to come.
+    processing: BTreeMap<String, (UploadRequest, Vec<u8>, u32)>,
+    calls: BTreeMap<&'static str, usize>,
+    faults: Vec<(&'static str, Fault)>,
+    next: u64,
+}
+
+pub struct MemoryService {
+    state: Mutex<State>,
+    /// Polls that an upload takes; with none it is done at once.
+    polls: u32,
+    keeps_ids: bool,
+}
+
+impl MemoryService {
+    pub fn new(polls: u32, keeps_ids: bool) -> Arc<Self> {
+        Arc::new(MemoryService {
+            state: Mutex::default(),
+            polls,
+            keeps_ids,
+        })
+    }
+
+    /// Lets the next call of an operation that has no fault yet run into one.
+    pub fn fault(&self, operation: &'static str, fault: Fault) {
+        self.state().faults.push((operation, fault));
+    }
+
+    pub fn pause_before(&self, operation: &'static str) -> Gate {
+        let gate = Gate::new();
+        self.fault(operation, Fault::PauseBefore(gate.clone()));
+        gate
+    }
+
+    pub fn pause_after(&self, operation: &'static str) -> Gate {
+        let gate = Gate::new();
+        self.fault(operation, Fault::PauseAfter(gate.clone()));
+        gate
+    }
+
+    pub fn clear_faults(&self) {
+        self.state().faults.clear();
+    }
+
+    pub fn calls(&self, operation: &'static str) -> usize {
+        self.state().calls.get(operation).copied().unwrap_or(0)
+    }
+
+    /// All live files as folder/name and content, sorted.
+    pub fn files(&self) -> Vec<(String, Vec<u8>)> {
+        let state = self.state();
+        let mut files: Vec<_> = state
+            .files
+            .values()
+            .map(|file| (format!("{}/{}", file.folder, file.name), file.content.clone()))
+            .collect();
+        files.sort();
+        files
+    }
+
+    pub fn file(&self, id: &FileId) -> Option<StoredFile> {
+        self.state().files.get(id.as_str()).cloned()
+    }
+
+    /// Puts a file there, as somebody else would.
+    pub fn put(&self, folder: &str, name: &str, content: &[u8]) -> FileId {
+        let mut state = self.state();
+        let id = state.new_id();
+        let file = StoredFile {
+            folder: folder.into(),
+            name: name.into(),
+            content: content.into(),
+            mtime: SystemTime::now(),
+            revision: 1,
+        };
+        state.files.insert(id.clone(), file);
+        FileId::new(id)
+    }
+
+    /// Changes a file, as somebody else would.
+    pub fn change(&self, id: &FileId, content: &[u8]) {
+        if let Some(file) = self.state().files.get_mut(id.as_str()) {
+            file.content = content.into();
+            file.revision += 1;
+        }
+    }
+
+    /// Deletes a file, as somebody else would.
+    pub fn remove(&self, id: &FileId) {
+        self.state().files.remove(id.as_str());
+    }
+
+    pub fn entry(&self, id: &FileId) -> Option<FileEntry> {
+        self.state().entry(id.as_str())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn new_id(&mut self) -> String {
+        self.next += 1;
+        format!("id{}", self.next)
+    }
+
+    fn entry(&self, id: &str) -> Option<FileEntry> {
+        self.files.get(id).map(|file| FileEntry {
+            id: FileId::new(id),
+            name: file.name.clone(),
+            size: file.content.len() as u64,
+            mtime: Some(file.mtime),
+            hash: Some(ContentHash::Sha256(Sha256::digest(&file.content).into())),
+            revision: Some(file.revision.to_string()),
+            parent: Some(FolderId::new(file.folder.clone())),
+        })
+    }
+
+    fn named(&self, folder: &str, name: &str) -> Option<FileEntry> {
+        let mut files = self.files.iter();
+        let found = files.find(|(_, file)| file.folder == folder && file.name == name);
+        found.and_then(|(id, _)| self.entry(id))
+    }
+
+    fn store(&mut self, request: &UploadRequest, content: Vec<u8>, keeps_ids: bool) -> Option<FileEntry> {
+        let mut file = StoredFile {
+            folder: request.folder.as_str().into(),
+            name: request.name.clone(),
+            content,
+            mtime: request.mtime,
+            revision: 1,
+        };
+        let old = request
+            .replaces
+            .as_ref()
+            .filter(|_| keeps_ids)
+            .map(|id| id.as_str().to_owned());
+        let id = match old.and_then(|id| self.files.get(&id).map(|old| (id.clone(), old.clone()))) {
+            Some((id, old)) => {
+                (file.folder, file.name, file.revision) = (old.folder, old.name, old.revision + 1);
+                id
+            }
+            None => self.new_id(),
+        };
+        self.files.insert(id.clone(), file);
+        self.entry(&id)
+    }
+
+    /// All bytes are there: the file is made, or worked on for a while.
+    fn complete(
+        &mut self,
+        request: &UploadRequest,
+        content: Vec<u8>,
+        service: &MemoryService,
+    ) -> UploadProgress {
+        if service.polls == 0 {
+            return match self.store(request, content, service.keeps_ids) {
+                Some(entry) => UploadProgress::Done(entry),
+                None => UploadProgress::StartAgain,
+            };
+        }
+        let ticket = self.new_id();
+        self.processing
+            .insert(ticket.clone(), (request.clone(), content, service.polls));
+        UploadProgress::Processing(UploadTicket::new(ticket))
+    }
+}
+
+fn same_upload(a: &UploadRequest, b: &UploadRequest) -> bool {
+    (&a.folder, &a.name, a.sha256) == (&b.folder, &b.name, b.sha256)
+}
+
+fn part_key(request: &UploadRequest) -> (String, String, [u8; 32]) {
+    (
+        request.folder.as_str().into(),
+        request.name.clone(),
+        request.sha256,
+    )
+}
+
+fn error(kind: ErrorKind, retry: Retry, operation: &'static str) -> ProviderError {
+    ProviderError::new(kind, retry, operation, "the fault that the test asked for")
+}
+
+/// One client of the service.
+pub struct MemoryProvider(pub Arc<MemoryService>);
+
+impl MemoryProvider {
+    /// Counts a call, lets its fault befall it, and does it.
+    async fn call<T>(
+        &self,
+        operation: &'static str,
+        effect: impl FnOnce(&mut State, bool) -> Result<T>,
+    ) -> Result<T> {
+        let fault = {
+            let mut state = self.0.state();
+            *state.calls.entry(operation).or_default() += 1;
+            let place = state.faults.iter().position(|(name, _)| *name == operation);
+            place.map(|place| state.faults.remove(place).1)
+        };
+        let wrong = matches!(fault, Some(Fault::StoreWrong));
+        match fault {
+            Some(Fault::Fail(kind, retry)) => return Err(error(kind, retry, operation)),
+            Some(Fault::PauseBefore(gate)) => gate.pass().await,
+            Some(Fault::PauseAfter(gate)) => {
+                let result = effect(&mut self.0.state(), wrong);
+                gate.pass().await;
+                return result;
+            }
+            Some(Fault::LoseReply) => {
+                effect(&mut self.0.state(), wrong)?;
+                return Err(error(ErrorKind::Timeout, Retry::OutcomeUnknown, operation));
+            }
+            Some(Fault::StoreWrong) | None => {}
+        }
+        effect(&mut self.0.state(), wrong)
+    }
+}
+
+fn read(body: &FileRange) -> Vec<u8> {
+    let mut content = vec![0; body.length as usize];
+    body.file
+        .read_exact_at(&mut content, body.offset)
+        .expect("the body of an upload");
+    content
+}
+
+fn spoil(mut content: Vec<u8>, wrong: bool) -> Vec<u8> {
+    if let Some(first) = content.first_mut().filter(|_| wrong) {
+        *first ^= 1;
+    }
+    content
+}
+
+#[async_trait]
+impl Provider for MemoryProvider {
+    fn kind(&self) -> &'static str {
+        "memory"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let all = Capabilities::none()
+            .with(Capability::List)
+            .with(Capability::Write);
+        let all = all
+            .with(Capability::Rename)
+            .with(Capability::Move)
+            .with(Capability::Trash);
+        all.with(Capability::EmptyFiles)
+            .with(Capability::ModificationTime)
+            .with(Capability::ContentHash)
+    }
+
+    fn name_rules(&self) -> NameRules {
+        NameRules {
+            max_chars: 255,
+            forbidden: "",
+            edge_blanks: true,
+            leading_dot: true,
+        }
+    }
+
+    fn root(&self) -> FolderId {
+        FolderId::new("root")
+    }
+
+    async fn account_info(&self) -> Result<AccountInfo> {
+        Ok(AccountInfo::default())
+    }
+
+    async fn list(&self, folder: &FolderId, _hint: ListHint) -> Result<Listing> {
+        self.call("list", |state, _| {
+            let ids = state
+                .files
+                .iter()
+                .filter(|(_, file)| file.folder == folder.as_str());
+            let entries = ids
+                .filter_map(|(id, _)| state.entry(id))
+                .map(Entry::File)
+                .collect();
+            Ok(Listing { entries })
+        })
+        .await
+    }
+
+    async fn file_info(&self, files: &[FileId]) -> Result<Vec<FileEntry>> {
+        self.call("info", |state, _| {
+            Ok(files.iter().filter_map(|id| state.entry(id.as_str())).collect())
+        })
+        .await
+    }
+
+    async fn links(&self, _files: &[FileId]) -> Result<Vec<Result<DownloadLink>>> {
+        Err(ProviderError::unsupported("links", Capability::Read))
+    }
+
+    async fn create_folder(&self, _parent: &FolderId, _name: &str) -> Result<FolderEntry> {
+        Err(ProviderError::unsupported(
+            "create_folder",
+            Capability::CreateFolder,
+        ))
+    }
+
+    async fn rename(&self, item: &ItemId, name: &str) -> Result<()> {
+        let ItemId::File(id) = item else {
+            return Err(error(ErrorKind::NotFound, Retry::Never, "rename"));
+        };
+        self.call("rename", |state, _| match state.files.get_mut(id.as_str()) {
+            Some(file) => {
+                file.name = name.into();
+                Ok(())
+            }
+            None => Err(error(ErrorKind::NotFound, Retry::Never, "rename")),
+        })
+        .await
+    }
+
+    async fn move_to(&self, items: &[ItemId], folder: &FolderId) -> Result<()> {
+        self.call("move", |state, _| {
+            for item in items {
+                let ItemId::File(id) = item else { continue };
+                let file = state.files.get_mut(id.as_str());
+                let file = file.ok_or_else(|| error(ErrorKind::NotFound, Retry::Never, "move"))?;
+                file.folder = folder.as_str().into();
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn copy_file(&self, _file: &FileId, _folder: &FolderId) -> Result<FileId> {
+        Err(ProviderError::unsupported("copy", Capability::Copy))
+    }
+
+    async fn set_mtime(&self, item: &ItemId, mtime: SystemTime) -> Result<()> {
+        self.call("mtime", |state, _| {
+            if let ItemId::File(id) = item
+                && let Some(file) = state.files.get_mut(id.as_str())
+            {
+                file.mtime = mtime;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn replace_content(&self, _new: &FileId, _old: &FileId) -> Result<()> {
+        Err(ProviderError::unsupported("replace", Capability::ReplaceKeepsId))
+    }
+
+    async fn delete(&self, items: &[ItemId], _mode: DeleteMode) -> Result<()> {
+        self.call("delete", |state, _| {
+            for item in items {
+                let ItemId::File(id) = item else { continue };
+                let file = state.files.remove(id.as_str());
+                state.trash.extend(file);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn changes(&self, _since: Option<&ChangeCursor>) -> Result<Changes> {
+        Err(ProviderError::unsupported("changes", Capability::ChangeFeed))
+    }
+
+    async fn upload_begin(&self, request: &UploadRequest) -> Result<UploadPlan> {
+        let request = request.clone();
+        self.call("begin", |state, _| {
+            if let Some(found) = state.named(request.folder.as_str(), &request.name) {
+                if found.hash == Some(ContentHash::Sha256(request.sha256)) {
+                    return Ok(UploadPlan::Done(found));
+                }
+                if request.replaces.as_ref() != Some(&found.id) {
+                    return Ok(UploadPlan::NameTaken(found.id));
+                }
+            }
+            let under_way = state
+                .processing
+                .iter()
+                .find(|(_, (other, ..))| same_upload(other, &request));
+            if let Some((ticket, _)) = under_way {
+                let ticket = Some(UploadTicket::new(ticket.clone()));
+                return Ok(UploadPlan::Units {
+                    unit_size: UNIT,
+                    missing: Vec::new(),
+                    ticket,
+                });
+            }
+            if request.size <= UNIT {
+                return Ok(UploadPlan::Whole);
+            }
+            let have = state.parts.entry(part_key(&request)).or_default();
+            let count = request.size.div_ceil(UNIT) as u32;
+            let missing = (0..count).filter(|index| !have.contains_key(index)).collect();
+            Ok(UploadPlan::Units {
+                unit_size: UNIT,
+                missing,
+                ticket: None,
+            })
+        })
+        .await
+    }
+
+    async fn upload_whole(&self, request: &UploadRequest, body: FileRange) -> Result<UploadProgress> {
+        let content = read(&body);
+        self.call("whole", |state, wrong| {
+            Ok(state.complete(request, spoil(content, wrong), &self.0))
+        })
+        .await
+    }
+
+    async fn upload_unit(
+        &self,
+        request: &UploadRequest,
+        index: u32,
+        sha256: &[u8; 32],
+        body: FileRange,
+    ) -> Result<UploadProgress> {
+        let content = read(&body);
+        assert_eq!(
+            <[u8; 32]>::from(Sha256::digest(&content)),
+            *sha256,
+            "the hash of unit {index}"
+        );
+        self.call("unit", |state, wrong| {
+            let have = state.parts.entry(part_key(request)).or_default();
+            have.insert(index, spoil(content, wrong));
+            if (have.len() as u64) < request.size.div_ceil(UNIT) {
+                return Ok(UploadProgress::UnitTaken);
+            }
+            let whole = state.parts.remove(&part_key(request)).unwrap_or_default();
+            Ok(state.complete(request, whole.into_values().flatten().collect(), &self.0))
+        })
+        .await
+    }
+
+    async fn upload_poll(&self, ticket: &UploadTicket) -> Result<UploadProgress> {
+        self.call("poll", |state, _| {
+            let Some((request, content, left)) = state.processing.get_mut(ticket.as_str()) else {
+                return Ok(UploadProgress::StartAgain);
+            };
+            *left = left.saturating_sub(1);
+            if *left > 0 {
+                return Ok(UploadProgress::Processing(ticket.clone()));
+            }
+            let (request, content) = (request.clone(), content.clone());
+            // A ticket that was polled to its end goes on to tell of its file, as services do.
+            match state.named(request.folder.as_str(), &request.name) {
+                Some(entry) if entry.hash == Some(ContentHash::Sha256(request.sha256)) => {
+                    Ok(UploadProgress::Done(entry))
+                }
+                _ => {
+                    state.processing.remove(ticket.as_str());
+                    let entry = state.store(&request, content, self.0.keeps_ids);
+                    Ok(entry.map_or(UploadProgress::StartAgain, UploadProgress::Done))
+                }
+            }
+        })
+        .await
+    }
+}
