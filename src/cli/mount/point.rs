@@ -1,7 +1,7 @@
 //! The directory to mount on: what stands there, and how it is freed.
 
 use std::io;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -49,10 +49,17 @@ pub(in crate::cli) fn look(place: &Path) -> Result<MountPoint, Failure> {
     if !mount.is_ours() {
         return Ok(MountPoint::Other(mount.kind));
     }
-    match std::fs::metadata(place) {
-        Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => Ok(MountPoint::Dead),
-        _ => Ok(MountPoint::Ours),
-    }
+    Ok(if is_dead(place) { MountPoint::Dead } else { MountPoint::Ours })
+}
+
+/// Asks by `statfs`: the kernel answers a `stat` of a dead mount from what it has cached.
+fn is_dead(place: &Path) -> bool {
+    let Ok(path) = std::ffi::CString::new(place.as_os_str().as_bytes()) else {
+        return false;
+    };
+    // SAFETY: `statfs` holds plain numbers, which may be zero; both pointers live through the call.
+    let failed = unsafe { libc::statfs(path.as_ptr(), &mut std::mem::zeroed()) } == -1;
+    failed && io::Error::last_os_error().raw_os_error() == Some(libc::ENOTCONN)
 }
 
 /// Makes sure that `place` is a directory to mount on. Clears away what a killed lockerfs left there.
@@ -107,7 +114,6 @@ pub(in crate::cli) fn unmount(place: &Path) -> Result<(), Failure> {
 }
 
 fn detach_as_root(place: &Path) -> io::Result<()> {
-    use std::os::unix::ffi::OsStrExt;
     let path = std::ffi::CString::new(place.as_os_str().as_bytes())?;
     // SAFETY: `path` is a string that ends with NUL and lives through the call.
     match unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) } {
