@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::{Mount, World, content, sha256_of, wait_for};
+use crate::harness::{Mount, World, assert_same, content, sha256_of, snapshot, wait_for};
 
 /// 200 small files and a few of several units, with their hashes.
 fn write_many(mount: &Mount) -> BTreeMap<String, String> {
@@ -32,9 +32,9 @@ fn killed_in_the_middle_of_200_uploads_it_stores_each_file_once() {
         mount.kill();
         mount = world.mount();
     }
-    assert_eq!(crate::harness::snapshot(&mount.path("")), wanted, "all are visible while they wait");
+    assert_same(&snapshot(&mount.path("")), &wanted, "while they wait");
     world.drain();
-    assert_eq!(world.stored_sha256(), wanted);
+    assert_same(&world.stored_sha256(), &wanted, "on the service");
     mount.unmount(&world.config());
 }
 
@@ -105,7 +105,7 @@ fn a_service_that_goes_away_in_mid_upload_and_comes_back_gets_everything() {
     wanted.insert("written-offline.txt".to_owned(), sha256_of(b"offline"));
     wait_for("all is uploaded", || world.stored().len() == wanted.len());
     world.drain();
-    assert_eq!(world.stored_sha256(), wanted);
+    assert_same(&world.stored_sha256(), &wanted, "on the service");
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn a_lost_answer_makes_no_twin_and_loses_nothing() {
         wanted.insert((*path).to_owned(), sha256_of(content));
     }
     world.drain();
-    assert_eq!(world.stored_sha256(), wanted);
+    assert_same(&world.stored_sha256(), &wanted, "on the service");
     assert_eq!(mount.list(""), ["folder", "known.bin", "same as known.bin", "units.bin"]);
     // A second mount has no memory that could hide a twin.
     world.forget();
@@ -197,5 +197,5 @@ fn on_a_service_that_fails_in_every_way_50_files_are_stored_right() {
     wait_for("all is stored", || world.stored_sha256() == wanted);
     world.service.faults(json!([]));
     world.drain();
-    assert_eq!(world.stored_sha256(), wanted, "and nothing twice");
+    assert_same(&world.stored_sha256(), &wanted, "nothing twice");
 }

@@ -8,7 +8,7 @@ mod http;
 mod process;
 mod service;
 
-pub use files::{Scratch, content, sha256_of, snapshot, wait_for};
+pub use files::{Scratch, assert_same, content, sha256_of, snapshot, wait_for};
 pub use process::{Daemon, Mount, Place, Ran, is_mount_point, run};
 pub use service::{Calls, Service};
 

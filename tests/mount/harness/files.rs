@@ -50,6 +50,14 @@ pub fn snapshot(folder: &Path) -> BTreeMap<String, String> {
     found
 }
 
+/// Asserts that two sets of files are the same, and shows only how they differ.
+#[track_caller]
+pub fn assert_same(got: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>, when: &str) {
+    let missing: Vec<_> = wanted.iter().filter(|(path, hash)| got.get(*path) != Some(hash)).collect();
+    let added: Vec<_> = got.iter().filter(|(path, hash)| wanted.get(*path) != Some(hash)).collect();
+    assert!(missing.is_empty() && added.is_empty(), "{when}: missing {missing:#?}, but there are {added:#?}");
+}
+
 /// A plain local folder to copy from.
 pub struct Scratch {
     pub path: PathBuf,

@@ -135,6 +135,17 @@ pub fn is_mount_point(path: &Path) -> bool {
     }
 }
 
+/// Whether a FUSE mount there answers. Asks by `statfs`, which the kernel never answers from a cache.
+fn is_alive(path: &Path) -> bool {
+    const FUSE_SUPER_MAGIC: libc::c_long = 0x6573_5546;
+    let path = CString::new(path.as_os_str().as_bytes()).expect("a path");
+    // SAFETY: a `statfs` of zeros is valid, and `path` is a valid C string for the time of the call.
+    unsafe {
+        let mut told: libc::statfs = std::mem::zeroed();
+        libc::statfs(path.as_ptr(), &mut told) == 0 && told.f_type == FUSE_SUPER_MAGIC
+    }
+}
+
 /// Takes a mount down, whoever uses it.
 pub fn detach(path: &Path) {
     let path = CString::new(path.as_os_str().as_bytes()).expect("a path");
@@ -161,11 +172,10 @@ impl Mount {
         let done = Arc::new(AtomicBool::new(false));
         watch(child.id(), done.clone());
         let mut mount = Mount { child, place: place.clone(), done, stays: false };
-        let inside = place.mount_point.join(MEDIA);
         wait_for("the mount comes up", || {
             let ended = mount.child.try_wait().expect("wait for lockerfs");
             assert!(ended.is_none(), "lockerfs ended: {ended:?}\n{}", mount.log());
-            std::fs::symlink_metadata(&inside).is_ok()
+            is_alive(&place.mount_point)
         });
         mount
     }
