@@ -12,7 +12,7 @@ use super::Vfs;
 use super::account::Account;
 use super::error::{Error, Result};
 use super::settling::Settling;
-use super::tree::Node;
+use super::tree::{Node, Remote, Tree};
 
 /// Whether the journal still had the row that a rename is about.
 enum Row {
@@ -197,10 +197,13 @@ impl Vfs {
         remote: FileId,
         row: Option<PendingId>,
     ) -> Result<Row> {
-        let old = rename
-            .target
-            .and_then(|target| self.identity(target).0)
-            .map(ItemId::File);
+        let (old, old_row) = rename.target.map_or((None, None), |target| self.identity(target));
+        if let (Some(old), None, None) = (&old, row, old_row)
+            && self.hand_over(rename, &remote, old).await?
+        {
+            return Ok(Row::Renamed);
+        }
+        let old = old.map(ItemId::File);
         self.rename_on_service(rename, &ItemId::File(remote), old.as_ref())
             .await?;
         if let Some(row) = row {
@@ -230,37 +233,83 @@ impl Vfs {
         Ok(Row::Renamed)
     }
 
-    /// Moves and renames on the service. One call for each; a target of the same name may stand there still.
+    /// Puts a file's content into the place of the target, whose id lives on. `false` where the service does
+    /// not do it for these two.
+    async fn hand_over(self: &Arc<Self>, rename: &Rename<'_>, new: &FileId, old: &FileId) -> Result<bool> {
+        let Some(target) = rename
+            .target
+            .filter(|_| rename.account.can(Capability::ReplaceKeepsId))
+        else {
+            return Ok(false);
+        };
+        match rename.account.provider().replace_content(new, old).await {
+            Ok(()) => {}
+            Err(error) if matches!(error.kind, ErrorKind::Unsupported | ErrorKind::InvalidArgument) => {
+                return Ok(false);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let mut tree = self.tree();
+        let remote_of = |tree: &Tree, ino| tree.get(ino).and_then(Node::file)?.remote.clone();
+        let (place, content) = (remote_of(&tree, target), remote_of(&tree, rename.ino));
+        let freed = place.as_ref().map_or(0, |place| place.size);
+        tree.detach(target);
+        tree.set_remote(target, None);
+        tree.drop_if_unused(target);
+        tree.detach(rename.ino);
+        tree.attach(rename.ino, rename.new_parent, rename.new_name);
+        if let (Some(place), Some(content)) = (place, content) {
+            let merged = Remote {
+                id: place.id,
+                name: place.name,
+                revision: None,
+                ..content
+            };
+            tree.set_remote(rename.ino, Some(merged));
+        }
+        drop(tree);
+        rename.account.count_stored(0, freed);
+        Ok(true)
+    }
+
+    /// Moves and renames on the service, with one call for each. A target first steps aside: of two entries
+    /// with one name, a service may refuse the second or give it another name unasked.
     async fn rename_on_service(
         &self,
         rename: &Rename<'_>,
         item: &ItemId,
         old: Option<&ItemId>,
     ) -> Result<()> {
+        let Some(old) = old else {
+            return self.place_on_service(rename, item).await;
+        };
+        let provider = rename.account.provider();
+        rename.account.require(Capability::Rename)?;
+        let aside = format!("{} (replaced {})", rename.remote_name, fastrand::u32(..));
+        provider.rename(old, &aside).await?;
+        let placed = self.place_on_service(rename, item).await;
+        if placed.is_err()
+            && let Err(error) = provider.rename(old, &rename.remote_name).await
+        {
+            tracing::warn!(aside, %error, "a file that was to be replaced keeps this name");
+        }
+        placed
+    }
+
+    async fn place_on_service(&self, rename: &Rename<'_>, item: &ItemId) -> Result<()> {
         let provider = rename.account.provider();
         let old_name = self.remote_name_of(rename.ino);
-        let moves = rename.old_parent != rename.new_parent;
-        if moves {
+        if rename.old_parent != rename.new_parent {
             rename.account.require(Capability::Move)?;
             provider
                 .move_to(std::slice::from_ref(item), &rename.new_folder)
                 .await?;
         }
-        // A service may have given the moved item another name where the target stood in its way.
-        let renames = old_name.as_deref() != Some(&rename.remote_name) || (moves && old.is_some());
-        if !renames {
-            return Ok(());
+        if old_name.as_deref() != Some(&rename.remote_name) {
+            rename.account.require(Capability::Rename)?;
+            provider.rename(item, &rename.remote_name).await?;
         }
-        rename.account.require(Capability::Rename)?;
-        match (provider.rename(item, &rename.remote_name).await, old) {
-            (Err(error), Some(old)) if error.kind == ErrorKind::AlreadyExists => {
-                // A service that allows no twins: the target steps aside until the new one has its name.
-                let aside = format!("{} (replaced {})", rename.remote_name, fastrand::u32(..));
-                provider.rename(old, &aside).await?;
-                Ok(provider.rename(item, &rename.remote_name).await?)
-            }
-            (result, _) => Ok(result?),
-        }
+        Ok(())
     }
 
     fn remote_name_of(&self, ino: u64) -> Option<String> {
