@@ -49,7 +49,11 @@ pub(in crate::cli) fn look(place: &Path) -> Result<MountPoint, Failure> {
     if !mount.is_ours() {
         return Ok(MountPoint::Other(mount.kind));
     }
-    Ok(if is_dead(place) { MountPoint::Dead } else { MountPoint::Ours })
+    Ok(if is_dead(place) {
+        MountPoint::Dead
+    } else {
+        MountPoint::Ours
+    })
 }
 
 /// Asks by `statfs`: the kernel answers a `stat` of a dead mount from what it has cached.
