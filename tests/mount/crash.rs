@@ -12,8 +12,18 @@ use crate::harness::{Mount, World, assert_same, content, sha256_of, snapshot, wa
 fn write_many(mount: &Mount) -> BTreeMap<String, String> {
     let mut wanted = BTreeMap::new();
     fs::create_dir(mount.path("batch")).expect("mkdir");
-    let big = (0..3).map(|at| (format!("batch/big-{at}.bin"), content(500 + at, (5 << 20) + at as usize)));
-    let small = (0..200).map(|at| (format!("batch/small-{at:03}.bin"), content(at, 100 + at as usize * 37)));
+    let big = (0..3).map(|at| {
+        (
+            format!("batch/big-{at}.bin"),
+            content(500 + at, (5 << 20) + at as usize),
+        )
+    });
+    let small = (0..200).map(|at| {
+        (
+            format!("batch/small-{at:03}.bin"),
+            content(at, 100 + at as usize * 37),
+        )
+    });
     for (path, content) in big.chain(small) {
         mount.write(&path, &content);
         wanted.insert(path, sha256_of(&content));
@@ -23,12 +33,16 @@ fn write_many(mount: &Mount) -> BTreeMap<String, String> {
 
 #[test]
 fn killed_in_the_middle_of_200_uploads_it_stores_each_file_once() {
-    let world = World::with(|setup| setup.service.latency = Duration::from_millis(10));
+    let world = World::with(|setup| setup.service.latency = Duration::from_millis(60));
     let mut mount = world.mount();
     let wanted = write_many(&mount);
     for _ in 0..2 {
         let have = world.stored().len();
-        wait_for("some are uploaded", || world.stored().len() > have + 20);
+        wait_for("some more are uploaded", || world.stored().len() > have + 10);
+        assert!(
+            world.stored().len() < wanted.len(),
+            "all was uploaded before the kill"
+        );
         mount.kill();
         mount = world.mount();
     }
@@ -45,7 +59,10 @@ fn a_file_closed_just_before_a_kill_is_there_again_and_is_uploaded() {
     let mount = world.mount();
     let body = content(1, 70_000);
     mount.write("fresh.bin", &body);
-    let file = fs::OpenOptions::new().append(true).open(mount.path("edited.txt")).expect("open");
+    let file = fs::OpenOptions::new()
+        .append(true)
+        .open(mount.path("edited.txt"))
+        .expect("open");
     std::io::Write::write_all(&mut &file, b" and more").expect("append");
     drop(file);
     fs::create_dir(mount.path("folder")).expect("mkdir");
@@ -54,7 +71,10 @@ fn a_file_closed_just_before_a_kill_is_there_again_and_is_uploaded() {
     mount.write("removed", b"removed");
     fs::remove_file(mount.path("removed")).expect("unlink");
     mount.kill();
-    assert!(!world.stored().contains_key("fresh.bin"), "it was not uploaded yet");
+    assert!(
+        !world.stored().contains_key("fresh.bin"),
+        "it was not uploaded yet"
+    );
 
     let mount = world.mount();
     assert_eq!(mount.list(""), ["edited.txt", "folder", "fresh.bin"]);
@@ -67,7 +87,10 @@ fn a_file_closed_just_before_a_kill_is_there_again_and_is_uploaded() {
         ("folder/renamed-to", sha256_of(b"moved")),
         ("fresh.bin", sha256_of(&body)),
     ];
-    assert_eq!(world.stored_sha256(), wanted.map(|(path, hash)| (path.to_owned(), hash)).into());
+    assert_eq!(
+        world.stored_sha256(),
+        wanted.map(|(path, hash)| (path.to_owned(), hash)).into()
+    );
 }
 
 #[test]
@@ -98,7 +121,12 @@ fn a_service_that_goes_away_in_mid_upload_and_comes_back_gets_everything() {
     mount.write("written-offline.txt", b"offline");
     assert_eq!(mount.read("written-offline.txt"), b"offline");
     let status = world.status();
-    assert!(status["pending"].as_array().is_some_and(|pending| !pending.is_empty()), "{status}");
+    assert!(
+        status["pending"]
+            .as_array()
+            .is_some_and(|pending| !pending.is_empty()),
+        "{status}"
+    );
     std::thread::sleep(Duration::from_millis(500));
     world.service.come_back();
     let mut wanted = wanted;
@@ -121,7 +149,8 @@ fn a_lost_answer_makes_no_twin_and_loses_nothing() {
         {"match": "folder/create", "fault": "lost_reply", "times": 1},
     ]));
     fs::create_dir(mount.path("folder")).expect("mkdir, although the first answer is lost");
-    let mut wanted: BTreeMap<String, String> = [("known.bin".to_owned(), sha256_of(&content(1, 30_000)))].into();
+    let mut wanted: BTreeMap<String, String> =
+        [("known.bin".to_owned(), sha256_of(&content(1, 30_000)))].into();
     let files = [
         ("folder/small-1.bin", content(2, 5000)),
         ("folder/small-2.bin", content(3, 5001)),
@@ -134,11 +163,17 @@ fn a_lost_answer_makes_no_twin_and_loses_nothing() {
     }
     world.drain();
     assert_same(&world.stored_sha256(), &wanted, "on the service");
-    assert_eq!(mount.list(""), ["folder", "known.bin", "same as known.bin", "units.bin"]);
+    assert_eq!(
+        mount.list(""),
+        ["folder", "known.bin", "same as known.bin", "units.bin"]
+    );
     // A second mount has no memory that could hide a twin.
     world.forget();
     let fresh = world.mount();
-    assert_eq!(fresh.list(""), ["folder", "known.bin", "same as known.bin", "units.bin"]);
+    assert_eq!(
+        fresh.list(""),
+        ["folder", "known.bin", "same as known.bin", "units.bin"]
+    );
     assert_eq!(fresh.list("folder"), ["small-1.bin", "small-2.bin"]);
 }
 
@@ -148,12 +183,17 @@ fn a_lost_answer_while_content_is_replaced_keeps_one_file_and_its_quickkey() {
     world.put("report.txt", b"first");
     let key = world.stored()["report.txt"].quickkey.clone();
     let mount = world.mount();
-    world.service.faults(json!([{"match": "upload/simple", "fault": "lost_reply", "times": 1}]));
+    world
+        .service
+        .faults(json!([{"match": "upload/simple", "fault": "lost_reply", "times": 1}]));
     mount.write("report.txt", b"second");
     world.drain();
     let stored = world.stored();
     assert_eq!(stored.len(), 1, "{stored:?}");
-    assert_eq!((&stored["report.txt"].sha256, &stored["report.txt"].quickkey), (&sha256_of(b"second"), &key));
+    assert_eq!(
+        (&stored["report.txt"].sha256, &stored["report.txt"].quickkey),
+        (&sha256_of(b"second"), &key)
+    );
 }
 
 #[test]

@@ -115,7 +115,9 @@ fn a_service_that_hangs_costs_the_deadline_and_what_is_known_is_answered_at_once
     assert_eq!(mount.list("folder"), ["data.bin"]);
     run("df", &[&mount.path("")]).succeeded();
     world.service.settle();
-    world.service.faults(json!([{"match": "*", "fault": "delay", "milliseconds": 60_000}]));
+    world
+        .service
+        .faults(json!([{"match": "*", "fault": "delay", "milliseconds": 60_000}]));
 
     std::thread::scope(|scope| {
         let hung = scope.spawn(|| {
@@ -125,7 +127,10 @@ fn a_service_that_hangs_costs_the_deadline_and_what_is_known_is_answered_at_once
         let listing = scope.spawn(|| {
             let began = Instant::now();
             let entries = fs::read_dir(mount.path("unknown"));
-            (entries.and_then(|entries| entries.collect::<Result<Vec<_>, _>>()), began.elapsed())
+            (
+                entries.and_then(|entries| entries.collect::<Result<Vec<_>, _>>()),
+                began.elapsed(),
+            )
         });
         std::thread::sleep(Duration::from_millis(300));
         let began = Instant::now();
@@ -133,13 +138,20 @@ fn a_service_that_hangs_costs_the_deadline_and_what_is_known_is_answered_at_once
         run("df", &[&mount.path("")]).succeeded();
         mount.write("folder/written meanwhile", b"y");
         assert_eq!(mount.read("folder/written meanwhile"), b"y");
-        assert!(began.elapsed() < Duration::from_millis(1500), "known names took {:?}", began.elapsed());
+        assert!(
+            began.elapsed() < Duration::from_millis(1500),
+            "known names took {:?}",
+            began.elapsed()
+        );
 
         let (read, took) = hung.join().expect("the reader ends");
         assert_eq!(read.expect_err("no answer").raw_os_error(), Some(libc::ETIMEDOUT));
         assert!(took < Duration::from_secs(15), "the read took {took:?}");
         let (listed, took) = listing.join().expect("the listing ends");
-        assert_eq!(listed.expect_err("no answer").raw_os_error(), Some(libc::ETIMEDOUT));
+        assert_eq!(
+            listed.expect_err("no answer").raw_os_error(),
+            Some(libc::ETIMEDOUT)
+        );
         assert!(took < Duration::from_secs(15), "the listing took {took:?}");
     });
     world.service.faults(json!([]));
@@ -159,9 +171,19 @@ fn a_service_that_is_away_is_told_as_such_and_is_found_again() {
     world.service.stop();
     let error = fs::read(mount.path("folder/data.bin")).expect_err("nobody answers");
     let kinds = [libc::EHOSTUNREACH, libc::ETIMEDOUT];
-    assert!(error.raw_os_error().is_some_and(|code| kinds.contains(&code)), "{error}");
-    assert_eq!(mount.list("folder"), ["data.bin"], "what is known is still listed");
-    assert!(fs::remove_file(mount.path("folder/data.bin")).is_err(), "no deletion is claimed that did not happen");
+    assert!(
+        error.raw_os_error().is_some_and(|code| kinds.contains(&code)),
+        "{error}"
+    );
+    assert_eq!(
+        mount.list("folder"),
+        ["data.bin"],
+        "what is known is still listed"
+    );
+    assert!(
+        fs::remove_file(mount.path("folder/data.bin")).is_err(),
+        "no deletion is claimed that did not happen"
+    );
     world.service.come_back();
     wait_for("it is read again", || {
         fs::read(mount.path("folder/data.bin")).is_ok_and(|got| got == content(4, 100_000))

@@ -40,7 +40,10 @@ impl Setup {
 
     /// A second account of the same service, named `other`.
     pub fn second_account(&mut self) {
-        self.service.accounts.push(Account { email: "other@example.com".to_owned(), ..Account::mediafire("other") });
+        self.service.accounts.push(Account {
+            email: "other@example.com".to_owned(),
+            ..Account::mediafire("other")
+        });
     }
 }
 
@@ -69,7 +72,10 @@ impl World {
     }
 
     pub fn with(adjust: impl FnOnce(&mut Setup)) -> World {
-        let folder = tempfile::Builder::new().prefix("lockerfs-mount-").tempdir().expect("a temporary folder");
+        let folder = tempfile::Builder::new()
+            .prefix("lockerfs-mount-")
+            .tempdir()
+            .expect("a temporary folder");
         let mut service = Options::new(folder.path().join("service"));
         service.accounts = vec![Account::mediafire(MEDIA)];
         service.quirks.processing = std::time::Duration::from_millis(50);
@@ -80,7 +86,11 @@ impl World {
             ("burst", "1000"),
         ];
         let options = options.map(|(name, value)| (name, value.to_owned())).into();
-        let mut setup = Setup { service, options, account_lines: String::new() };
+        let mut setup = Setup {
+            service,
+            options,
+            account_lines: String::new(),
+        };
         adjust(&mut setup);
         let accounts = setup.service.accounts.clone();
         let service = Service::start(setup.service);
@@ -127,8 +137,14 @@ impl World {
 
     pub fn write_config(&self, text: &str) {
         use std::io::Write;
-        let file = std::fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(self.config());
-        file.and_then(|mut file| file.write_all(text.as_bytes())).expect("write the config");
+        let file = std::fs::File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(self.config());
+        file.and_then(|mut file| file.write_all(text.as_bytes()))
+            .expect("write the config");
     }
 
     /// Where the program keeps its things, and where it is mounted.
@@ -185,7 +201,10 @@ impl World {
     }
 
     pub fn stored_sha256(&self) -> BTreeMap<String, String> {
-        self.stored().into_iter().map(|(path, stored)| (path, stored.sha256)).collect()
+        self.stored()
+            .into_iter()
+            .map(|(path, stored)| (path, stored.sha256))
+            .collect()
     }
 
     /// Puts a file into the account behind the program's back.
@@ -195,7 +214,9 @@ impl World {
         std::fs::write(file, content).expect("put a file into the service");
         self.service.rescan();
         wait_for("the service takes up a file put by hand", || {
-            self.stored().get(path).is_some_and(|stored| stored.sha256 == sha256_of(content))
+            self.stored()
+                .get(path)
+                .is_some_and(|stored| stored.sha256 == sha256_of(content))
         });
     }
 

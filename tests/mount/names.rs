@@ -32,7 +32,10 @@ fn files_are_renamed_in_a_folder_and_across_folders() {
     assert_eq!(names(&world), ["a/eins.txt", "b/two.txt"]);
     assert_eq!(world.stored()["a/eins.txt"].quickkey, key);
     assert_eq!(mount.read("a/eins.txt"), b"one");
-    assert_eq!((mount.list("a"), mount.list("b")), (vec!["eins.txt".to_owned()], vec!["two.txt".to_owned()]));
+    assert_eq!(
+        (mount.list("a"), mount.list("b")),
+        (vec!["eins.txt".to_owned()], vec!["two.txt".to_owned()])
+    );
     assert_eq!(errno(fs::metadata(mount.path("a/one.txt"))), Some(libc::ENOENT));
 }
 
@@ -50,6 +53,38 @@ fn a_file_renamed_over_another_takes_its_place() {
     assert_eq!(mount.read("sub/other.txt"), b"new");
     assert_eq!(names(&world), ["sub/other.txt"]);
     assert_eq!(world.stored()["sub/other.txt"].sha256, sha256_of(b"new"));
+    wait_for("a listing later it is the same", || {
+        world.service.calls().of("device/get_status") > 3 && mount.list("sub") == ["other.txt"]
+    });
+}
+
+#[test]
+fn a_file_renamed_over_one_of_another_kind_or_of_the_same_content_takes_its_place() {
+    let world = World::new();
+    world.put("letter.txt~", b"new");
+    world.put("letter.txt", b"old");
+    world.put("same-1.txt", b"same");
+    world.put("same-2.txt", b"same");
+    world.put("folder/x", b"x");
+    let mount = world.mount();
+    fs::rename(mount.path("letter.txt~"), mount.path("letter.txt")).expect("rename over");
+    fs::rename(mount.path("same-1.txt"), mount.path("same-2.txt")).expect("rename over the same");
+    fs::create_dir(mount.path("empty")).expect("mkdir");
+    fs::rename(mount.path("folder"), mount.path("empty")).expect("rename over an empty folder");
+    assert_eq!(names(&world), ["empty/x", "letter.txt", "same-2.txt"]);
+    assert_eq!(mount.read("letter.txt"), b"new");
+    assert_eq!(
+        (mount.read("same-2.txt"), mount.read("empty/x")),
+        (b"same".to_vec(), b"x".to_vec())
+    );
+    assert_eq!(
+        errno(fs::rename(mount.path("letter.txt"), mount.path("empty"))),
+        Some(libc::EISDIR)
+    );
+    assert_eq!(
+        errno(fs::rename(mount.path("empty"), mount.path("letter.txt"))),
+        Some(libc::ENOTDIR)
+    );
 }
 
 #[test]
@@ -65,7 +100,11 @@ fn content_replaced_with_cp_or_rsync_keeps_the_quickkey() {
         world.drain();
         let stored = world.stored();
         assert_eq!(stored.len(), 1, "{tool}: {stored:?}");
-        assert_eq!(stored["shared.pdf"].sha256, sha256_of(&content(seed, 12_000 + seed as usize)), "{tool}");
+        assert_eq!(
+            stored["shared.pdf"].sha256,
+            sha256_of(&content(seed, 12_000 + seed as usize)),
+            "{tool}"
+        );
         assert_eq!(stored["shared.pdf"].quickkey, key, "{tool}");
     }
 }
@@ -83,8 +122,18 @@ fn a_folder_is_renamed_and_moved_with_all_that_is_in_it() {
     fs::rename(mount.path("new"), mount.path("target/moved")).expect("move a folder");
     assert_eq!(mount.list("target/moved/deep"), ["pending.txt", "stored.txt"]);
     world.drain();
-    assert_eq!(names(&world), ["target/moved/deep/pending.txt", "target/moved/deep/stored.txt", "target/x"]);
-    assert_eq!(errno(fs::rename(mount.path("target"), mount.path("target/moved/t"))), Some(libc::EINVAL));
+    assert_eq!(
+        names(&world),
+        [
+            "target/moved/deep/pending.txt",
+            "target/moved/deep/stored.txt",
+            "target/x"
+        ]
+    );
+    assert_eq!(
+        errno(fs::rename(mount.path("target"), mount.path("target/moved/t"))),
+        Some(libc::EINVAL)
+    );
 }
 
 #[test]
@@ -98,7 +147,9 @@ fn a_file_renamed_while_it_is_uploaded_ends_under_its_new_name() {
         world.service.faults(slow.clone());
         world.service.reset_calls();
         mount.write(name, name.as_bytes());
-        wait_for("the upload is under way", || world.service.calls().of("upload/simple") == 1);
+        wait_for("the upload is under way", || {
+            world.service.calls().of("upload/simple") == 1
+        });
         fs::rename(mount.path(name), mount.path(target)).expect("rename");
         assert_eq!(mount.read(target), name.as_bytes());
         assert_eq!(errno(fs::metadata(mount.path(name))), Some(libc::ENOENT));
@@ -107,19 +158,26 @@ fn a_file_renamed_while_it_is_uploaded_ends_under_its_new_name() {
         assert!(!world.stored().contains_key(name), "{:?}", names(&world));
     }
     assert_eq!(names(&world), ["folder/moved.txt", "folder/x", "renamed.txt"]);
-    assert_eq!((mount.list(""), mount.list("folder")), (
-        vec!["folder".to_owned(), "renamed.txt".to_owned()],
-        vec!["moved.txt".to_owned(), "x".to_owned()],
-    ));
+    assert_eq!(
+        (mount.list(""), mount.list("folder")),
+        (
+            vec!["folder".to_owned(), "renamed.txt".to_owned()],
+            vec!["moved.txt".to_owned(), "x".to_owned()],
+        )
+    );
 }
 
 #[test]
 fn a_file_deleted_while_it_is_uploaded_is_gone_in_the_end() {
     let world = World::new();
     let mount = world.mount();
-    world.service.faults(json!([{"match": "upload/simple", "fault": "delay", "milliseconds": 1500, "times": 1}]));
+    world
+        .service
+        .faults(json!([{"match": "upload/simple", "fault": "delay", "milliseconds": 1500, "times": 1}]));
     mount.write("regret.txt", b"no");
-    wait_for("the upload is under way", || world.service.calls().of("upload/simple") == 1);
+    wait_for("the upload is under way", || {
+        world.service.calls().of("upload/simple") == 1
+    });
     fs::remove_file(mount.path("regret.txt")).expect("unlink");
     assert!(mount.list("").is_empty());
     wait_for("the upload is over and undone", || {
@@ -140,7 +198,10 @@ fn a_pending_file_renamed_over_a_pending_one_takes_its_place() {
     assert_eq!(mount.list(""), ["target.txt"]);
     assert_eq!(mount.read("target.txt"), b"new");
     world.drain();
-    assert_eq!(world.stored_sha256(), [("target.txt".to_owned(), sha256_of(b"new"))].into());
+    assert_eq!(
+        world.stored_sha256(),
+        [("target.txt".to_owned(), sha256_of(b"new"))].into()
+    );
     assert_eq!(world.service.calls().of("upload/simple"), 1);
 }
 
@@ -148,9 +209,13 @@ fn a_pending_file_renamed_over_a_pending_one_takes_its_place() {
 fn a_file_renamed_over_one_that_is_being_uploaded_takes_its_place() {
     let world = World::new();
     let mount = world.mount();
-    world.service.faults(json!([{"match": "upload/simple", "fault": "delay", "milliseconds": 1500, "times": 1}]));
+    world
+        .service
+        .faults(json!([{"match": "upload/simple", "fault": "delay", "milliseconds": 1500, "times": 1}]));
     mount.write("target.txt", b"old");
-    wait_for("the upload is under way", || world.service.calls().of("upload/simple") == 1);
+    wait_for("the upload is under way", || {
+        world.service.calls().of("upload/simple") == 1
+    });
     mount.write("source.txt", b"new");
     fs::rename(mount.path("source.txt"), mount.path("target.txt")).expect("rename over");
     assert_eq!(mount.read("target.txt"), b"new");
@@ -186,7 +251,10 @@ fn a_folder_with_something_in_it_is_not_removed() {
     assert_eq!(errno(fs::remove_dir(mount.path("stored"))), Some(libc::ENOTEMPTY));
     fs::create_dir(mount.path("pending")).expect("mkdir");
     mount.write("pending/file", b"y");
-    assert_eq!(errno(fs::remove_dir(mount.path("pending"))), Some(libc::ENOTEMPTY));
+    assert_eq!(
+        errno(fs::remove_dir(mount.path("pending"))),
+        Some(libc::ENOTEMPTY)
+    );
     fs::create_dir(mount.path("empty")).expect("mkdir");
     assert_eq!(errno(fs::create_dir(mount.path("empty"))), Some(libc::EEXIST));
     fs::remove_dir(mount.path("empty")).expect("rmdir");
@@ -196,7 +264,16 @@ fn a_folder_with_something_in_it_is_not_removed() {
     assert!(mount.list("later").is_empty());
     world.service.touch("media", "later/surprise", "!");
     assert_eq!(errno(fs::remove_dir(mount.path("later"))), Some(libc::ENOTEMPTY));
-    run("rm", &[&"-r", &mount.path("stored"), &mount.path("pending"), &mount.path("later")]).succeeded();
+    run(
+        "rm",
+        &[
+            &"-r",
+            &mount.path("stored"),
+            &mount.path("pending"),
+            &mount.path("later"),
+        ],
+    )
+    .succeeded();
     assert!(mount.list("").is_empty());
     world.drain();
     assert_eq!(names(&world), Vec::<String>::new());
@@ -209,14 +286,20 @@ fn between_accounts_rename_is_refused_and_mv_copies() {
     world.put("file.bin", &content(4, 100_000));
     let mount = world.mount();
     let other = mount.mount_point().join("other");
-    assert_eq!(errno(fs::rename(mount.path("file.bin"), other.join("file.bin"))), Some(libc::EXDEV));
+    assert_eq!(
+        errno(fs::rename(mount.path("file.bin"), other.join("file.bin"))),
+        Some(libc::EXDEV)
+    );
     assert_eq!(names(&world), ["file.bin"]);
     run("mv", &[&mount.path("file.bin"), &other.join("moved.bin")]).succeeded();
     world.drain();
     assert_eq!(names(&world), Vec::<String>::new());
     let there = world.service.stored("other");
     assert_eq!(there["moved.bin"].sha256, sha256_of(&content(4, 100_000)));
-    assert_eq!(sha256_of(&fs::read(other.join("moved.bin")).expect("read")), there["moved.bin"].sha256);
+    assert_eq!(
+        sha256_of(&fs::read(other.join("moved.bin")).expect("read")),
+        there["moved.bin"].sha256
+    );
 }
 
 #[test]
@@ -227,7 +310,10 @@ fn nothing_can_be_made_beside_the_accounts() {
     assert_eq!(errno(fs::write(top.join("file"), b"")), Some(libc::EPERM));
     assert_eq!(errno(fs::create_dir(top.join("folder"))), Some(libc::EPERM));
     assert_eq!(errno(fs::remove_dir(top.join("media"))), Some(libc::EPERM));
-    assert_eq!(errno(fs::rename(top.join("media"), top.join("other"))), Some(libc::EPERM));
+    assert_eq!(
+        errno(fs::rename(top.join("media"), top.join("other"))),
+        Some(libc::EPERM)
+    );
 }
 
 #[test]
@@ -244,9 +330,17 @@ fn of_twins_both_are_shown_and_each_can_be_read() {
     assert_eq!(read, [b"composed".to_vec(), b"decomposed".to_vec()]);
     let marked: Vec<&String> = shown.iter().filter(|name| name.contains(" (")).collect();
     assert_eq!(marked.len(), 1, "one bears the name: {shown:?}");
-    assert!(Path::new(marked[0]).extension().is_some_and(|extension| extension == "txt"), "{marked:?}");
+    assert!(
+        Path::new(marked[0])
+            .extension()
+            .is_some_and(|extension| extension == "txt"),
+        "{marked:?}"
+    );
     // Either form of the name finds the one that bears it.
-    assert_eq!(mount.read("r\u{e9}sum\u{e9}.txt"), mount.read("re\u{301}sume\u{301}.txt"));
+    assert_eq!(
+        mount.read("r\u{e9}sum\u{e9}.txt"),
+        mount.read("re\u{301}sume\u{301}.txt")
+    );
 
     fs::remove_file(mount.path(marked[0])).expect("unlink the twin");
     assert_eq!(world.stored().len(), 1);
@@ -259,17 +353,27 @@ fn a_name_that_the_service_refuses_is_told_and_loses_nothing() {
     let mount = world.mount();
     assert_eq!(errno(fs::create_dir(mount.path("no*folder"))), Some(libc::EINVAL));
     mount.write("no*file.txt", b"precious");
-    wait_for("the refusal is told", || mount.xattr("no*file.txt", "state").is_ok_and(|state| state == "parked"));
+    wait_for("the refusal is told", || {
+        mount
+            .xattr("no*file.txt", "state")
+            .is_ok_and(|state| state == "parked")
+    });
     let error = mount.xattr("no*file.txt", "error").expect("a reason");
     assert!(error.to_lowercase().contains("name"), "{error}");
     let status = world.lockerfs(&["status"]);
-    assert!(status.succeeded().stdout.contains("no*file.txt"), "{}", status.stdout);
+    assert!(
+        status.succeeded().stdout.contains("no*file.txt"),
+        "{}",
+        status.stdout
+    );
     assert_eq!(mount.read("no*file.txt"), b"precious");
     let drained = world.lockerfs(&["drain"]);
     drained.failed(1, &["status"]);
 
     fs::rename(mount.path("no*file.txt"), mount.path("good file.txt")).expect("rename to a good name");
-    wait_for("the file is stored under its good name", || names(&world) == ["good file.txt"]);
+    wait_for("the file is stored under its good name", || {
+        names(&world) == ["good file.txt"]
+    });
     assert_eq!(world.stored()["good file.txt"].sha256, sha256_of(b"precious"));
 }
 
@@ -292,7 +396,17 @@ fn names_that_are_too_long_or_not_unicode_are_refused_at_once() {
 fn names_keep_blanks_dots_and_case() {
     let world = World::new();
     let mount = world.mount();
-    let wanted = [" lead", ".dot", "CASE", "Case", "case", "mid  dle", "trail ", "trail.", "＊look／alike‛"];
+    let wanted = [
+        " lead",
+        ".dot",
+        "CASE",
+        "Case",
+        "case",
+        "mid  dle",
+        "trail ",
+        "trail.",
+        "＊look／alike‛",
+    ];
     for name in wanted {
         mount.write(name, name.as_bytes());
     }
@@ -327,8 +441,14 @@ fn what_cannot_exist_on_a_service_is_refused_with_eperm() {
     let world = World::new();
     world.put("file", b"x");
     let mount = world.mount();
-    assert_eq!(errno(std::os::unix::fs::symlink("file", mount.path("soft"))), Some(libc::EPERM));
-    assert_eq!(errno(fs::hard_link(mount.path("file"), mount.path("hard"))), Some(libc::EPERM));
+    assert_eq!(
+        errno(std::os::unix::fs::symlink("file", mount.path("soft"))),
+        Some(libc::EPERM)
+    );
+    assert_eq!(
+        errno(fs::hard_link(mount.path("file"), mount.path("hard"))),
+        Some(libc::EPERM)
+    );
     let pipe = std::ffi::CString::new(mount.path("pipe").as_os_str().as_bytes()).expect("a path");
     // SAFETY: `pipe` is a valid C string.
     assert_eq!(unsafe { libc::mkfifo(pipe.as_ptr(), 0o600) }, -1);

@@ -41,8 +41,16 @@ fn reads_at_random_places_are_right() {
         file.read_exact_at(&mut got, at as u64).expect("read");
         assert!(got == wanted[at..at + length], "{length} bytes at {at}");
     }
-    assert_eq!(file.read_at(&mut [0; 10], wanted.len() as u64).expect("read at the end"), 0);
-    assert_eq!(file.read_at(&mut [0; 10], 1 << 40).expect("read far beyond the end"), 0);
+    assert_eq!(
+        file.read_at(&mut [0; 10], wanted.len() as u64)
+            .expect("read at the end"),
+        0
+    );
+    assert_eq!(
+        file.read_at(&mut [0; 10], 1 << 40)
+            .expect("read far beyond the end"),
+        0
+    );
 }
 
 #[test]
@@ -86,14 +94,24 @@ fn what_is_added_changed_and_deleted_elsewhere_shows_up_by_itself() {
     assert_eq!(mount.read("folder/old.txt"), b"old");
 
     world.put("folder/new.txt", b"new");
-    wait_for("the new file is listed", || mount.list("folder") == ["new.txt", "old.txt"]);
+    wait_for("the new file is listed", || {
+        mount.list("folder") == ["new.txt", "old.txt"]
+    });
     assert_eq!(mount.read("folder/new.txt"), b"new");
 
-    world.service.touch("media", "folder/old.txt", "changed elsewhere");
-    wait_for("the changed content is read", || mount.read("folder/old.txt") == b"changed elsewhere");
+    world
+        .service
+        .touch("media", "folder/old.txt", "changed elsewhere");
+    wait_for("the changed content is read", || {
+        mount.read("folder/old.txt") == b"changed elsewhere"
+    });
 
-    world.service.touch("media", "folder/old.txt", "the same length!!");
-    wait_for("content of the same length is read anew", || mount.read("folder/old.txt") == b"the same length!!");
+    world
+        .service
+        .touch("media", "folder/old.txt", "the same length!!");
+    wait_for("content of the same length is read anew", || {
+        mount.read("folder/old.txt") == b"the same length!!"
+    });
 
     std::fs::remove_file(world.service.files_dir("media").join("folder/new.txt")).expect("delete elsewhere");
     wait_for("the deleted file is gone", || mount.list("folder") == ["old.txt"]);
@@ -122,14 +140,23 @@ fn an_open_file_that_is_changed_elsewhere_never_mixes_two_versions() {
 
     world.put("data.bin", &new);
     wait_for("the mount knows of the change", || {
-        mount.xattr("data.bin", "sha256").is_ok_and(|hash| hash != old_hash)
+        mount
+            .xattr("data.bin", "sha256")
+            .is_ok_and(|hash| hash != old_hash)
     });
     match file.read_exact_at(&mut piece, 20 << 20) {
-        Ok(()) => assert!(piece.iter().all(|byte| *byte == b'a'), "bytes of two versions through one handle"),
+        Ok(()) => assert!(
+            piece.iter().all(|byte| *byte == b'a'),
+            "bytes of two versions through one handle"
+        ),
         Err(error) => assert_eq!(error.raw_os_error(), Some(libc::EIO)),
     }
     let again = mount.read("data.bin");
-    assert_eq!(sha256_of(&again), sha256_of(&new), "who opens it now reads the new content");
+    assert_eq!(
+        sha256_of(&again),
+        sha256_of(&new),
+        "who opens it now reads the new content"
+    );
 }
 
 #[test]
@@ -168,7 +195,8 @@ fn a_service_that_ignores_ranges_or_redirects_is_read_all_the_same() {
         assert!(mount.read("file.bin") == wanted);
         let file = File::open(mount.path("file.bin")).expect("open");
         let mut got = vec![0; 5000];
-        file.read_exact_at(&mut got, 2_500_000).expect("read in the middle");
+        file.read_exact_at(&mut got, 2_500_000)
+            .expect("read in the middle");
         assert!(got == wanted[2_500_000..2_505_000]);
     }
 }

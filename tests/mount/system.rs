@@ -25,7 +25,11 @@ fn df_shows_the_quota_of_the_account() {
     let df = |column: &str| -> u64 {
         let ran = run("df", &[&"-B1", &format!("--output={column}"), &mount.path("")]);
         ran.succeeded();
-        ran.stdout.lines().nth(1).and_then(|line| line.trim().parse().ok()).expect("a number")
+        ran.stdout
+            .lines()
+            .nth(1)
+            .and_then(|line| line.trim().parse().ok())
+            .expect("a number")
     };
     wait_for("the quota is known", || df("size") == 8 << 30);
     assert_eq!(df("used"), 64 << 20);
@@ -44,25 +48,37 @@ fn extended_attributes_tell_id_hash_and_state() {
         let ran = run("python3", &[&"-c", &script, &mount.path(path)]);
         ran.succeeded().stdout.lines().map(str::to_owned).collect()
     };
-    assert_eq!(attributes("stored.bin"), [
-        "user.lockerfs.id",
-        "user.lockerfs.sha256",
-        "user.lockerfs.state",
-    ]);
+    assert_eq!(
+        attributes("stored.bin"),
+        ["user.lockerfs.id", "user.lockerfs.sha256", "user.lockerfs.state",]
+    );
     let stored = world.stored()["stored.bin"].clone();
     assert_eq!(mount.xattr("stored.bin", "id").expect("id"), stored.quickkey);
-    assert_eq!(mount.xattr("stored.bin", "sha256").expect("hash"), sha256_of(b"stored"));
+    assert_eq!(
+        mount.xattr("stored.bin", "sha256").expect("hash"),
+        sha256_of(b"stored")
+    );
     assert_eq!(mount.xattr("stored.bin", "state").expect("state"), "stored");
 
     mount.write("new.bin", b"new");
     assert_ne!(mount.xattr("new.bin", "state").expect("state"), "stored");
     assert_eq!(
-        mount.xattr("new.bin", "id").expect_err("no id yet").raw_os_error(),
+        mount
+            .xattr("new.bin", "id")
+            .expect_err("no id yet")
+            .raw_os_error(),
         Some(libc::ENODATA)
     );
     world.drain();
-    wait_for("it is stored", || mount.xattr("new.bin", "state").is_ok_and(|state| state == "stored"));
-    assert_eq!(mount.xattr("new.bin", "id").expect("id"), world.stored()["new.bin"].quickkey);
+    wait_for("it is stored", || {
+        mount
+            .xattr("new.bin", "state")
+            .is_ok_and(|state| state == "stored")
+    });
+    assert_eq!(
+        mount.xattr("new.bin", "id").expect("id"),
+        world.stored()["new.bin"].quickkey
+    );
     assert_eq!(mount.xattr("new.bin", "sha256").expect("hash"), sha256_of(b"new"));
     let script = "import os,sys; os.setxattr(sys.argv[1], 'user.lockerfs.id', b'x')";
     let ran = run("python3", &[&"-c", &script, &mount.path("new.bin")]);
@@ -77,7 +93,10 @@ fn listing_costs_a_call_for_each_part_and_what_is_known_costs_none() {
     }
     let mount = world.mount();
     let calls = world.counted(|| assert_eq!(mount.list(""), ["three"]));
-    assert!(calls.work() <= 2, "the root, of which nothing was known: {calls:?}");
+    assert!(
+        calls.work() <= 2,
+        "the root, of which nothing was known: {calls:?}"
+    );
     let calls = world.counted(|| assert_eq!(mount.list("three").len(), 3));
     assert_eq!(calls.total(), 1, "a folder known to hold no folders: {calls:?}");
     let calls = world.counted(|| {
@@ -107,7 +126,11 @@ fn reading_a_small_file_costs_a_link_and_a_download() {
     let mount = world.mount();
     assert_eq!(mount.list(""), ["small.txt"]);
     let calls = world.counted(|| assert_eq!(mount.read("small.txt"), b"small"));
-    assert_eq!((calls.of("file/get_links"), calls.of("download"), calls.total()), (1, 1, 2), "{calls:?}");
+    assert_eq!(
+        (calls.of("file/get_links"), calls.of("download"), calls.total()),
+        (1, 1, 2),
+        "{calls:?}"
+    );
 }
 
 #[test]
@@ -124,10 +147,17 @@ fn storing_costs_few_calls_and_known_content_no_bytes() {
     let first = store("first.bin", &content(1, 5000));
     assert!(first.work() <= 3, "{first:?}");
     let second = store("second.bin", &content(2, 5000));
-    assert!(second.total() <= 3, "logins and tokens are there already: {second:?}");
+    assert!(
+        second.total() <= 3,
+        "logins and tokens are there already: {second:?}"
+    );
     let known = store("copy of first.bin", &content(1, 5000));
     assert!(known.total() <= 2, "{known:?}");
-    assert_eq!(known.of("upload/simple") + known.of("upload/resumable"), 0, "{known:?}");
+    assert_eq!(
+        known.of("upload/simple") + known.of("upload/resumable"),
+        0,
+        "{known:?}"
+    );
     let rewritten = store("first.bin", &content(3, 6000));
     assert!(rewritten.total() <= 3, "{rewritten:?}");
     // 20 MiB are 10 units of 2 MiB.
@@ -159,7 +189,11 @@ fn changing_names_costs_the_calls_that_it_must() {
     let calls = world.counted(|| fs::create_dir(mount.path("new")).expect("mkdir"));
     assert_eq!(calls.total(), 1, "mkdir: {calls:?}");
     let calls = world.counted(|| assert!(mount.list("new").is_empty()));
-    assert_eq!(calls.total(), 0, "a folder made here is known to be empty: {calls:?}");
+    assert_eq!(
+        calls.total(),
+        0,
+        "a folder made here is known to be empty: {calls:?}"
+    );
 }
 
 #[test]
@@ -168,7 +202,9 @@ fn an_idle_mount_makes_one_call_an_interval() {
     world.put("folder/file.txt", b"x");
     let mount = world.mount();
     assert_eq!(snapshot(&mount.path("")).len(), 1);
-    wait_for("polling has begun", || world.service.calls().of("device/get_status") >= 2);
+    wait_for("polling has begun", || {
+        world.service.calls().of("device/get_status") >= 2
+    });
     let began = Instant::now();
     world.service.reset_calls();
     std::thread::sleep(Duration::from_secs(4));
@@ -188,7 +224,10 @@ fn one_account_can_be_mounted_alone_at_the_mount_point() {
     ran.succeeded();
     let pid = world.status()["pid"].as_i64().expect("a pid");
     let daemon = crate::harness::Daemon(i32::try_from(pid).expect("a pid"));
-    assert_eq!(fs::read(place.mount_point.join("hello.txt")).expect("read"), b"hello");
+    assert_eq!(
+        fs::read(place.mount_point.join("hello.txt")).expect("read"),
+        b"hello"
+    );
     fs::write(place.mount_point.join("answer.txt"), b"hi").expect("write");
     world.lockerfs(&["unmount", &point]).succeeded();
     assert_eq!(world.stored()["answer.txt"].sha256, sha256_of(b"hi"));
@@ -242,7 +281,10 @@ fn memory_does_not_grow_with_the_size_of_files() {
     let mount = world.mount();
     let peak = || -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", mount.pid())).expect("status");
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+        let peak = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .expect("a peak");
         peak.trim().trim_end_matches(" kB").parse().expect("a number")
     };
     let through = |name: &str, mebibytes: u64| {
@@ -254,7 +296,10 @@ fn memory_does_not_grow_with_the_size_of_files() {
         drop(file);
         world.drain();
         let mut file = fs::File::open(mount.path(name)).expect("open");
-        assert_eq!(std::io::copy(&mut file, &mut std::io::sink()).expect("read"), mebibytes << 20);
+        assert_eq!(
+            std::io::copy(&mut file, &mut std::io::sink()).expect("read"),
+            mebibytes << 20
+        );
     };
     through("small.bin", 16);
     let before = peak();

@@ -23,12 +23,23 @@ fn grow(scratch: &Scratch) {
     // One word in both Unicode forms, in different folders.
     add("forms/composed/r\u{e9}sum\u{e9}.txt", 100);
     add("forms/decomposed/re\u{301}sume\u{301}.txt", 101);
-    add("\u{fc}berma\u{df}/\u{65e5}\u{672c}\u{8a9e}/\u{1f9ca} ice.txt", 102);
+    add(
+        "\u{fc}berma\u{df}/\u{65e5}\u{672c}\u{8a9e}/\u{1f9ca} ice.txt",
+        102,
+    );
     add("Case.txt", 10);
     add("case.txt", 11);
-    for (at, name) in ["'single'", "\"double\"", "back`tick", "a&b;c|d", "100% #1 [x] {y} $z", "tab\tend", "~tilde"]
-        .iter()
-        .enumerate()
+    for (at, name) in [
+        "'single'",
+        "\"double\"",
+        "back`tick",
+        "a&b;c|d",
+        "100% #1 [x] {y} $z",
+        "tab\tend",
+        "~tilde",
+    ]
+    .iter()
+    .enumerate()
     {
         add(&format!("quotes/{name}.txt"), 200 + at);
     }
@@ -53,18 +64,34 @@ fn comes_back_whole(copy: impl Fn(&Scratch, &str)) -> (World, Scratch) {
 
     let mount = world.mount();
     copy(&scratch, mount.path("tree").to_str().expect("a UTF-8 path"));
-    assert_same(&snapshot(&mount.path("tree")), &wanted, "while files are uploaded");
+    assert_same(
+        &snapshot(&mount.path("tree")),
+        &wanted,
+        "while files are uploaded",
+    );
     mount.unmount(&world.config());
-    assert_eq!(world.status()["pending"].as_array().map(Vec::len), Some(0), "{}", world.status());
+    assert_eq!(
+        world.status()["pending"].as_array().map(Vec::len),
+        Some(0),
+        "{}",
+        world.status()
+    );
 
     // By content, since names that the service cannot hold are kept by it under look-alikes.
     let by_content = |files: BTreeMap<String, String>| -> BTreeMap<String, String> {
         files.into_iter().map(|(path, hash)| (hash, path)).collect()
     };
     let (stored, local) = (by_content(world.stored_sha256()), by_content(wanted.clone()));
-    let lost: Vec<_> = local.iter().filter(|(hash, _)| !stored.contains_key(*hash)).collect();
+    let lost: Vec<_> = local
+        .iter()
+        .filter(|(hash, _)| !stored.contains_key(*hash))
+        .collect();
     assert!(lost.is_empty(), "the service lacks {lost:#?}");
-    assert_eq!(world.stored().len(), wanted.len(), "the service holds each file once");
+    assert_eq!(
+        world.stored().len(),
+        wanted.len(),
+        "the service holds each file once"
+    );
 
     world.forget();
     let mount = world.mount();
@@ -91,7 +118,10 @@ fn a_tree_copied_in_with_rsync_comes_back_whole_and_a_second_rsync_finds_nothing
     let mount = world.mount();
     let calls = world.counted(|| {
         let source = format!("{}/", scratch.path.display());
-        let again = run("rsync", &[&"-a", &"--itemize-changes", &source, &mount.path("tree")]);
+        let again = run(
+            "rsync",
+            &[&"-a", &"--itemize-changes", &source, &mount.path("tree")],
+        );
         again.succeeded();
         assert_eq!(again.stdout, "", "the second rsync found something to do");
     });
@@ -114,7 +144,11 @@ fn a_tree_is_copied_out_with_the_tools_people_use() {
     let mount = world.mount();
     let (copied, synced) = (world.folder().join("copied"), world.folder().join("synced"));
     run("cp", &[&"-r", &mount.path("album"), &copied]).succeeded();
-    run("rsync", &[&"-a", &format!("{}/", mount.path("album").display()), &synced]).succeeded();
+    run(
+        "rsync",
+        &[&"-a", &format!("{}/", mount.path("album").display()), &synced],
+    )
+    .succeeded();
     let wanted = snapshot(&scratch.path);
     assert_same(&snapshot(&copied), &wanted, "cp");
     assert_same(&snapshot(&synced), &wanted, "rsync");

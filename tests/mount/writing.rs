@@ -10,7 +10,8 @@ use crate::harness::{MEDIA, Mount, Scratch, World, content, run, sha256_of, wait
 
 /// The content that the service holds at a path.
 fn held(world: &World, path: &str) -> Vec<u8> {
-    fs::read(world.service.files_dir(MEDIA).join(path)).unwrap_or_else(|e| panic!("the service lacks {path}: {e}"))
+    fs::read(world.service.files_dir(MEDIA).join(path))
+        .unwrap_or_else(|e| panic!("the service lacks {path}: {e}"))
 }
 
 /// A world whose service holds this file, and its mount.
@@ -18,7 +19,10 @@ fn with_file(path: &str, content: &[u8]) -> (World, Mount) {
     let world = World::new();
     world.put(path, content);
     let mount = world.mount();
-    assert_eq!(fs::metadata(mount.path(path)).expect("stat").len(), content.len() as u64);
+    assert_eq!(
+        fs::metadata(mount.path(path)).expect("stat").len(),
+        content.len() as u64
+    );
     (world, mount)
 }
 
@@ -31,7 +35,10 @@ fn no_more_than(world: &World, names: &[&str]) {
 fn appending_to_a_remote_file_adds_to_its_end() {
     let (world, mount) = with_file("log.txt", b"first\n");
     for line in ["second\n", "third\n"] {
-        let mut file = OpenOptions::new().append(true).open(mount.path("log.txt")).expect("open");
+        let mut file = OpenOptions::new()
+            .append(true)
+            .open(mount.path("log.txt"))
+            .expect("open");
         file.write_all(line.as_bytes()).expect("append");
         drop(file);
         assert!(mount.read("log.txt").ends_with(line.as_bytes()));
@@ -46,7 +53,10 @@ fn appending_to_a_remote_file_adds_to_its_end() {
 fn truncating_down_and_up_keeps_what_remains_and_fills_with_zeros() {
     let old = content(1, 100_000);
     let (world, mount) = with_file("data.bin", &old);
-    let file = OpenOptions::new().write(true).open(mount.path("data.bin")).expect("open");
+    let file = OpenOptions::new()
+        .write(true)
+        .open(mount.path("data.bin"))
+        .expect("open");
     file.set_len(60_000).expect("cut");
     file.set_len(90_000).expect("extend");
     drop(file);
@@ -84,13 +94,20 @@ fn overwriting_a_part_of_a_remote_file_fetches_only_the_rest() {
     let mut wanted = old.clone();
     wanted[2 << 20..10 << 20].copy_from_slice(&fresh);
     let calls = world.counted(|| {
-        let file = OpenOptions::new().write(true).open(mount.path("image.bin")).expect("open");
+        let file = OpenOptions::new()
+            .write(true)
+            .open(mount.path("image.bin"))
+            .expect("open");
         file.write_all_at(&fresh, 2 << 20).expect("overwrite");
         drop(file);
         world.drain();
     });
     assert_eq!(sha256_of(&held(&world, "image.bin")), sha256_of(&wanted));
-    assert!(calls.bytes_out < 5 << 20, "4 MiB were missing, {} bytes were fetched", calls.bytes_out);
+    assert!(
+        calls.bytes_out < 5 << 20,
+        "4 MiB were missing, {} bytes were fetched",
+        calls.bytes_out
+    );
     assert_eq!(sha256_of(&mount.read("image.bin")), sha256_of(&wanted));
 }
 
@@ -98,7 +115,11 @@ fn overwriting_a_part_of_a_remote_file_fetches_only_the_rest() {
 fn overwriting_at_random_places_of_a_remote_file_changes_just_these() {
     let mut wanted = content(4, 3_000_000);
     let (world, mount) = with_file("table.db", &wanted);
-    let file = OpenOptions::new().read(true).write(true).open(mount.path("table.db")).expect("open");
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(mount.path("table.db"))
+        .expect("open");
     let mut dice = fastrand::Rng::with_seed(5);
     for round in 0..60 {
         let at = dice.usize(..wanted.len() - 20_000);
@@ -107,7 +128,8 @@ fn overwriting_at_random_places_of_a_remote_file_changes_just_these() {
         wanted[at..at + fresh.len()].copy_from_slice(&fresh);
         let look = dice.usize(..wanted.len() - 5000);
         let mut got = vec![0; 5000];
-        file.read_exact_at(&mut got, look as u64).expect("read between writes");
+        file.read_exact_at(&mut got, look as u64)
+            .expect("read between writes");
         assert!(got == wanted[look..look + 5000], "at {look} in round {round}");
     }
     drop(file);
@@ -120,16 +142,32 @@ fn overwriting_at_random_places_of_a_remote_file_changes_just_these() {
 fn writing_through_a_mapping_reaches_the_service() {
     let mut wanted = content(6, 400_000);
     let (world, mount) = with_file("mapped.bin", &wanted);
-    let file = OpenOptions::new().read(true).write(true).open(mount.path("mapped.bin")).expect("open");
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(mount.path("mapped.bin"))
+        .expect("open");
     // SAFETY: the mapping is of a file of this length, and is not used after it is unmapped.
     unsafe {
         let (protection, length) = (libc::PROT_READ | libc::PROT_WRITE, wanted.len());
-        let start = libc::mmap(std::ptr::null_mut(), length, protection, libc::MAP_SHARED, file.as_raw_fd(), 0);
+        let start = libc::mmap(
+            std::ptr::null_mut(),
+            length,
+            protection,
+            libc::MAP_SHARED,
+            file.as_raw_fd(),
+            0,
+        );
         assert_ne!(start, libc::MAP_FAILED, "{}", std::io::Error::last_os_error());
         let bytes = std::slice::from_raw_parts_mut(start.cast::<u8>(), length);
         assert!(bytes == wanted);
         bytes[123_456..123_461].copy_from_slice(b"hello");
-        assert_eq!(libc::msync(start, length, libc::MS_SYNC), 0, "{}", std::io::Error::last_os_error());
+        assert_eq!(
+            libc::msync(start, length, libc::MS_SYNC),
+            0,
+            "{}",
+            std::io::Error::last_os_error()
+        );
         bytes[399_990..].copy_from_slice(b"the end!!!");
         assert_eq!(libc::munmap(start, length), 0);
     }
@@ -167,18 +205,31 @@ fn what_one_handle_writes_another_reads_at_once() {
         let line = vec![b'a' + round; 1000];
         writer.write_all(&line).expect("write");
         let mut got = vec![0; 1000];
-        reader.read_exact_at(&mut got, u64::from(round) * 1000).expect("read");
+        reader
+            .read_exact_at(&mut got, u64::from(round) * 1000)
+            .expect("read");
         assert!(got == line, "round {round}");
-        assert_eq!(fs::metadata(mount.path("shared.txt")).expect("stat").len(), (u64::from(round) + 1) * 1000);
+        assert_eq!(
+            fs::metadata(mount.path("shared.txt")).expect("stat").len(),
+            (u64::from(round) + 1) * 1000
+        );
     }
-    let second = OpenOptions::new().write(true).open(mount.path("shared.txt")).expect("open");
+    let second = OpenOptions::new()
+        .write(true)
+        .open(mount.path("shared.txt"))
+        .expect("open");
     second.write_all_at(b"second", 0).expect("write");
     drop(writer);
-    second.write_all_at(b"SECOND", 10_000).expect("write after the other closed");
+    second
+        .write_all_at(b"SECOND", 10_000)
+        .expect("write after the other closed");
     drop(second);
     world.drain();
     let stored = held(&world, "shared.txt");
-    assert_eq!((&stored[..6], &stored[10_000..10_006], stored.len()), (&b"second"[..], &b"SECOND"[..], 20_000));
+    assert_eq!(
+        (&stored[..6], &stored[10_000..10_006], stored.len()),
+        (&b"second"[..], &b"SECOND"[..], 20_000)
+    );
 }
 
 #[test]
@@ -202,8 +253,13 @@ fn a_file_that_is_written_again_while_it_is_uploaded_ends_with_the_last_content(
 fn a_file_that_is_deleted_while_open_is_read_on_and_never_uploaded() {
     let world = World::new();
     let mount = world.mount();
-    let mut file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(true).open(mount.path("temp")).expect("open");
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(mount.path("temp"))
+        .expect("open");
     file.write_all(b"scratch").expect("write");
     fs::remove_file(mount.path("temp")).expect("unlink");
     assert!(mount.list("").is_empty());
@@ -262,14 +318,31 @@ fn an_editor_that_keeps_a_backup_while_it_saves_loses_nothing() {
 
 #[test]
 fn vim_saves_a_remote_file() {
-    if std::process::Command::new("vim").arg("--version").output().is_err() {
+    if std::process::Command::new("vim")
+        .arg("--version")
+        .output()
+        .is_err()
+    {
         eprintln!("vim is not installed; the dance alone was tested");
         return;
     }
     let (world, mount) = with_file("letter.txt", b"Dear Ann\n");
     for (from, to, copy) in [("Ann", "Bob", "no"), ("Bob", "Cleo", "yes")] {
         let settings = format!("set backup writebackup backupskip= backupcopy={copy} | %s/{from}/{to}/");
-        run("vim", &[&"-u", &"NONE", &"-es", &"-c", &settings, &"-c", &"wq", &mount.path("letter.txt")]).succeeded();
+        run(
+            "vim",
+            &[
+                &"-u",
+                &"NONE",
+                &"-es",
+                &"-c",
+                &settings,
+                &"-c",
+                &"wq",
+                &mount.path("letter.txt"),
+            ],
+        )
+        .succeeded();
         assert_eq!(mount.read("letter.txt"), format!("Dear {to}\n").as_bytes());
     }
     world.drain();
@@ -299,8 +372,14 @@ fn rsyncs_temporary_name_never_reaches_the_service() {
     world.drain();
     no_more_than(&world, &["song.mp3"]);
     let stored = world.stored()["song.mp3"].clone();
-    assert_eq!((stored.sha256, stored.quickkey), (sha256_of(&content(10, 200_000)), key));
-    assert_eq!(fs::metadata(mount.path("song.mp3")).expect("stat").mtime(), 1_600_000_000);
+    assert_eq!(
+        (stored.sha256, stored.quickkey),
+        (sha256_of(&content(10, 200_000)), key)
+    );
+    assert_eq!(
+        fs::metadata(mount.path("song.mp3")).expect("stat").mtime(),
+        1_600_000_000
+    );
 }
 
 #[test]
@@ -329,20 +408,36 @@ fn a_modification_time_set_before_or_after_the_upload_is_kept() {
     let world = World::with(|setup| setup.option("upload_delay", "\"300ms\""));
     let mount = world.mount();
     mount.write("before.txt", b"one");
-    run("touch", &[&"-d", &"2001-02-03 04:05:06 UTC", &mount.path("before.txt")]).succeeded();
+    run(
+        "touch",
+        &[&"-d", &"2001-02-03 04:05:06 UTC", &mount.path("before.txt")],
+    )
+    .succeeded();
     mount.write("after.txt", b"two");
     world.drain();
-    run("touch", &[&"-d", &"2010-11-12 13:14:15 UTC", &mount.path("after.txt")]).succeeded();
+    run(
+        "touch",
+        &[&"-d", &"2010-11-12 13:14:15 UTC", &mount.path("after.txt")],
+    )
+    .succeeded();
     let times = [("before.txt", 981_173_106), ("after.txt", 1_289_567_655)];
     for (name, seconds) in times {
-        assert_eq!(fs::metadata(mount.path(name)).expect("stat").mtime(), seconds, "{name}");
+        assert_eq!(
+            fs::metadata(mount.path(name)).expect("stat").mtime(),
+            seconds,
+            "{name}"
+        );
     }
     mount.unmount(&world.config());
     assert_eq!(world.service.calls().of("upload/simple"), 2);
     world.forget();
     let mount = world.mount();
     for (name, seconds) in times {
-        assert_eq!(fs::metadata(mount.path(name)).expect("stat").mtime(), seconds, "{name} in a fresh mount");
+        assert_eq!(
+            fs::metadata(mount.path(name)).expect("stat").mtime(),
+            seconds,
+            "{name} in a fresh mount"
+        );
     }
 }
 
@@ -355,7 +450,10 @@ fn touching_a_file_never_uploads_it() {
         world.drain();
     });
     assert_eq!(calls.starting("upload/") + calls.of("download"), 0, "{calls:?}");
-    assert_eq!(fs::metadata(mount.path("still.txt")).expect("stat").mtime(), 1_420_070_400);
+    assert_eq!(
+        fs::metadata(mount.path("still.txt")).expect("stat").mtime(),
+        1_420_070_400
+    );
     assert_eq!(held(&world, "still.txt"), b"as it was");
 }
 
@@ -370,7 +468,10 @@ fn an_empty_file_and_a_file_of_one_byte_are_stored() {
     mount.write("empty", b"no more");
     mount.write("one", b"");
     world.drain();
-    assert_eq!((held(&world, "empty"), held(&world, "one")), (b"no more".to_vec(), Vec::new()));
+    assert_eq!(
+        (held(&world, "empty"), held(&world, "one")),
+        (b"no more".to_vec(), Vec::new())
+    );
 }
 
 #[test]
@@ -381,7 +482,9 @@ fn close_that_waits_returns_when_the_file_is_stored() {
     mount.write("sure.bin", &body);
     assert_eq!(world.stored()["sure.bin"].sha256, sha256_of(&body));
     let mut got = Vec::new();
-    File::open(mount.path("sure.bin")).and_then(|mut file| file.read_to_end(&mut got)).expect("read");
+    File::open(mount.path("sure.bin"))
+        .and_then(|mut file| file.read_to_end(&mut got))
+        .expect("read");
     assert!(got == body);
 }
 

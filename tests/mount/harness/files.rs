@@ -53,9 +53,18 @@ pub fn snapshot(folder: &Path) -> BTreeMap<String, String> {
 /// Asserts that two sets of files are the same, and shows only how they differ.
 #[track_caller]
 pub fn assert_same(got: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>, when: &str) {
-    let missing: Vec<_> = wanted.iter().filter(|(path, hash)| got.get(*path) != Some(hash)).collect();
-    let added: Vec<_> = got.iter().filter(|(path, hash)| wanted.get(*path) != Some(hash)).collect();
-    assert!(missing.is_empty() && added.is_empty(), "{when}: missing {missing:#?}, but there are {added:#?}");
+    let missing: Vec<_> = wanted
+        .iter()
+        .filter(|(path, hash)| got.get(*path) != Some(hash))
+        .collect();
+    let added: Vec<_> = got
+        .iter()
+        .filter(|(path, hash)| wanted.get(*path) != Some(hash))
+        .collect();
+    assert!(
+        missing.is_empty() && added.is_empty(),
+        "{when}: missing {missing:#?}, but there are {added:#?}"
+    );
 }
 
 /// A plain local folder to copy from.
@@ -80,7 +89,11 @@ impl Scratch {
     pub fn dated_file(&self, path: &str, content: &[u8], seconds: u64) -> PathBuf {
         let file = self.file(path, content);
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-        fs::File::options().write(true).open(&file).and_then(|file| file.set_modified(time)).expect("set a time");
+        fs::File::options()
+            .write(true)
+            .open(&file)
+            .and_then(|file| file.set_modified(time))
+            .expect("set a time");
         file
     }
 }

@@ -9,7 +9,10 @@ use serde_json::Value;
 pub fn request(address: SocketAddr, method: &str, target: &str, body: &str) -> Value {
     let answer = try_request(address, method, target, body).expect("the sandbox answers");
     let (head, body) = answer.split_once("\r\n\r\n").expect("an HTTP answer");
-    assert!(head.starts_with("HTTP/1.1 200"), "{method} {target}: {head}\n{body}");
+    assert!(
+        head.starts_with("HTTP/1.1 200"),
+        "{method} {target}: {head}\n{body}"
+    );
     serde_json::from_str(body).expect("JSON")
 }
 

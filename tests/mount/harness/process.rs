@@ -64,17 +64,31 @@ impl Ran {
         assert_eq!(self.status.code(), Some(code), "{self:#?}");
         let said = self.stderr.to_lowercase();
         for word in words {
-            assert!(said.contains(&word.to_lowercase()), "does not say {word:?}: {}", self.stderr);
+            assert!(
+                said.contains(&word.to_lowercase()),
+                "does not say {word:?}: {}",
+                self.stderr
+            );
         }
         assert!(!said.contains("panicked"), "{}", self.stderr);
-        assert!(!said.contains("demo-password"), "tells the password: {}", self.stderr);
+        assert!(
+            !said.contains("demo-password"),
+            "tells the password: {}",
+            self.stderr
+        );
         self
     }
 }
 
 fn base_command(config: &Path, place: &Place) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lockerfs"));
-    command.arg("--config").arg(config).arg("--state-dir").arg(&place.state).arg("--cache-dir").arg(&place.cache);
+    command
+        .arg("--config")
+        .arg(config)
+        .arg("--state-dir")
+        .arg(&place.state)
+        .arg("--cache-dir")
+        .arg(&place.cache);
     command
 }
 
@@ -93,16 +107,29 @@ pub fn run(tool: &str, args: &[&dyn AsRef<std::ffi::OsStr>]) -> Ran {
 
 /// Runs a command to its end. Its output goes to files, since a background process may keep a pipe open.
 fn finish(command: &mut Command) -> Ran {
-    let (mut out, mut err) = (tempfile::tempfile().expect("a file"), tempfile::tempfile().expect("a file"));
+    let (mut out, mut err) = (
+        tempfile::tempfile().expect("a file"),
+        tempfile::tempfile().expect("a file"),
+    );
     command.stdin(Stdio::null());
-    command.stdout(out.try_clone().expect("a handle")).stderr(err.try_clone().expect("a handle"));
+    command
+        .stdout(out.try_clone().expect("a handle"))
+        .stderr(err.try_clone().expect("a handle"));
     let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
     let Some(status) = wait_exit(&mut child, COMMAND) else {
         let _ = child.kill();
         let _ = child.wait();
-        panic!("{command:?} did not end: {}{}", read_back(&mut out), read_back(&mut err));
+        panic!(
+            "{command:?} did not end: {}{}",
+            read_back(&mut out),
+            read_back(&mut err)
+        );
     };
-    Ran { status, stdout: read_back(&mut out), stderr: read_back(&mut err) }
+    Ran {
+        status,
+        stdout: read_back(&mut out),
+        stderr: read_back(&mut err),
+    }
 }
 
 fn read_back(file: &mut File) -> String {
@@ -164,14 +191,29 @@ pub struct Mount {
 
 impl Mount {
     pub fn start(config: &Path, place: &Place) -> Mount {
-        let log = File::options().create(true).append(true).open(&place.log).expect("open the log");
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(&place.log)
+            .expect("open the log");
         let mut command = base_command(config, place);
-        command.arg("mount").arg(&place.mount_point).env("LOCKERFS_LOG", "lockerfs=debug");
-        command.stdin(Stdio::null()).stdout(log.try_clone().expect("a handle")).stderr(log);
+        command
+            .arg("mount")
+            .arg(&place.mount_point)
+            .env("LOCKERFS_LOG", "lockerfs=debug");
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a handle"))
+            .stderr(log);
         let child = command.spawn().expect("start lockerfs");
         let done = Arc::new(AtomicBool::new(false));
         watch(child.id(), done.clone());
-        let mut mount = Mount { child, place: place.clone(), done, stays: false };
+        let mut mount = Mount {
+            child,
+            place: place.clone(),
+            done,
+            stays: false,
+        };
         wait_for("the mount comes up", || {
             let ended = mount.child.try_wait().expect("wait for lockerfs");
             assert!(ended.is_none(), "lockerfs ended: {ended:?}\n{}", mount.log());
@@ -206,7 +248,13 @@ impl Mount {
     pub fn list(&self, path: &str) -> Vec<String> {
         let entries = std::fs::read_dir(self.path(path)).unwrap_or_else(|e| panic!("list {path}: {e}"));
         let mut names: Vec<String> = entries
-            .map(|entry| entry.expect("an entry").file_name().into_string().expect("a UTF-8 name"))
+            .map(|entry| {
+                entry
+                    .expect("an entry")
+                    .file_name()
+                    .into_string()
+                    .expect("a UTF-8 name")
+            })
             .collect();
         names.sort();
         names
@@ -222,7 +270,14 @@ impl Mount {
         let name = CString::new(format!("user.lockerfs.{name}")).expect("a name");
         let mut value = vec![0u8; 4096];
         // SAFETY: both strings are valid, and `value` has the room that is told.
-        let size = unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), value.as_mut_ptr().cast(), value.len()) };
+        let size = unsafe {
+            libc::getxattr(
+                path.as_ptr(),
+                name.as_ptr(),
+                value.as_mut_ptr().cast(),
+                value.len(),
+            )
+        };
         let size = usize::try_from(size).map_err(|_| std::io::Error::last_os_error())?;
         value.truncate(size);
         Ok(String::from_utf8(value).expect("a text"))
@@ -264,7 +319,9 @@ impl Drop for Mount {
         if std::thread::panicking() {
             let log = self.log();
             let from = log.len().saturating_sub(6000);
-            let from = (from..log.len()).find(|at| log.is_char_boundary(*at)).unwrap_or(0);
+            let from = (from..log.len())
+                .find(|at| log.is_char_boundary(*at))
+                .unwrap_or(0);
             eprintln!("--- the mount's log ends so ---\n{}\n---", &log[from..]);
         }
         self.done.store(true, Ordering::Relaxed);
@@ -283,7 +340,8 @@ impl Daemon {
     pub fn is_running(&self) -> bool {
         // A zombie of a process that nobody waits for has ended too.
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0)).unwrap_or_default();
-        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, rest)| !rest.starts_with('Z'))
     }
 }
 

@@ -29,10 +29,20 @@ impl Service {
             .enable_all()
             .build()
             .expect("a runtime");
-        let sandbox = runtime.block_on(Sandbox::start(options.clone())).expect("the sandbox starts");
+        let sandbox = runtime
+            .block_on(Sandbox::start(options.clone()))
+            .expect("the sandbox starts");
         let address = sandbox.address();
-        let options = Options { port: address.port(), ..options };
-        Service { runtime: Some(runtime), sandbox: Mutex::new(Some(sandbox)), options, address }
+        let options = Options {
+            port: address.port(),
+            ..options
+        };
+        Service {
+            runtime: Some(runtime),
+            sandbox: Mutex::new(Some(sandbox)),
+            options,
+            address,
+        }
     }
 
     fn runtime(&self) -> &Runtime {
@@ -40,7 +50,9 @@ impl Service {
     }
 
     fn sandbox(&self) -> std::sync::MutexGuard<'_, Option<Sandbox>> {
-        self.sandbox.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.sandbox
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Breaks all connections; from now on nobody listens.
@@ -53,16 +65,25 @@ impl Service {
 
     /// Comes back with what it held, at the same address.
     pub fn come_back(&self) {
-        let sandbox = self.runtime().block_on(Sandbox::start(self.options.clone())).expect("the sandbox restarts");
+        let sandbox = self
+            .runtime()
+            .block_on(Sandbox::start(self.options.clone()))
+            .expect("the sandbox restarts");
         *self.sandbox() = Some(sandbox);
     }
 
     pub fn base_url(&self, account: &str) -> String {
-        self.sandbox().as_ref().expect("a running sandbox").base_url(account)
+        self.sandbox()
+            .as_ref()
+            .expect("a running sandbox")
+            .base_url(account)
     }
 
     pub fn files_dir(&self, account: &str) -> PathBuf {
-        self.sandbox().as_ref().expect("a running sandbox").files_dir(account)
+        self.sandbox()
+            .as_ref()
+            .expect("a running sandbox")
+            .files_dir(account)
     }
 
     fn get(&self, target: &str) -> Value {
@@ -84,7 +105,10 @@ impl Service {
 
     /// Changes or makes a file behind the program's back, at once.
     pub fn touch(&self, account: &str, path: &str, content: &str) {
-        self.post("/sandbox/touch", &json!({"account": account, "path": path, "content": content}));
+        self.post(
+            "/sandbox/touch",
+            &json!({"account": account, "path": path, "content": content}),
+        );
     }
 
     pub fn stored(&self, account: &str) -> BTreeMap<String, Stored> {
@@ -109,7 +133,10 @@ impl Service {
         let told = self.get("/sandbox/calls");
         let calls = told["calls"].as_object().expect("counts");
         Calls {
-            by_name: calls.iter().map(|(name, count)| (name.clone(), count.as_u64().unwrap_or(0))).collect(),
+            by_name: calls
+                .iter()
+                .map(|(name, count)| (name.clone(), count.as_u64().unwrap_or(0)))
+                .collect(),
             bytes_out: told["bytes_out"].as_u64().unwrap_or(0),
         }
     }
@@ -122,7 +149,10 @@ impl Service {
     pub fn settle(&self) {
         let (mut last, mut since, began) = (self.calls(), Instant::now(), Instant::now());
         while since.elapsed() < REST {
-            assert!(began.elapsed() < Duration::from_secs(60), "the service never comes to rest: {last:?}");
+            assert!(
+                began.elapsed() < Duration::from_secs(60),
+                "the service never comes to rest: {last:?}"
+            );
             std::thread::sleep(Duration::from_millis(50));
             let now = self.calls();
             if now.by_name != last.by_name {
@@ -154,7 +184,11 @@ impl Calls {
     }
 
     pub fn starting(&self, prefix: &str) -> u64 {
-        self.by_name.iter().filter(|(name, _)| name.starts_with(prefix)).map(|(_, count)| count).sum()
+        self.by_name
+            .iter()
+            .filter(|(name, _)| name.starts_with(prefix))
+            .map(|(_, count)| count)
+            .sum()
     }
 
     pub fn total(&self) -> u64 {
