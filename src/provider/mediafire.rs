@@ -29,6 +29,9 @@ use super::{
 };
 use crate::http::{ApiClient, FileRange};
 
+const CONTROL_CHARACTERS: &str = "\u{1}\u{2}\u{3}\u{4}\u{5}\u{6}\u{7}\u{8}\t\n\u{b}\u{c}\r\u{e}\u{f}\u{10}\u{11}\u{12}\u{13}\
+    \u{14}\u{15}\u{16}\u{17}\u{18}\u{19}\u{1a}\u{1b}\u{1c}\u{1d}\u{1e}\u{1f}\u{7f}";
+
 /// Keys in one call, the service's limit.
 const MAX_KEYS: usize = 500;
 
@@ -124,11 +127,12 @@ impl Provider for MediaFire {
             .with(Capability::ContentHash)
     }
 
-    /// Whether the service keeps blanks at a name's ends is not documented, so they count as altered.
+    /// What the service does with blanks at a name's ends and with control characters is not documented, so
+    /// they count as altered.
     fn name_rules(&self) -> NameRules {
         NameRules {
             max_chars: 255,
-            forbidden: "",
+            forbidden: CONTROL_CHARACTERS,
             edge_blanks: false,
             leading_dot: true,
         }

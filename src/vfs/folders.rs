@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::provider::{Capability, FolderId, ListHint};
+use crate::upload::UploadStatus;
 
 use super::account::Account;
 use super::attributes::FileKind;
@@ -261,6 +262,10 @@ impl Vfs {
                 mtime: row.mtime,
                 replaces: row.replaces,
                 staged,
+                in_flight: matches!(
+                    row.status,
+                    UploadStatus::Uploading { .. } | UploadStatus::Verifying
+                ),
             })
         });
         here.collect()

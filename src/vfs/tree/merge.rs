@@ -1,6 +1,6 @@
 //! Bringing a folder in the tree in step with a listing of the service and with the journal.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -18,6 +18,8 @@ pub struct PendingHere {
     pub mtime: SystemTime,
     pub replaces: Option<FileId>,
     pub staged: Arc<StagedFile>,
+    /// On its way to the service, which may list it before the upload's end is told.
+    pub in_flight: bool,
 }
 
 /// What the kernel may hold that is no longer true.
@@ -61,6 +63,8 @@ impl Tree {
                 claimed.children.insert(name.clone(), *ino);
             }
         }
+        let resting = pending.iter().filter(|row| !row.in_flight).map(|row| row.id);
+        claimed.resting = resting.collect();
         for row in pending {
             self.show_pending(account, folder, row, rules, &mut claimed);
         }
@@ -105,7 +109,7 @@ impl Tree {
         rules: &NameRules,
         claimed: &mut Claims,
     ) {
-        if self.by_pending(row.id).is_some() {
+        if self.by_pending(row.id).is_some() || self.is_being_committed(&row, claimed) {
             return;
         }
         let name = claimed.free_name(names::to_local(&row.name, rules), &format!("pending {}", row.id));
@@ -117,6 +121,7 @@ impl Tree {
         };
         let replaced = row
             .replaces
+            .clone()
             .and_then(|id| self.by_item(account, &ItemId::File(id)));
         let ino = match replaced {
             Some(ino) => {
@@ -135,6 +140,20 @@ impl Tree {
         };
         self.place(ino, folder, &name, row.mtime);
         claimed.children.insert(names::key(&name), ino);
+        claimed
+            .replaced
+            .extend(row.replaces.map(|id| (ItemId::File(id), ino)));
+    }
+
+    /// Whether the row is so new that the file of the folder whose content it is has not been told of it yet.
+    fn is_being_committed(&self, row: &PendingHere, claimed: &Claims) -> bool {
+        claimed.children.values().any(|ino| {
+            let local = self
+                .get(*ino)
+                .and_then(Node::file)
+                .and_then(|file| file.local.as_ref());
+            local.is_some_and(|local| local.pending.is_none() && Arc::ptr_eq(&local.staged, &row.staged))
+        })
     }
 
     fn show_entry(
@@ -147,7 +166,12 @@ impl Tree {
         merged: &mut Merged,
     ) {
         let (item, id) = item_of(&entry);
-        let known = self.by_item(account, &item);
+        // After a restart the journal alone knows which file of the service waits to be replaced.
+        let known = claimed
+            .replaced
+            .get(&item)
+            .copied()
+            .or_else(|| self.by_item(account, &item));
         if let Some(ino) = known
             && let Some(file) = self.file_mut(ino)
             && file.local.is_some()
@@ -158,7 +182,11 @@ impl Tree {
             }
             return;
         }
-        let name = claimed.free_name(names::to_local(entry.name(), rules), &id);
+        let name = names::to_local(entry.name(), rules);
+        if known.is_none() && matches!(entry, Entry::File(_)) && self.is_landing(&name, claimed) {
+            return;
+        }
+        let name = claimed.free_name(name, &id);
         let mtime = mtime_of(&entry);
         let ino = match (known, &entry) {
             (Some(ino), Entry::File(file)) => {
@@ -212,6 +240,16 @@ impl Tree {
         claimed.children.insert(names::key(&name), ino);
     }
 
+    /// Whether a new file of this name is the upload of the one that is shown already. If it is not, the
+    /// listing that follows the upload's end shows it.
+    fn is_landing(&self, name: &str, claimed: &Claims) -> bool {
+        let shown = claimed.children.get(&names::key(name));
+        let local = shown.and_then(|ino| self.get(*ino)?.file()?.local.as_ref());
+        local
+            .and_then(|local| local.pending)
+            .is_some_and(|row| !claimed.resting.contains(&row))
+    }
+
     /// Records where a node is, taking it out of another folder where it was before.
     fn place(&mut self, ino: u64, folder: u64, name: &str, mtime: SystemTime) {
         if self
@@ -235,6 +273,11 @@ impl Tree {
 #[derive(Default)]
 struct Claims {
     children: BTreeMap<String, u64>,
+    /// Files of the service for which newer content waits, and who shows it.
+    replaced: HashMap<ItemId, u64>,
+    /// Rows of which nothing is on its way to the service. Those that the journal has dropped are not among
+    /// them: their news are on the way here.
+    resting: HashSet<PendingId>,
 }
 
 impl Claims {

@@ -1,0 +1,241 @@
+//! Nothing that was closed is lost, and nothing is stored twice, whatever breaks.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::harness::{Mount, World, assert_same, content, sha256_of, snapshot, wait_for};
+
+/// 200 small files and a few of several units, with their hashes.
+fn write_many(mount: &Mount) -> BTreeMap<String, String> {
+    let mut wanted = BTreeMap::new();
+    fs::create_dir(mount.path("batch")).expect("mkdir");
+    let big = (0..3).map(|at| {
+        (
+            format!("batch/big-{at}.bin"),
+            content(500 + at, (5 << 20) + at as usize),
+        )
+    });
+    let small = (0..200).map(|at| {
+        (
+            format!("batch/small-{at:03}.bin"),
+            content(at, 100 + at as usize * 37),
+        )
+    });
+    for (path, content) in big.chain(small) {
+        mount.write(&path, &content);
+        wanted.insert(path, sha256_of(&content));
+    }
+    wanted
+}
+
+#[test]
+fn killed_in_the_middle_of_200_uploads_it_stores_each_file_once() {
+    let world = World::with(|setup| setup.service.latency = Duration::from_millis(60));
+    let mut mount = world.mount();
+    let wanted = write_many(&mount);
+    for _ in 0..2 {
+        let have = world.stored().len();
+        wait_for("some more are uploaded", || world.stored().len() > have + 10);
+        assert!(
+            world.stored().len() < wanted.len(),
+            "all was uploaded before the kill"
+        );
+        mount.kill();
+        mount = world.mount();
+    }
+    assert_same(&snapshot(&mount.path("")), &wanted, "while they wait");
+    world.drain();
+    assert_same(&world.stored_sha256(), &wanted, "on the service");
+    mount.unmount(&world.config());
+}
+
+#[test]
+fn a_file_closed_just_before_a_kill_is_there_again_and_is_uploaded() {
+    let world = World::with(|setup| setup.option("upload_delay", "\"20s\""));
+    world.put("edited.txt", b"the old content");
+    let mount = world.mount();
+    let body = content(1, 70_000);
+    mount.write("fresh.bin", &body);
+    let file = fs::OpenOptions::new()
+        .append(true)
+        .open(mount.path("edited.txt"))
+        .expect("open");
+    std::io::Write::write_all(&mut &file, b" and more").expect("append");
+    drop(file);
+    fs::create_dir(mount.path("folder")).expect("mkdir");
+    mount.write("folder/renamed-from", b"moved");
+    fs::rename(mount.path("folder/renamed-from"), mount.path("folder/renamed-to")).expect("rename");
+    mount.write("removed", b"removed");
+    fs::remove_file(mount.path("removed")).expect("unlink");
+    mount.kill();
+    assert!(
+        !world.stored().contains_key("fresh.bin"),
+        "it was not uploaded yet"
+    );
+
+    let mount = world.mount();
+    assert_eq!(mount.list(""), ["edited.txt", "folder", "fresh.bin"]);
+    assert!(mount.read("fresh.bin") == body);
+    assert_eq!(mount.read("edited.txt"), b"the old content and more");
+    assert_eq!(mount.list("folder"), ["renamed-to"]);
+    mount.unmount(&world.config());
+    let wanted = [
+        ("edited.txt", sha256_of(b"the old content and more")),
+        ("folder/renamed-to", sha256_of(b"moved")),
+        ("fresh.bin", sha256_of(&body)),
+    ];
+    assert_eq!(
+        world.stored_sha256(),
+        wanted.map(|(path, hash)| (path.to_owned(), hash)).into()
+    );
+}
+
+#[test]
+fn what_was_synced_but_not_closed_survives_a_kill() {
+    let world = World::with(|setup| setup.option("upload_delay", "\"20s\""));
+    let mount = world.mount();
+    let mut file = fs::File::create(mount.path("journal")).expect("create");
+    std::io::Write::write_all(&mut file, b"synced").expect("write");
+    file.sync_all().expect("fsync");
+    mount.kill();
+    drop(file);
+    let mount = world.mount();
+    assert_eq!(mount.read("journal"), b"synced");
+    mount.unmount(&world.config());
+    assert_eq!(world.stored()["journal"].sha256, sha256_of(b"synced"));
+}
+
+#[test]
+fn a_service_that_goes_away_in_mid_upload_and_comes_back_gets_everything() {
+    let world = World::with(|setup| {
+        setup.service.latency = Duration::from_millis(10);
+        setup.service.per_connection = Some(20_000_000);
+    });
+    let mount = world.mount();
+    let wanted = write_many(&mount);
+    wait_for("uploads are under way", || world.stored().len() > 10);
+    world.service.stop();
+    mount.write("written-offline.txt", b"offline");
+    assert_eq!(mount.read("written-offline.txt"), b"offline");
+    let status = world.status();
+    assert!(
+        status["pending"]
+            .as_array()
+            .is_some_and(|pending| !pending.is_empty()),
+        "{status}"
+    );
+    std::thread::sleep(Duration::from_millis(500));
+    world.service.come_back();
+    let mut wanted = wanted;
+    wanted.insert("written-offline.txt".to_owned(), sha256_of(b"offline"));
+    wait_for("all is uploaded", || world.stored().len() == wanted.len());
+    world.drain();
+    assert_same(&world.stored_sha256(), &wanted, "on the service");
+}
+
+#[test]
+fn a_lost_answer_makes_no_twin_and_loses_nothing() {
+    let world = World::new();
+    world.put("known.bin", &content(1, 30_000));
+    let mount = world.mount();
+    world.service.faults(json!([
+        {"match": "upload/simple", "fault": "lost_reply", "times": 2},
+        {"match": "upload/resumable", "fault": "lost_reply", "times": 2},
+        {"match": "upload/instant", "fault": "lost_reply", "times": 1},
+        {"match": "upload/poll_upload", "fault": "lost_reply", "times": 1},
+        {"match": "folder/create", "fault": "lost_reply", "times": 1},
+    ]));
+    fs::create_dir(mount.path("folder")).expect("mkdir, although the first answer is lost");
+    let mut wanted: BTreeMap<String, String> =
+        [("known.bin".to_owned(), sha256_of(&content(1, 30_000)))].into();
+    let files = [
+        ("folder/small-1.bin", content(2, 5000)),
+        ("folder/small-2.bin", content(3, 5001)),
+        ("units.bin", content(4, 6 << 20)),
+        ("same as known.bin", content(1, 30_000)),
+    ];
+    for (path, content) in &files {
+        mount.write(path, content);
+        wanted.insert((*path).to_owned(), sha256_of(content));
+    }
+    world.drain();
+    assert_same(&world.stored_sha256(), &wanted, "on the service");
+    assert_eq!(
+        mount.list(""),
+        ["folder", "known.bin", "same as known.bin", "units.bin"]
+    );
+    // A second mount has no memory that could hide a twin.
+    world.forget();
+    let fresh = world.mount();
+    assert_eq!(
+        fresh.list(""),
+        ["folder", "known.bin", "same as known.bin", "units.bin"]
+    );
+    assert_eq!(fresh.list("folder"), ["small-1.bin", "small-2.bin"]);
+}
+
+#[test]
+fn a_lost_answer_while_content_is_replaced_keeps_one_file_and_its_quickkey() {
+    let world = World::new();
+    world.put("report.txt", b"first");
+    let key = world.stored()["report.txt"].quickkey.clone();
+    let mount = world.mount();
+    world
+        .service
+        .faults(json!([{"match": "upload/simple", "fault": "lost_reply", "times": 1}]));
+    mount.write("report.txt", b"second");
+    world.drain();
+    let stored = world.stored();
+    assert_eq!(stored.len(), 1, "{stored:?}");
+    assert_eq!(
+        (&stored["report.txt"].sha256, &stored["report.txt"].quickkey),
+        (&sha256_of(b"second"), &key)
+    );
+}
+
+#[test]
+fn lost_answers_to_rename_move_and_delete_end_well() {
+    let world = World::new();
+    world.put("a/one.txt", b"one");
+    world.put("b/two.txt", b"two");
+    let mount = world.mount();
+    assert_eq!((mount.list("a").len(), mount.list("b").len()), (1, 1));
+    world.service.faults(json!([
+        {"match": "file/update", "fault": "lost_reply", "times": 1},
+        {"match": "file/move", "fault": "lost_reply", "times": 1},
+        {"match": "file/delete", "fault": "lost_reply", "times": 1},
+    ]));
+    fs::rename(mount.path("a/one.txt"), mount.path("a/uno.txt")).expect("rename");
+    fs::rename(mount.path("a/uno.txt"), mount.path("b/uno.txt")).expect("move");
+    fs::remove_file(mount.path("b/two.txt")).expect("unlink");
+    assert_eq!(world.stored().into_keys().collect::<Vec<_>>(), ["b/uno.txt"]);
+    assert_eq!(mount.list("b"), ["uno.txt"]);
+}
+
+#[test]
+fn on_a_service_that_fails_in_every_way_50_files_are_stored_right() {
+    let world = World::new();
+    let mount = world.mount();
+    world.service.faults(json!([
+        {"match": "upload/*", "fault": "status", "status": 503, "rate": 0.08},
+        {"match": "upload/*", "fault": "reset", "rate": 0.08},
+        {"match": "upload/*", "fault": "html", "rate": 0.05},
+        {"match": "upload/*", "fault": "truncate", "rate": 0.05},
+        {"match": "upload/*", "fault": "lost_reply", "rate": 0.05},
+        {"match": "device/*", "fault": "status", "status": 503, "rate": 0.2},
+        {"match": "user/*", "fault": "status", "status": 503, "rate": 0.1},
+    ]));
+    let mut wanted = BTreeMap::new();
+    for at in 0..50u64 {
+        let (path, content) = (format!("file-{at:02}.bin"), content(at, 2000 + at as usize));
+        mount.write(&path, &content);
+        wanted.insert(path, sha256_of(&content));
+    }
+    wait_for("all is stored", || world.stored_sha256() == wanted);
+    world.service.faults(json!([]));
+    world.drain();
+    assert_same(&world.stored_sha256(), &wanted, "nothing twice");
+}

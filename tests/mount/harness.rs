@@ -1,0 +1,239 @@
+//! One test's world: an emulated service on a port of its own, a config, and mounts of the built program.
+//!
+//! Whatever a test does, and however it ends, its mounts are taken down, its processes end and its folder
+//! goes. A mount that hangs is killed by a watchdog, so that the test fails instead of waiting for ever.
+
+mod files;
+mod http;
+mod process;
+mod service;
+
+pub use files::{Scratch, assert_same, content, sha256_of, snapshot, wait_for};
+pub use process::{Daemon, Mount, Place, Ran, is_mount_point, run};
+pub use service::{Calls, Service};
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use lockerfs::sandbox::{Account, Options};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The account that tests use unless they say otherwise; also its directory in the mount.
+pub const MEDIA: &str = "media";
+
+/// How a world is set up.
+pub struct Setup {
+    pub service: Options,
+    /// The top of the config file; each line holds for all accounts.
+    pub options: BTreeMap<&'static str, String>,
+    /// Added to each account of the config.
+    pub account_lines: String,
+}
+
+impl Setup {
+    pub fn option(&mut self, name: &'static str, value: &str) {
+        self.options.insert(name, value.to_owned());
+    }
+
+    /// A second account of the same service, named `other`.
+    pub fn second_account(&mut self) {
+        self.service.accounts.push(Account {
+            email: "other@example.com".to_owned(),
+            ..Account::mediafire("other")
+        });
+    }
+}
+
+/// What the service holds under a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    pub size: u64,
+    pub sha256: String,
+    pub quickkey: String,
+}
+
+pub struct World {
+    pub service: Service,
+    setup_options: BTreeMap<&'static str, String>,
+    account_lines: String,
+    accounts: Vec<Account>,
+    place: RefCell<Place>,
+    places: RefCell<usize>,
+    folder: TempDir,
+}
+
+impl World {
+    /// One MediaFire account, quick uploads, frequent polls, no limit to the pace of calls.
+    pub fn new() -> World {
+        World::with(|_| {})
+    }
+
+    pub fn with(adjust: impl FnOnce(&mut Setup)) -> World {
+        let folder = tempfile::Builder::new()
+            .prefix("lockerfs-mount-")
+            .tempdir()
+            .expect("a temporary folder");
+        let mut service = Options::new(folder.path().join("service"));
+        service.accounts = vec![Account::mediafire(MEDIA)];
+        service.quirks.processing = std::time::Duration::from_millis(50);
+        let options = [
+            ("upload_delay", "\"50ms\""),
+            ("poll_interval", "\"1s\""),
+            ("calls_per_second", "999"),
+            ("burst", "1000"),
+        ];
+        let options = options.map(|(name, value)| (name, value.to_owned())).into();
+        let mut setup = Setup {
+            service,
+            options,
+            account_lines: String::new(),
+        };
+        adjust(&mut setup);
+        let accounts = setup.service.accounts.clone();
+        let service = Service::start(setup.service);
+        let place = Place::new(folder.path(), 1);
+        place.prepare();
+        let world = World {
+            service,
+            setup_options: setup.options,
+            account_lines: setup.account_lines,
+            accounts,
+            place: RefCell::new(place),
+            places: RefCell::new(1),
+            folder,
+        };
+        world.write_config(&world.config_text());
+        world
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("config.toml")
+    }
+
+    pub fn config_text(&self) -> String {
+        let mut text = String::new();
+        for (name, value) in &self.setup_options {
+            text += &format!("{name} = {value}\n");
+        }
+        for account in &self.accounts {
+            text += &format!(
+                "\n[accounts.{}]\nkind = \"mediafire\"\nbase_url = \"{}\"\nemail = \"{}\"\npassword = \"{}\"\n{}",
+                account.name,
+                self.service.base_url(&account.name),
+                account.email,
+                account.password,
+                self.account_lines,
+            );
+        }
+        text
+    }
+
+    pub fn write_config(&self, text: &str) {
+        use std::io::Write;
+        let file = std::fs::File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(self.config());
+        file.and_then(|mut file| file.write_all(text.as_bytes()))
+            .expect("write the config");
+    }
+
+    /// Where the program keeps its things, and where it is mounted.
+    pub fn place(&self) -> Place {
+        self.place.borrow().clone()
+    }
+
+    /// Another place, with empty state and cache, without leaving the present one.
+    pub fn another_place(&self) -> Place {
+        *self.places.borrow_mut() += 1;
+        let place = Place::new(self.folder.path(), *self.places.borrow());
+        place.prepare();
+        place
+    }
+
+    /// From now on the program starts with empty state and cache directories.
+    pub fn forget(&self) {
+        let place = self.another_place();
+        self.place.replace(place);
+    }
+
+    /// Mounts at the present place and returns when the mount is there.
+    pub fn mount(&self) -> Mount {
+        self.mount_in(&self.place())
+    }
+
+    pub fn mount_in(&self, place: &Place) -> Mount {
+        Mount::start(&self.config(), place)
+    }
+
+    /// Runs the program at the present place.
+    pub fn lockerfs(&self, args: &[&str]) -> Ran {
+        self.lockerfs_in(&self.place(), args)
+    }
+
+    pub fn lockerfs_in(&self, place: &Place, args: &[&str]) -> Ran {
+        process::lockerfs(&self.config(), place, args)
+    }
+
+    /// Waits until all is uploaded.
+    pub fn drain(&self) {
+        self.lockerfs(&["drain"]).succeeded();
+    }
+
+    pub fn status(&self) -> Value {
+        let ran = self.lockerfs(&["status", "--json"]);
+        ran.succeeded();
+        serde_json::from_str(&ran.stdout).expect("status prints JSON")
+    }
+
+    /// The files that the service holds, by path.
+    pub fn stored(&self) -> BTreeMap<String, Stored> {
+        self.service.stored(MEDIA)
+    }
+
+    pub fn stored_sha256(&self) -> BTreeMap<String, String> {
+        self.stored()
+            .into_iter()
+            .map(|(path, stored)| (path, stored.sha256))
+            .collect()
+    }
+
+    /// Puts a file into the account behind the program's back.
+    pub fn put(&self, path: &str, content: &[u8]) {
+        let file = self.service.files_dir(MEDIA).join(path);
+        std::fs::create_dir_all(file.parent().expect("a folder")).expect("make folders of the service");
+        std::fs::write(file, content).expect("put a file into the service");
+        self.service.rescan();
+        wait_for("the service takes up a file put by hand", || {
+            self.stored()
+                .get(path)
+                .is_some_and(|stored| stored.sha256 == sha256_of(content))
+        });
+    }
+
+    /// Counts the calls that `work` causes, after the mount has come to rest.
+    pub fn counted(&self, work: impl FnOnce()) -> Calls {
+        self.service.settle();
+        self.service.reset_calls();
+        work();
+        self.service.settle();
+        self.service.calls()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for number in 1..=*self.places.borrow() {
+            process::detach(&Place::new(self.folder.path(), number).mount_point);
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The emulated service, which can be stopped and started again as a machine can.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use lockerfs::sandbox::{Options, Sandbox};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use super::{Stored, http};
+
+/// How long no call must come before the calls of an operation count as complete.
+const REST: Duration = Duration::from_millis(400);
+
+pub struct Service {
+    runtime: Option<Runtime>,
+    sandbox: Mutex<Option<Sandbox>>,
+    options: Options,
+    address: SocketAddr,
+}
+
+impl Service {
+    pub fn start(options: Options) -> Service {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let sandbox = runtime
+            .block_on(Sandbox::start(options.clone()))
+            .expect("the sandbox starts");
+        let address = sandbox.address();
+        let options = Options {
+            port: address.port(),
+            ..options
+        };
+        Service {
+            runtime: Some(runtime),
+            sandbox: Mutex::new(Some(sandbox)),
+            options,
+            address,
+        }
+    }
+
+    fn runtime(&self) -> &Runtime {
+        self.runtime.as_ref().expect("the runtime lives as long as this")
+    }
+
+    fn sandbox(&self) -> std::sync::MutexGuard<'_, Option<Sandbox>> {
+        self.sandbox
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Breaks all connections; from now on nobody listens.
+    pub fn stop(&self) {
+        let sandbox = self.sandbox().take();
+        if let Some(sandbox) = sandbox {
+            self.runtime().block_on(sandbox.stop());
+        }
+    }
+
+    /// Comes back with what it held, at the same address.
+    pub fn come_back(&self) {
+        let sandbox = self
+            .runtime()
+            .block_on(Sandbox::start(self.options.clone()))
+            .expect("the sandbox restarts");
+        *self.sandbox() = Some(sandbox);
+    }
+
+    pub fn base_url(&self, account: &str) -> String {
+        self.sandbox()
+            .as_ref()
+            .expect("a running sandbox")
+            .base_url(account)
+    }
+
+    pub fn files_dir(&self, account: &str) -> PathBuf {
+        self.sandbox()
+            .as_ref()
+            .expect("a running sandbox")
+            .files_dir(account)
+    }
+
+    fn get(&self, target: &str) -> Value {
+        http::request(self.address, "GET", target, "")
+    }
+
+    fn post(&self, target: &str, body: &Value) -> Value {
+        http::request(self.address, "POST", target, &body.to_string())
+    }
+
+    pub fn rescan(&self) {
+        self.post("/sandbox/rescan", &json!({}));
+    }
+
+    /// Sets these mishaps in the place of the former ones.
+    pub fn faults(&self, rules: Value) {
+        self.post("/sandbox/faults", &rules);
+    }
+
+    /// Changes or makes a file behind the program's back, at once.
+    pub fn touch(&self, account: &str, path: &str, content: &str) {
+        self.post(
+            "/sandbox/touch",
+            &json!({"account": account, "path": path, "content": content}),
+        );
+    }
+
+    pub fn stored(&self, account: &str) -> BTreeMap<String, Stored> {
+        let files = self.get(&format!("/sandbox/files?account={account}"));
+        let files = files.as_array().expect("a list of files");
+        let mut stored = BTreeMap::new();
+        for file in files {
+            let text = |key: &str| file[key].as_str().expect("a text").to_owned();
+            let path = text("path").trim_start_matches('/').to_owned();
+            let what = Stored {
+                size: file["size"].as_u64().expect("a size"),
+                sha256: text("sha256"),
+                quickkey: text("quickkey"),
+            };
+            let twin = stored.insert(path.clone(), what);
+            assert!(twin.is_none(), "the service holds two files at {path}");
+        }
+        stored
+    }
+
+    pub fn calls(&self) -> Calls {
+        let told = self.get("/sandbox/calls");
+        let calls = told["calls"].as_object().expect("counts");
+        Calls {
+            by_name: calls
+                .iter()
+                .map(|(name, count)| (name.clone(), count.as_u64().unwrap_or(0)))
+                .collect(),
+            bytes_out: told["bytes_out"].as_u64().unwrap_or(0),
+        }
+    }
+
+    pub fn reset_calls(&self) {
+        self.post("/sandbox/calls/reset", &json!({}));
+    }
+
+    /// Waits until no call has come for a while.
+    pub fn settle(&self) {
+        let (mut last, mut since, began) = (self.calls(), Instant::now(), Instant::now());
+        while since.elapsed() < REST {
+            assert!(
+                began.elapsed() < Duration::from_secs(60),
+                "the service never comes to rest: {last:?}"
+            );
+            std::thread::sleep(Duration::from_millis(50));
+            let now = self.calls();
+            if now.by_name != last.by_name {
+                (last, since) = (now, Instant::now());
+            }
+        }
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.stop();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Calls that the service got, by name.
+#[derive(Debug, Clone)]
+pub struct Calls {
+    pub by_name: BTreeMap<String, u64>,
+    pub bytes_out: u64,
+}
+
+impl Calls {
+    pub fn of(&self, name: &str) -> u64 {
+        self.by_name.get(name).copied().unwrap_or(0)
+    }
+
+    pub fn starting(&self, prefix: &str) -> u64 {
+        self.by_name
+            .iter()
+            .filter(|(name, _)| name.starts_with(prefix))
+            .map(|(_, count)| count)
+            .sum()
+    }
+
+    pub fn total(&self) -> u64 {
+        self.by_name.values().sum()
+    }
+
+    /// All but what is asked for once in a session: logins, tokens, the quota.
+    pub fn work(&self) -> u64 {
+        self.total() - self.starting("user/")
+    }
+}
