@@ -91,18 +91,23 @@ impl Vfs {
             }
             self.check_empty(target).await?;
         }
+        let item = ItemId::Folder(folder);
         let old = rename.target.and_then(|target| self.item_of(target));
-        self.rename_on_service(rename, &ItemId::Folder(folder), old.as_ref())
-            .await?;
-        if let Some(old) = old {
-            self.delete_items(rename.account, &[old]).await?;
+        self.rename_on_service(rename, &item, old.as_ref()).await?;
+        if let Some(old) = &old {
+            self.delete_items(rename.account, std::slice::from_ref(old))
+                .await?;
         }
+        self.settle_name(rename, &item, old.as_ref()).await?;
         let mut tree = self.tree();
         if let Some(target) = rename.target {
             tree.remove(target);
         }
         tree.detach(rename.ino);
         tree.attach(rename.ino, rename.new_parent, rename.new_name);
+        if let Some(folder) = tree.get_mut(rename.ino).and_then(Node::folder_mut) {
+            folder.remote_name.clone_from(&rename.remote_name);
+        }
         Ok(())
     }
 
