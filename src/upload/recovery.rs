@@ -86,6 +86,8 @@ fn restore(mut row: JournalRow, staged: Option<&StagedFile>) -> JournalRow {
         (state, Some(staged)) => {
             if state != RowState::Parked || row.last_error.as_deref() == Some(LOST) {
                 row.state = RowState::Queued;
+                // What was in the way may be mended since, by whoever starts the program again.
+                (row.tries, row.next_try, row.last_error) = (0, None, None);
             }
             // A writer that had not finished may have cut or lengthened the file, as on any disk.
             row.size = staged.len();
