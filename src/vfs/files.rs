@@ -33,16 +33,17 @@ impl Vfs {
             let (_, account) = self.account_to_change(ino)?;
             account.require(Capability::Write)?;
         }
-        let keep_cache = {
+        let (keep_cache, edition) = {
             let mut tree = self.tree();
             let node = tree.get_mut(ino).ok_or_else(|| Error::plain(libc::ESTALE))?;
             let file = node.file_mut().ok_or_else(|| Error::plain(libc::EISDIR))?;
             file.writers += u32::from(write);
             let keep = std::mem::replace(&mut file.cached_is_true, true);
+            let edition = file.edition;
             node.handles += 1;
-            keep && !truncate
+            (keep && !truncate, edition)
         };
-        let handle = self.handles.add_file(ino, write);
+        let handle = self.handles.add_file(ino, write, edition);
         if truncate && let Err(error) = self.set_size(ino, 0).await {
             self.release(handle).await;
             return Err(error);
@@ -128,10 +129,11 @@ impl Vfs {
             let gone = || {
                 Error::told(
                     libc::EIO,
-                    "the file that is being edited is gone from the service",
+                    "the file that is being edited was changed on the service, or is gone",
                 )
             };
-            let base = base.as_ref().ok_or_else(gone)?;
+            let begun_from = |remote: &&Remote| staged.base().is_none_or(|base| remote.is_base(base));
+            let base = base.as_ref().filter(begun_from).ok_or_else(gone)?;
             let reader = self.reader(handle, base)?;
             let mut at = gap.start;
             while at < gap.end {
@@ -152,6 +154,17 @@ impl Vfs {
     fn reader(&self, handle: &FileHandle, remote: &Remote) -> Result<Arc<Reader>> {
         let (_, account) = self.account_of(handle.ino)?;
         account.require(Capability::Read)?;
+        let edition = self
+            .tree()
+            .get(handle.ino)
+            .and_then(Node::file)
+            .map(|file| file.edition);
+        if edition.is_some_and(|edition| edition != handle.edition) {
+            return Err(Error::told(
+                libc::EIO,
+                "the file was changed on the service while it was open: open it again",
+            ));
+        }
         let mut slot = handle.reader.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, reader)) = slot.as_ref()
             && of.same_content(remote)

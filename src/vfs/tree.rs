@@ -55,6 +55,18 @@ impl Remote {
         }
     }
 
+    /// Whether these are the bytes that an edited file was begun from.
+    pub fn is_base(&self, base: &Base) -> bool {
+        let begun = Remote {
+            id: base.file.clone(),
+            name: self.name.clone(),
+            size: base.size,
+            hash: base.hash,
+            revision: base.revision.clone(),
+        };
+        self.same_content(&begun)
+    }
+
     /// Whether both tell of the same bytes.
     pub fn same_content(&self, other: &Remote) -> bool {
         self.id == other.id
@@ -86,6 +98,8 @@ pub struct File {
     pub writers: u32,
     /// What the kernel cached of the content is still so.
     pub cached_is_true: bool,
+    /// Rises when the content is changed elsewhere: who opened it before must not read on.
+    pub edition: u32,
 }
 
 impl File {

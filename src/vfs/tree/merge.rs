@@ -134,6 +134,7 @@ impl Tree {
                     local: Some(local),
                     writers: 0,
                     cached_is_true: true,
+                    edition: 0,
                 };
                 self.add(Some(account), &name, row.mtime, Kind::File(file))
             }
@@ -201,10 +202,12 @@ impl Tree {
                 if changed {
                     merged.inodes.push(ino);
                 }
-                self.set_remote(ino, Some(fresh));
                 if let Some(file) = self.file_mut(ino).filter(|_| changed) {
                     file.cached_is_true = false;
+                    let old = file.remote.as_ref();
+                    file.edition += u32::from(old.is_some_and(|old| !old.same_content(&fresh)));
                 }
+                self.set_remote(ino, Some(fresh));
                 ino
             }
             (Some(ino), Entry::Folder(entry)) => {
@@ -220,6 +223,7 @@ impl Tree {
                     local: None,
                     writers: 0,
                     cached_is_true: true,
+                    edition: 0,
                 };
                 self.add(Some(account), &name, mtime, Kind::File(file))
             }
