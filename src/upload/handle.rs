@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,10 @@ use super::{BaseContent, Options, PendingFile, PendingId, UploadError, UploadEve
 
 /// Events that may wait for their receiver.
 const EVENTS: usize = 1024;
+
+/// How long a drain waits for writers to let go. A program's `close()` returns a little before the kernel
+/// tells that the file is not open any more.
+const LETTING_GO: Duration = Duration::from_secs(1);
 
 /// All pending uploads of all accounts.
 pub struct Uploads {
@@ -148,15 +153,24 @@ impl Uploads {
         }
     }
 
-    /// Waits until nothing goes on by itself any more: what is left is parked, held by a writer, or of an
-    /// account that is not started. Skips the upload delay from now on until it returns. It waits as long
+    /// Waits until nothing goes on by itself any more: what is left is parked, held by a writer who does not
+    /// let go within a moment, or of an account that is not started. Skips the upload delay from now on until it returns. It waits as long
     /// as a service stays away; the caller sets the limit.
     pub async fn drain(&self) {
         let _hurry = DrainGuard::new(self);
         let mut changed = self.changed.subscribe();
-        while self.table().is_busy() && !self.stopping.is_cancelled() {
+        let mut patience = std::pin::pin!(tokio::time::sleep(LETTING_GO));
+        while !self.stopping.is_cancelled() {
+            let (busy, held) = {
+                let table = self.table();
+                (table.is_busy(), table.is_held())
+            };
+            if !busy && (!held || patience.is_elapsed()) {
+                return;
+            }
             tokio::select! {
                 _ = changed.changed() => {}
+                () = &mut patience, if !patience.is_elapsed() => {}
                 () = self.stopping.cancelled() => {}
             }
         }

@@ -413,6 +413,14 @@ impl Table {
         })
     }
 
+    /// Whether a file would go on its way if its writers let go of it.
+    pub fn is_held(&self) -> bool {
+        self.items.values().any(|item| {
+            let queue = self.queues.get(&item.row.account);
+            queue.is_some_and(|queue| queue.served) && !item.is_released()
+        })
+    }
+
     /// Puts all items at their place again, after a drain began.
     pub fn reschedule_all(&mut self) {
         let ids: Vec<_> = self.items.keys().copied().collect();
