@@ -92,11 +92,13 @@ impl Vfs {
             self.check_empty(target).await?;
         }
         let old = rename.target.and_then(|target| self.item_of(target));
-        self.rename_on_service(rename, &ItemId::Folder(folder), old.as_ref())
-            .await?;
-        if let Some(old) = old {
-            self.delete_items(rename.account, &[old]).await?;
+        let item = ItemId::Folder(folder);
+        self.rename_on_service(rename, &item, old.as_ref()).await?;
+        if let Some(old) = &old {
+            self.delete_items(rename.account, std::slice::from_ref(old))
+                .await?;
         }
+        self.settle_name(rename, &item, old.as_ref()).await?;
         let mut tree = self.tree();
         if let Some(target) = rename.target {
             tree.remove(target);

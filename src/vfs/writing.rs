@@ -55,6 +55,7 @@ impl Vfs {
             local: Some(local),
             writers: 1,
             cached_is_true: true,
+            foreign: 0,
         };
         let ino = tree.add(Some(index), name, SystemTime::now(), Kind::File(file));
         tree.attach(ino, parent, name);
@@ -62,7 +63,7 @@ impl Vfs {
         node.lookups += 1;
         node.handles += 1;
         let attributes = self.attributes_of(ino, node);
-        let handle = self.handles.add_file(ino, true);
+        let handle = self.handles.add_file(ino, true, 0);
         Ok((
             attributes,
             Opened {
