@@ -105,6 +105,9 @@ impl Vfs {
         }
         tree.detach(rename.ino);
         tree.attach(rename.ino, rename.new_parent, rename.new_name);
+        if let Some(folder) = tree.get_mut(rename.ino).and_then(Node::folder_mut) {
+            folder.remote_name = rename.remote_name.clone();
+        }
         Ok(())
     }
 

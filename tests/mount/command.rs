@@ -223,9 +223,9 @@ fn a_password_that_becomes_wrong_keeps_what_waits_until_it_is_right_again() {
     });
     mount.signal(libc::SIGTERM);
     mount.ended();
-    world.write_config(&good);
-    let mount = world.mount();
-    mount.unmount(&world.config());
+    world.write_config(&good.replace("20s", "50ms"));
+    let _mount = world.mount();
+    world.drain();
     assert_eq!(world.stored()["kept.txt"].sha256, sha256_of(b"kept"));
 }
 
@@ -365,12 +365,12 @@ fn a_file_that_the_service_has_no_room_for_waits_until_there_is_room() {
     let status = world.lockerfs(&["status"]);
     assert!(status.stdout.contains("waits.bin"), "{}", status.stdout);
     fs::remove_file(mount.path("filler.bin")).expect("make room");
-    // Room, and a person who asks again: renaming the file is one way to ask.
-    fs::rename(mount.path("waits.bin"), mount.path("goes.bin")).expect("rename");
+    // There is room, and a person who asks again.
+    world.lockerfs(&["retry"]).succeeded();
     wait_for("it is stored", || {
         world
             .stored()
-            .get("goes.bin")
+            .get("waits.bin")
             .is_some_and(|file| file.sha256 == sha256_of(&body))
     });
 }

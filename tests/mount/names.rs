@@ -120,6 +120,8 @@ fn a_folder_is_renamed_and_moved_with_all_that_is_in_it() {
     assert_eq!(mount.read("new/deep/stored.txt"), b"stored");
     assert_eq!(mount.read("new/deep/pending.txt"), b"pending");
     fs::rename(mount.path("new"), mount.path("target/moved")).expect("move a folder");
+    fs::rename(mount.path("target/moved"), mount.path("target/there")).expect("rename there");
+    fs::rename(mount.path("target/there"), mount.path("target/moved")).expect("and back");
     assert_eq!(mount.list("target/moved/deep"), ["pending.txt", "stored.txt"]);
     world.drain();
     assert_eq!(

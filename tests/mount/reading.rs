@@ -183,20 +183,33 @@ fn several_readers_of_one_file_do_not_disturb_each_other() {
 }
 
 #[test]
-fn a_service_that_ignores_ranges_or_redirects_is_read_all_the_same() {
-    for redirects in [false, true] {
-        let world = World::with(|setup| {
-            setup.service.quirks.ignore_ranges = !redirects;
-            setup.service.quirks.redirect_links = redirects;
-        });
-        let wanted = content(7, 3 << 20);
-        world.put("file.bin", &wanted);
-        let mount = world.mount();
-        assert!(mount.read("file.bin") == wanted);
-        let file = File::open(mount.path("file.bin")).expect("open");
-        let mut got = vec![0; 5000];
-        file.read_exact_at(&mut got, 2_500_000)
-            .expect("read in the middle");
-        assert!(got == wanted[2_500_000..2_505_000]);
+fn a_link_that_leads_on_to_another_is_followed() {
+    let world = World::with(|setup| setup.service.quirks.redirect_links = true);
+    let wanted = content(7, 3 << 20);
+    world.put("file.bin", &wanted);
+    let mount = world.mount();
+    assert!(mount.read("file.bin") == wanted);
+    let file = File::open(mount.path("file.bin")).expect("open");
+    let mut got = vec![0; 5000];
+    file.read_exact_at(&mut got, 2_500_000)
+        .expect("read in the middle");
+    assert!(got == wanted[2_500_000..2_505_000]);
+}
+
+#[test]
+fn a_service_that_ignores_ranges_is_read_right_or_not_at_all() {
+    let world = World::with(|setup| setup.service.quirks.ignore_ranges = true);
+    let (small, large) = (content(8, 900_000), content(9, 5 << 20));
+    world.put("small.bin", &small);
+    world.put("large.bin", &large);
+    let mount = world.mount();
+    assert!(mount.read("small.bin") == small);
+    let file = File::open(mount.path("large.bin")).expect("open");
+    for at in (0..large.len()).step_by(512 << 10) {
+        let mut got = vec![0; 4096];
+        match file.read_exact_at(&mut got, at as u64) {
+            Ok(()) => assert!(got == large[at..at + got.len()], "wrong bytes at {at}"),
+            Err(error) => assert_eq!(error.raw_os_error(), Some(libc::EIO), "at {at}"),
+        }
     }
 }
