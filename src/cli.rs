@@ -100,6 +100,9 @@ enum Command {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    if !matches!(cli.command, Command::Demo(_) | Command::Sandbox(_) | Command::Mount(_)) {
+        end_with_the_pipe();
+    }
     let outcome = match cli.command {
         Command::Demo(args) => demo::run(&cli.global, args),
         Command::Sandbox(args) => sandbox::run(&cli.global, args),
@@ -117,6 +120,13 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Lets a command that only prints end quietly when its reader does, as in `lockerfs status | head`. What
+/// serves a mount must outlive its terminal.
+fn end_with_the_pipe() {
+    // SAFETY: this sets a disposition that the system knows; no handler of ours is involved.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
 
 /// Runs a short command's work to its end.

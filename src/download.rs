@@ -128,6 +128,7 @@ impl Downloads {
             links: Arc::clone(&self.links),
             options: self.options.clone(),
             source: Arc::new(source),
+            sends_whole: Arc::default(),
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::vfs::{KernelCache, Vfs};
 mod dispatch;
 mod filesystem;
 mod kernel;
+mod reply;
 
 use filesystem::Adapter;
 

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,6 +28,8 @@ pub(super) struct Fetcher {
     pub links: Arc<Links>,
     pub options: Options,
     pub source: Arc<Source>,
+    /// Whether the service was seen to ignore ranges for this file.
+    pub sends_whole: Arc<AtomicBool>,
 }
 
 impl Fetcher {
@@ -65,7 +68,11 @@ impl Fetcher {
             total: self.source.size,
             may_be_html: self.source.may_be_html(),
         };
-        self.client.get(url, &want).await
+        let body = self.client.get(url, &want).await?;
+        if body.ignores_ranges() {
+            self.sends_whole.store(true, Ordering::Relaxed);
+        }
+        Ok(body)
     }
 }
 

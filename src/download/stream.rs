@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use sha2::Digest;
 use tokio_util::task::AbortOnDropHandle;
@@ -45,7 +46,10 @@ impl Stream {
         let mut body = self.shared.fetcher.body(range.clone());
         loop {
             step = (step * 2).min(MAX_RANGE);
-            let following = next_range(range.end, step, size);
+            let mut following = next_range(range.end, step, size);
+            if self.shared.fetcher.sends_whole.load(Ordering::Relaxed) {
+                following.end = size;
+            }
             let next = self.drain(body, &range, &following).await?;
             if following.is_empty() {
                 return Ok(());

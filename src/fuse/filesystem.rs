@@ -3,32 +3,26 @@
 use std::ffi::OsStr;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use fuser::{
-    BsdFileFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
-    InitFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate,
-    ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs,
-    ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    BsdFileFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags, KernelConfig,
+    LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
+    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
+    TimeOrNow, WriteFlags,
 };
 use tokio::runtime::Handle;
 
-use crate::vfs::{Attributes, FileKind, Result, TimeChange, Vfs};
+use crate::vfs::{Attributes, Result, TimeChange, Vfs};
 
 use super::dispatch::{later, now, now_if_known};
-
-/// How long the kernel may believe a name or attributes. What changes is told to it at once; this bounds
-/// the harm of a message that was lost.
-const TTL: Duration = Duration::from_secs(60);
+use super::reply::{TTL, attr, done, entered, file_type, opened, send_value, text, told};
 
 /// The largest write and read-ahead that is asked of the kernel, in bytes.
 const LARGEST_TRANSFER: u32 = 1 << 20;
 
 /// The size of the blocks in which `statfs` counts, in bytes.
 const BLOCK: u32 = 4096;
-
-/// The transfer size that programs are advised to use, in bytes.
-const PREFERRED_TRANSFER: u32 = 128 << 10;
 
 pub struct Adapter {
     vfs: Arc<Vfs>,
@@ -56,6 +50,26 @@ impl Adapter {
         later(&self.runtime, operation, Some(self.deadline), work, reply);
     }
 
+    /// Like [`Adapter::later`], for work that is done or fails.
+    fn later_done(
+        &self,
+        operation: &'static str,
+        reply: ReplyEmpty,
+        work: impl Future<Output = Result<()>> + Send + 'static,
+    ) {
+        self.later(operation, work, move |result| done(reply, result));
+    }
+
+    /// Like [`Adapter::later`], for work that gives the kernel an entry to hold.
+    fn later_entered(
+        &self,
+        operation: &'static str,
+        reply: ReplyEntry,
+        work: impl Future<Output = Result<Attributes>> + Send + 'static,
+    ) {
+        self.later(operation, work, move |result| entered(reply, result));
+    }
+
     /// Runs work that may take as long as an upload.
     fn later_unbounded<T: Send + 'static>(
         &self,
@@ -64,79 +78,6 @@ impl Adapter {
         reply: impl FnOnce(std::result::Result<T, Errno>) + Send + 'static,
     ) {
         later(&self.runtime, operation, None, work, reply);
-    }
-}
-
-/// The name as text; the services keep names as Unicode only.
-fn text(name: &OsStr) -> std::result::Result<String, Errno> {
-    name.to_str().map(str::to_owned).ok_or(Errno::EILSEQ)
-}
-
-fn attr(attributes: &Attributes) -> FileAttr {
-    FileAttr {
-        ino: INodeNo(attributes.ino),
-        size: attributes.size,
-        blocks: attributes.size.div_ceil(512),
-        atime: attributes.mtime,
-        mtime: attributes.mtime,
-        ctime: attributes.mtime,
-        crtime: UNIX_EPOCH,
-        kind: file_type(attributes.kind),
-        perm: attributes.mode,
-        // For folders 1 means that their number of subfolders is not told.
-        nlink: 1,
-        uid: attributes.uid,
-        gid: attributes.gid,
-        rdev: 0,
-        blksize: PREFERRED_TRANSFER,
-        flags: 0,
-    }
-}
-
-fn file_type(kind: FileKind) -> FileType {
-    match kind {
-        FileKind::Folder => FileType::Directory,
-        FileKind::File => FileType::RegularFile,
-    }
-}
-
-fn entered(reply: ReplyEntry, result: std::result::Result<Attributes, Errno>) {
-    match result {
-        Ok(attributes) => reply.entry(&TTL, &attr(&attributes), Generation(0)),
-        Err(errno) => reply.error(errno),
-    }
-}
-
-fn told(reply: ReplyAttr, result: std::result::Result<Attributes, Errno>) {
-    match result {
-        Ok(attributes) => reply.attr(&TTL, &attr(&attributes)),
-        Err(errno) => reply.error(errno),
-    }
-}
-
-fn done(reply: ReplyEmpty, result: std::result::Result<(), Errno>) {
-    match result {
-        Ok(()) => reply.ok(),
-        Err(errno) => reply.error(errno),
-    }
-}
-
-fn send_value(reply: ReplyXattr, size: u32, value: std::result::Result<Vec<u8>, Errno>) {
-    match value {
-        Err(errno) => reply.error(errno),
-        Ok(value) => match u32::try_from(value.len()) {
-            Ok(length) if size == 0 => reply.size(length),
-            Ok(length) if length <= size => reply.data(&value),
-            _ => reply.error(Errno::ERANGE),
-        },
-    }
-}
-
-fn opened(keep_cache: bool) -> FopenFlags {
-    if keep_cache {
-        FopenFlags::FOPEN_KEEP_CACHE
-    } else {
-        FopenFlags::empty()
     }
 }
 
@@ -181,11 +122,7 @@ impl Filesystem for Adapter {
         let vfs = self.vfs.clone();
         match now_if_known("lookup", || vfs.lookup_known(parent.0, &name)) {
             Some(result) => entered(reply, result),
-            None => self.later(
-                "lookup",
-                async move { vfs.lookup(parent.0, &name).await },
-                move |result| entered(reply, result),
-            ),
+            None => self.later_entered("lookup", reply, async move { vfs.lookup(parent.0, &name).await }),
         }
     }
 
@@ -268,16 +205,12 @@ impl Filesystem for Adapter {
             Err(errno) => return reply.error(errno),
         };
         let vfs = self.vfs.clone();
-        self.later(
-            "mknod",
-            async move {
-                let (attributes, opened) = vfs.create(parent.0, &name).await?;
-                let flushed = vfs.flush(opened.handle).await;
-                vfs.release(opened.handle).await;
-                flushed.map(|()| attributes)
-            },
-            move |result| entered(reply, result),
-        );
+        self.later_entered("mknod", reply, async move {
+            let (attributes, opened) = vfs.create(parent.0, &name).await?;
+            let flushed = vfs.flush(opened.handle).await;
+            vfs.release(opened.handle).await;
+            flushed.map(|()| attributes)
+        });
     }
 
     fn mkdir(
@@ -294,10 +227,10 @@ impl Filesystem for Adapter {
             Err(errno) => return reply.error(errno),
         };
         let vfs = self.vfs.clone();
-        self.later(
+        self.later_entered(
             "mkdir",
+            reply,
             async move { vfs.make_folder(parent.0, &name).await },
-            move |result| entered(reply, result),
         );
     }
 
@@ -306,11 +239,7 @@ impl Filesystem for Adapter {
             return reply.error(Errno::ENOENT);
         };
         let vfs = self.vfs.clone();
-        self.later(
-            "unlink",
-            async move { vfs.unlink(parent.0, &name).await },
-            move |result| done(reply, result),
-        );
+        self.later_done("unlink", reply, async move { vfs.unlink(parent.0, &name).await });
     }
 
     fn rmdir(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -318,10 +247,10 @@ impl Filesystem for Adapter {
             return reply.error(Errno::ENOENT);
         };
         let vfs = self.vfs.clone();
-        self.later(
+        self.later_done(
             "rmdir",
+            reply,
             async move { vfs.remove_folder(parent.0, &name).await },
-            move |result| done(reply, result),
         );
     }
 
@@ -344,11 +273,9 @@ impl Filesystem for Adapter {
             (Err(errno), _) | (_, Err(errno)) => return reply.error(errno),
         };
         let vfs = self.vfs.clone();
-        self.later(
-            "rename",
-            async move { vfs.rename(parent.0, &name, new_parent.0, &new_name, keep).await },
-            move |result| done(reply, result),
-        );
+        self.later_done("rename", reply, async move {
+            vfs.rename(parent.0, &name, new_parent.0, &new_name, keep).await
+        });
     }
 
     fn open(&self, _request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {

@@ -23,7 +23,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const PROGRESS_TIMEOUT: Duration = Duration::from_secs(20);
 const MAX_REDIRECTS: usize = 5;
 /// The most bytes thrown away to use a server that ignores `Range`.
-const MAX_SKIP: u64 = 1024 * 1024;
+const MAX_SKIP: u64 = 64 * 1024 * 1024;
 
 /// What is wanted of a file behind a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,6 +122,7 @@ impl DataClient {
             left: passed.length,
             wanted: want.range.end - want.range.start,
             ends_with_file: passed.ends_with_file,
+            ignores_ranges: passed.skip > 0,
             progress_timeout: self.progress_timeout,
         })
     }
@@ -140,10 +141,17 @@ pub struct DataBody {
     wanted: u64,
     /// Whether the body must end with the last byte handed on.
     ends_with_file: bool,
+    ignores_ranges: bool,
     progress_timeout: Duration,
 }
 
 impl DataBody {
+    /// Whether the server sends files from their start whatever part is asked for, so that what comes before
+    /// it is thrown away here: better few requests than small ones.
+    pub fn ignores_ranges(&self) -> bool {
+        self.ignores_ranges
+    }
+
     /// The next bytes; `None` after exactly the bytes that were asked for. A body that ends before them, or
     /// goes on after the end of the file, is an error of kind [`HttpErrorKind::Body`]. Safe to cancel.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {

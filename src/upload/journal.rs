@@ -196,7 +196,8 @@ impl Uploads {
             }
             let replaced = row.replaces.clone();
             row.superseded.retain(|file| Some(file) != replaced.as_ref());
-            if row.state == RowState::Parked {
+            // Another name may be what helps.
+            if row.state == RowState::Parked || row.next_try.is_some() {
                 row.state = RowState::Queued;
                 (row.tries, row.next_try, row.last_error) = (0, None, None);
             }
@@ -208,6 +209,9 @@ impl Uploads {
         let note = move |renamed: &Option<(JournalRow, Option<Unlinked>)>| {
             let Some((row, gone)) = renamed else { return };
             uploads.update(|table| {
+                if let Some(item) = table.item_mut(id).filter(|item| item.is_waiting()) {
+                    item.due = Instant::now();
+                }
                 table.set_row(row.clone());
                 if let (Some(over), Some(gone)) = (over, gone) {
                     note_unlinked(table, over, gone);

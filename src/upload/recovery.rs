@@ -53,8 +53,7 @@ impl Uploads {
             if row != before {
                 restored.push(row.clone());
             }
-            let due = row.next_try.map_or_else(Instant::now, super::table::to_instant);
-            table.add(Item::new(row, staged.map(Arc::new), 0, due));
+            table.add(Item::new(row, staged.map(Arc::new), 0, Instant::now()));
         }
         let write =
             move |journal: &JournalTransaction<'_>| restored.iter().try_for_each(|row| journal.put(row));
@@ -86,8 +85,8 @@ fn restore(mut row: JournalRow, staged: Option<&StagedFile>) -> JournalRow {
         (state, Some(staged)) => {
             if state != RowState::Parked || row.last_error.as_deref() == Some(LOST) {
                 row.state = RowState::Queued;
-                // What was in the way may be mended since, by whoever starts the program again.
-                (row.tries, row.next_try, row.last_error) = (0, None, None);
+                // What the service or its login lacked may be there by now.
+                row.next_try = None;
             }
             // A writer that had not finished may have cut or lengthened the file, as on any disk.
             row.size = staged.len();

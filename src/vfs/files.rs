@@ -33,17 +33,17 @@ impl Vfs {
             let (_, account) = self.account_to_change(ino)?;
             account.require(Capability::Write)?;
         }
-        let (keep_cache, edition) = {
+        let (keep_cache, foreign) = {
             let mut tree = self.tree();
             let node = tree.get_mut(ino).ok_or_else(|| Error::plain(libc::ESTALE))?;
             let file = node.file_mut().ok_or_else(|| Error::plain(libc::EISDIR))?;
             file.writers += u32::from(write);
             let keep = std::mem::replace(&mut file.cached_is_true, true);
-            let edition = file.edition;
+            let foreign = file.foreign;
             node.handles += 1;
-            (keep && !truncate, edition)
+            (keep && !truncate, foreign)
         };
-        let handle = self.handles.add_file(ino, write, edition);
+        let handle = self.handles.add_file(ino, write, foreign);
         if truncate && let Err(error) = self.set_size(ino, 0).await {
             self.release(handle).await;
             return Err(error);
@@ -75,7 +75,7 @@ impl Vfs {
     /// The bytes of `range`, fewer only at the end of the file.
     pub async fn read(self: &Arc<Self>, handle: u64, range: Range<u64>) -> Result<Bytes> {
         let handle = self.handles.file(handle)?;
-        match self.content_of(handle.ino)? {
+        match self.content_of(&handle)? {
             Content::Nothing => Ok(Bytes::new()),
             Content::Local { staged, base } => {
                 let range = clip(range, staged.len());
@@ -103,15 +103,26 @@ impl Vfs {
         }
     }
 
-    fn content_of(&self, ino: u64) -> Result<Content> {
+    fn content_of(&self, handle: &FileHandle) -> Result<Content> {
         let tree = self.tree();
-        let node = tree.get(ino).ok_or_else(|| Error::plain(libc::ESTALE))?;
+        let node = tree.get(handle.ino).ok_or_else(|| Error::plain(libc::ESTALE))?;
         let file = node.file().ok_or_else(|| Error::plain(libc::EISDIR))?;
         Ok(match (&file.local, &file.remote) {
-            (Some(local), base) => Content::Local {
+            (Some(local), remote) => Content::Local {
                 staged: local.staged.clone(),
-                base: base.clone(),
+                // What is missing may come from the content that it was begun from, and from no other.
+                base: remote.clone().filter(|remote| {
+                    local
+                        .staged
+                        .base()
+                        .is_some_and(|base| remote.same_content_as_base(base))
+                }),
             },
+            (None, Some(_)) if file.foreign != handle.foreign => {
+                let path = tree.path(handle.ino);
+                let message = format!("{path} was changed on the service since it was opened: open it again");
+                return Err(Error::told(libc::EIO, message));
+            }
             (None, Some(remote)) => Content::Remote(remote.clone()),
             (None, None) => Content::Nothing,
         })
@@ -129,11 +140,10 @@ impl Vfs {
             let gone = || {
                 Error::told(
                     libc::EIO,
-                    "the file that is being edited was changed on the service, or is gone",
+                    "the file that is being edited was changed on the service",
                 )
             };
-            let begun_from = |remote: &&Remote| staged.base().is_none_or(|base| remote.is_base(base));
-            let base = base.as_ref().filter(begun_from).ok_or_else(gone)?;
+            let base = base.as_ref().ok_or_else(gone)?;
             let reader = self.reader(handle, base)?;
             let mut at = gap.start;
             while at < gap.end {
@@ -154,17 +164,6 @@ impl Vfs {
     fn reader(&self, handle: &FileHandle, remote: &Remote) -> Result<Arc<Reader>> {
         let (_, account) = self.account_of(handle.ino)?;
         account.require(Capability::Read)?;
-        let edition = self
-            .tree()
-            .get(handle.ino)
-            .and_then(Node::file)
-            .map(|file| file.edition);
-        if edition.is_some_and(|edition| edition != handle.edition) {
-            return Err(Error::told(
-                libc::EIO,
-                "the file was changed on the service while it was open: open it again",
-            ));
-        }
         let mut slot = handle.reader.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, reader)) = slot.as_ref()
             && of.same_content(remote)

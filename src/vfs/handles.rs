@@ -20,8 +20,8 @@ pub struct Opened {
 pub struct FileHandle {
     pub ino: u64,
     pub write: bool,
-    /// The file's edition when it was opened.
-    pub edition: u32,
+    /// Which of the file's contents it was opened with; see [`File::foreign`](super::tree::File::foreign).
+    pub foreign: u64,
     /// Made with the first read, and again when the content on the service is another.
     pub reader: Mutex<Option<(Remote, Arc<Reader>)>>,
 }
@@ -44,12 +44,12 @@ impl Handles {
         self.next.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    pub fn add_file(&self, ino: u64, write: bool, edition: u32) -> u64 {
+    pub fn add_file(&self, ino: u64, write: bool, foreign: u64) -> u64 {
         let handle = self.number();
         let file = FileHandle {
             ino,
             write,
-            edition,
+            foreign,
             reader: Mutex::default(),
         };
         self.files

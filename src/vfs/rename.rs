@@ -91,8 +91,8 @@ impl Vfs {
             }
             self.check_empty(target).await?;
         }
-        let item = ItemId::Folder(folder);
         let old = rename.target.and_then(|target| self.item_of(target));
+        let item = ItemId::Folder(folder);
         self.rename_on_service(rename, &item, old.as_ref()).await?;
         if let Some(old) = &old {
             self.delete_items(rename.account, std::slice::from_ref(old))
@@ -106,7 +106,7 @@ impl Vfs {
         tree.detach(rename.ino);
         tree.attach(rename.ino, rename.new_parent, rename.new_name);
         if let Some(folder) = tree.get_mut(rename.ino).and_then(Node::folder_mut) {
-            folder.remote_name.clone_from(&rename.remote_name);
+            folder.remote_name = rename.remote_name.clone();
         }
         Ok(())
     }

@@ -55,25 +55,18 @@ impl Remote {
         }
     }
 
-    /// Whether these are the bytes that an edited file was begun from.
-    pub fn is_base(&self, base: &Base) -> bool {
-        let begun = Remote {
-            id: base.file.clone(),
-            name: self.name.clone(),
-            size: base.size,
-            hash: base.hash,
-            revision: base.revision.clone(),
-        };
-        self.same_content(&begun)
-    }
-
     /// Whether both tell of the same bytes.
     pub fn same_content(&self, other: &Remote) -> bool {
-        self.id == other.id
-            && self.size == other.size
-            && match (self.hash, other.hash) {
+        self.same_content_as_base(&other.base())
+    }
+
+    /// Whether the bytes are those that a staged file was begun from.
+    pub fn same_content_as_base(&self, base: &Base) -> bool {
+        self.id == base.file
+            && self.size == base.size
+            && match (self.hash, base.hash) {
                 (Some(a), Some(b)) => a == b,
-                _ => self.revision == other.revision,
+                _ => self.revision == base.revision,
             }
     }
 }
@@ -98,8 +91,8 @@ pub struct File {
     pub writers: u32,
     /// What the kernel cached of the content is still so.
     pub cached_is_true: bool,
-    /// Rises when the content is changed elsewhere: who opened it before must not read on.
-    pub edition: u32,
+    /// Rises when the content was changed elsewhere, so that no open handle reads on in another content.
+    pub foreign: u64,
 }
 
 impl File {

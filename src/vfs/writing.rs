@@ -55,7 +55,7 @@ impl Vfs {
             local: Some(local),
             writers: 1,
             cached_is_true: true,
-            edition: 0,
+            foreign: 0,
         };
         let ino = tree.add(Some(index), name, SystemTime::now(), Kind::File(file));
         tree.attach(ino, parent, name);

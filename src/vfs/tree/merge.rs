@@ -134,7 +134,7 @@ impl Tree {
                     local: Some(local),
                     writers: 0,
                     cached_is_true: true,
-                    edition: 0,
+                    foreign: 0,
                 };
                 self.add(Some(account), &name, row.mtime, Kind::File(file))
             }
@@ -192,22 +192,21 @@ impl Tree {
         let ino = match (known, &entry) {
             (Some(ino), Entry::File(file)) => {
                 let fresh = Remote::of(file);
-                let same = |node: &Node| {
-                    node.file()
-                        .and_then(|file| file.remote.as_ref())
-                        .is_some_and(|old| old.same_content(&fresh))
-                        && same_second(node.mtime, mtime)
-                };
-                let changed = !self.get(ino).is_some_and(same);
+                let old = self
+                    .get(ino)
+                    .and_then(Node::file)
+                    .and_then(|file| file.remote.as_ref());
+                let other_content = !old.is_some_and(|old| old.same_content(&fresh));
+                let changed =
+                    other_content || !self.get(ino).is_some_and(|node| same_second(node.mtime, mtime));
                 if changed {
                     merged.inodes.push(ino);
                 }
+                self.set_remote(ino, Some(fresh));
                 if let Some(file) = self.file_mut(ino).filter(|_| changed) {
                     file.cached_is_true = false;
-                    let old = file.remote.as_ref();
-                    file.edition += u32::from(old.is_some_and(|old| !old.same_content(&fresh)));
+                    file.foreign += u64::from(other_content);
                 }
-                self.set_remote(ino, Some(fresh));
                 ino
             }
             (Some(ino), Entry::Folder(entry)) => {
@@ -223,7 +222,7 @@ impl Tree {
                     local: None,
                     writers: 0,
                     cached_is_true: true,
-                    edition: 0,
+                    foreign: 0,
                 };
                 self.add(Some(account), &name, mtime, Kind::File(file))
             }

@@ -1,0 +1,90 @@
+//! Results as replies.
+
+use std::ffi::OsStr;
+use std::time::{Duration, UNIX_EPOCH};
+
+use fuser::{
+    Errno, FileAttr, FileType, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyEmpty, ReplyEntry, ReplyXattr,
+};
+
+use crate::vfs::{Attributes, FileKind};
+
+/// How long the kernel may believe a name or attributes. What changes is told to it at once; this bounds
+/// the harm of a message that was lost.
+pub const TTL: Duration = Duration::from_secs(60);
+
+/// The transfer size that programs are advised to use, in bytes.
+const PREFERRED_TRANSFER: u32 = 128 << 10;
+
+/// The name as text; the services keep names as Unicode only.
+pub fn text(name: &OsStr) -> std::result::Result<String, Errno> {
+    name.to_str().map(str::to_owned).ok_or(Errno::EILSEQ)
+}
+
+pub fn attr(attributes: &Attributes) -> FileAttr {
+    FileAttr {
+        ino: INodeNo(attributes.ino),
+        size: attributes.size,
+        blocks: attributes.size.div_ceil(512),
+        atime: attributes.mtime,
+        mtime: attributes.mtime,
+        ctime: attributes.mtime,
+        crtime: UNIX_EPOCH,
+        kind: file_type(attributes.kind),
+        perm: attributes.mode,
+        // For folders 1 means that their number of subfolders is not told.
+        nlink: 1,
+        uid: attributes.uid,
+        gid: attributes.gid,
+        rdev: 0,
+        blksize: PREFERRED_TRANSFER,
+        flags: 0,
+    }
+}
+
+pub fn file_type(kind: FileKind) -> FileType {
+    match kind {
+        FileKind::Folder => FileType::Directory,
+        FileKind::File => FileType::RegularFile,
+    }
+}
+
+pub fn entered(reply: ReplyEntry, result: std::result::Result<Attributes, Errno>) {
+    match result {
+        Ok(attributes) => reply.entry(&TTL, &attr(&attributes), Generation(0)),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+pub fn told(reply: ReplyAttr, result: std::result::Result<Attributes, Errno>) {
+    match result {
+        Ok(attributes) => reply.attr(&TTL, &attr(&attributes)),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+pub fn done(reply: ReplyEmpty, result: std::result::Result<(), Errno>) {
+    match result {
+        Ok(()) => reply.ok(),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+pub fn send_value(reply: ReplyXattr, size: u32, value: std::result::Result<Vec<u8>, Errno>) {
+    match value {
+        Err(errno) => reply.error(errno),
+        Ok(value) => match u32::try_from(value.len()) {
+            Ok(length) if size == 0 => reply.size(length),
+            Ok(length) if length <= size => reply.data(&value),
+            _ => reply.error(Errno::ERANGE),
+        },
+    }
+}
+
+pub fn opened(keep_cache: bool) -> FopenFlags {
+    if keep_cache {
+        FopenFlags::FOPEN_KEEP_CACHE
+    } else {
+        FopenFlags::empty()
+    }
+}
