@@ -100,7 +100,10 @@ enum Command {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    if !matches!(cli.command, Command::Demo(_) | Command::Sandbox(_) | Command::Mount(_)) {
+    if !matches!(
+        cli.command,
+        Command::Demo(_) | Command::Sandbox(_) | Command::Mount(_)
+    ) {
         end_with_the_pipe();
     }
     let outcome = match cli.command {

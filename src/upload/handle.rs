@@ -154,8 +154,8 @@ impl Uploads {
     }
 
     /// Waits until nothing goes on by itself any more: what is left is parked, held by a writer who does not
-    /// let go within a moment, or of an account that is not started. Skips the upload delay from now on until it returns. It waits as long
-    /// as a service stays away; the caller sets the limit.
+    /// let go within a moment, or of an account that is not started. Skips the upload delay from now on
+    /// until it returns. It waits as long as a service stays away; the caller sets the limit.
     pub async fn drain(&self) {
         let _hurry = DrainGuard::new(self);
         let mut changed = self.changed.subscribe();

@@ -178,6 +178,29 @@ fn a_lost_answer_makes_no_twin_and_loses_nothing() {
 }
 
 #[test]
+fn a_lost_answer_to_an_upload_that_the_service_still_works_on_makes_no_twin() {
+    let world = World::with(|setup| setup.service.quirks.processing = Duration::from_millis(1500));
+    let mount = world.mount();
+    world.service.faults(json!([
+        {"match": "upload/simple", "fault": "lost_reply", "times": 1},
+        {"match": "upload/resumable", "fault": "lost_reply", "times": 1},
+    ]));
+    mount.write("small.bin", &content(1, 5000));
+    mount.write("units.bin", &content(2, (4 << 20) + 1));
+    world.drain();
+    // By then the service has worked off all that it was sent.
+    std::thread::sleep(Duration::from_millis(2000));
+    let wanted = [
+        ("small.bin", content(1, 5000)),
+        ("units.bin", content(2, (4 << 20) + 1)),
+    ];
+    let wanted = wanted
+        .map(|(path, content)| (path.to_owned(), sha256_of(&content)))
+        .into();
+    assert_same(&world.stored_sha256(), &wanted, "on the service");
+}
+
+#[test]
 fn a_lost_answer_while_content_is_replaced_keeps_one_file_and_its_quickkey() {
     let world = World::new();
     world.put("report.txt", b"first");
