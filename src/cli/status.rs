@@ -103,7 +103,7 @@ async fn from_journal(path: &Path) -> Result<Vec<PendingStatus>, Failure> {
 
 fn of_row(row: JournalRow) -> PendingStatus {
     let state = match row.state {
-        RowState::Parked => PendingState::Failed,
+        RowState::Parked => PendingState::Parked,
         _ if row.last_error.is_some() => PendingState::Waiting,
         _ => PendingState::Queued,
     };
@@ -165,7 +165,7 @@ fn print_pending(pending: &[PendingStatus]) {
     let now = SystemTime::now();
     let rows: Vec<Vec<String>> = pending.iter().map(|file| pending_row(file, now)).collect();
     print!("{}", text::table(&rows));
-    if pending.iter().any(|file| file.state == PendingState::Failed) {
+    if pending.iter().any(|file| file.state == PendingState::Parked) {
         println!("What needs you stays here until the cause is mended: then run `lockerfs retry`.");
     }
 }
@@ -174,7 +174,7 @@ fn pending_row(file: &PendingStatus, now: SystemTime) -> Vec<String> {
     let error = file.error.as_deref().unwrap_or("no reason told");
     let tries = text::count(file.tries as usize, "try", "tries");
     let state = match file.state {
-        PendingState::Open => "rests, or is still written".to_owned(),
+        PendingState::Staged => "rests, or is still written".to_owned(),
         PendingState::Queued => "waits for its turn".to_owned(),
         PendingState::Uploading => {
             let share = file
@@ -184,6 +184,7 @@ fn pending_row(file: &PendingStatus, now: SystemTime) -> Vec<String> {
                 .unwrap_or(100);
             format!("uploading, {share}% sent")
         }
+        PendingState::Verifying => "sent, the service checks it".to_owned(),
         PendingState::Waiting => {
             let next = file
                 .next_try
@@ -193,7 +194,7 @@ fn pending_row(file: &PendingStatus, now: SystemTime) -> Vec<String> {
                 .unwrap_or_default();
             format!("failed after {tries}{next}: {error}")
         }
-        PendingState::Failed => format!("needs you: {error}"),
+        PendingState::Parked => format!("needs you: {error}"),
     };
     vec![
         format!("  {}", file.account),

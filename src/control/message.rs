@@ -84,14 +84,16 @@ pub struct PendingStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PendingState {
-    /// Still open for writing.
-    Open,
+    /// Still open for writing, or resting for the upload delay.
+    Staged,
     Queued,
     Uploading,
+    /// The service has the bytes and works on them.
+    Verifying,
     /// Failed for now; it will be tried again.
     Waiting,
     /// Failed in a way that only a person can mend.
-    Failed,
+    Parked,
 }
 
 /// How far a drain has come.

@@ -121,11 +121,12 @@ impl MountHandler {
         let path = path.map(|path| within(&path).unwrap_or(path));
         let sent = sent(&file);
         let (state, error, next_try) = match file.status {
-            UploadStatus::Staged => (PendingState::Open, None, None),
+            UploadStatus::Staged => (PendingState::Staged, None, None),
             UploadStatus::Queued => (PendingState::Queued, None, None),
-            UploadStatus::Uploading { .. } | UploadStatus::Verifying => (PendingState::Uploading, None, None),
+            UploadStatus::Uploading { .. } => (PendingState::Uploading, None, None),
+            UploadStatus::Verifying => (PendingState::Verifying, None, None),
             UploadStatus::Waiting { until, error } => (PendingState::Waiting, Some(error), Some(until)),
-            UploadStatus::Parked { reason } => (PendingState::Failed, Some(reason), None),
+            UploadStatus::Parked { reason } => (PendingState::Parked, Some(reason), None),
         };
         PendingStatus {
             account: file.account,
