@@ -33,7 +33,7 @@ fn write_many(mount: &Mount) -> BTreeMap<String, String> {
 
 #[test]
 fn killed_in_the_middle_of_200_uploads_it_stores_each_file_once() {
-    let world = World::with(|setup| setup.service.latency = Duration::from_millis(60));
+    let world = World::with(|setup| setup.service.latency = Duration::from_millis(25));
     let mut mount = world.mount();
     let wanted = write_many(&mount);
     for _ in 0..2 {

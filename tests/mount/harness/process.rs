@@ -175,9 +175,17 @@ fn is_alive(path: &Path) -> bool {
 
 /// Takes a mount down, whoever uses it.
 pub fn detach(path: &Path) {
-    let path = CString::new(path.as_os_str().as_bytes()).expect("a path");
-    // SAFETY: `path` is a valid C string for the time of the call.
-    unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) };
+    if !is_mount_point(path) {
+        return;
+    }
+    let target = CString::new(path.as_os_str().as_bytes()).expect("a path");
+    // SAFETY: `target` is a valid C string for the time of the call.
+    if unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) } != 0 {
+        let _ = Command::new("fusermount3")
+            .args(["-u", "-z", "--"])
+            .arg(path)
+            .status();
+    }
 }
 
 /// A mount in the foreground of a child process.
