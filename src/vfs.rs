@@ -6,7 +6,7 @@
 //!
 //! # Locks
 //!
-//! 1. [`locks::InodeLocks`], asynchronous, one for each file whose journal row or service entry is being
+//! 1. `locks::InodeLocks`, asynchronous, one for each file whose journal row or service entry is being
 //!    changed; of two, the lower inode first.
 //! 2. The tree's mutex, for moments, never over I/O or an `.await`; nothing else is locked under it but the
 //!    tables of `upload`.
