@@ -129,6 +129,11 @@ fn print_report(report: &StatusReport) {
     let mut rows = vec![["ACCOUNT", "KIND", "STATE", "USED"].map(str::to_owned).to_vec()];
     rows.extend(report.accounts.iter().map(account_row));
     print!("{}", text::table(&rows));
+    for account in &report.accounts {
+        if let Some(message) = &account.message {
+            println!("{}: {message}", account.name);
+        }
+    }
     print_pending(&report.pending);
 }
 
@@ -138,11 +143,8 @@ fn account_row(account: &AccountStatus) -> Vec<String> {
         AccountState::Online => "online",
         AccountState::Offline => "offline",
         AccountState::LoginRefused => "login refused",
-    };
-    let state = match &account.message {
-        Some(message) => format!("{state}: {message}"),
-        None => state.to_owned(),
-    };
+    }
+    .to_owned();
     let used = match (account.storage_used, account.storage_limit) {
         (Some(used), Some(limit)) => format!("{} of {}", text::size(used), text::size(limit)),
         (Some(used), None) => text::size(used),
