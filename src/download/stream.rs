@@ -40,31 +40,38 @@ struct Stream {
 
 impl Stream {
     async fn fetch_from(&mut self, start: u64) -> Result<(), DownloadError> {
-        let size = self.shared.size();
         let mut step = FIRST_RANGE;
-        let mut range = next_range(start, step, size);
+        let mut range = next_range(start, step, self.shared.size());
         let mut body = self.shared.fetcher.body(range.clone());
         loop {
             step = (step * 2).min(MAX_RANGE);
-            let mut following = next_range(range.end, step, size);
-            if self.shared.fetcher.sends_whole.load(Ordering::Relaxed) {
-                following.end = size;
-            }
-            let next = self.drain(body, &range, &following).await?;
+            let next = self.drain(body, &range, step).await?;
+            let following = self.following(&range, step);
             if following.is_empty() {
                 return Ok(());
             }
-            body = match next {
-                Some(task) => task
-                    .await
-                    .map_err(|_| DownloadError::new(ErrorKind::Unexpected, "a fetch failed"))?,
+            (body, range) = match next {
+                Some((task, asked)) => {
+                    let body = task.await;
+                    let body =
+                        body.map_err(|_| DownloadError::new(ErrorKind::Unexpected, "a fetch failed"))?;
+                    (body, asked)
+                }
                 None => {
                     self.shared.until_read_to(middle(&range)).await;
-                    self.shared.fetcher.body(following.clone())
+                    (self.shared.fetcher.body(following.clone()), following)
                 }
             };
-            range = following;
         }
+    }
+
+    /// The range to ask for after `range`: all the rest where the service sends files whole anyway.
+    fn following(&self, range: &Range<u64>, step: u64) -> Range<u64> {
+        let size = self.shared.size();
+        if self.shared.fetcher.sends_whole.load(Ordering::Relaxed) {
+            return range.end..size;
+        }
+        next_range(range.end, step, size)
     }
 
     /// Hands on all bytes of `body`, and sends the request for what follows when its end comes near and the
@@ -73,8 +80,8 @@ impl Stream {
         &mut self,
         mut body: Body,
         range: &Range<u64>,
-        following: &Range<u64>,
-    ) -> Result<Option<AbortOnDropHandle<Body>>, DownloadError> {
+        step: u64,
+    ) -> Result<Option<(AbortOnDropHandle<Body>, Range<u64>)>, DownloadError> {
         let mut at = range.start;
         let mut next = None;
         while at < range.end {
@@ -89,12 +96,14 @@ impl Stream {
             }
             self.shared.push(self.generation, bytes);
             let near = range.end - at <= OVERLAP && self.shared.read_to() >= middle(range);
+            let following = self.following(range, step);
             if near && next.is_none() && !following.is_empty() {
                 let mut body = self.shared.fetcher.body(following.clone());
-                next = Some(AbortOnDropHandle::new(tokio::spawn(async move {
+                let connecting = AbortOnDropHandle::new(tokio::spawn(async move {
                     body.connect().await;
                     body
-                })));
+                }));
+                next = Some((connecting, following));
             }
         }
         Ok(next)

@@ -122,7 +122,7 @@ impl DataClient {
             left: passed.length,
             wanted: want.range.end - want.range.start,
             ends_with_file: passed.ends_with_file,
-            ignores_ranges: passed.skip > 0,
+            ignores_ranges: head.status == 200 && want.range != (0..want.total),
             progress_timeout: self.progress_timeout,
         })
     }
@@ -511,8 +511,8 @@ mod tests {
                 ends_with_file: false
             }
         );
-        let late = want(2 << 20..3 << 20, 9 << 20);
-        assert_eq!(refused(&whole(Some(9 << 20)), &late), HttpErrorKind::WrongRange);
+        let late = want(65 << 20..66 << 20, 99 << 20);
+        assert_eq!(refused(&whole(Some(99 << 20)), &late), HttpErrorKind::WrongRange);
     }
 
     #[test]
