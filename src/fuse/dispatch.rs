@@ -25,25 +25,31 @@ pub fn now_if_known<T>(
 }
 
 /// Runs `work` in a task and hands its result to `reply`; after `deadline` the reply is `ETIMEDOUT` and
-/// the work goes on by itself, so that it is never cut in the middle.
+/// the work goes on by itself, so that it is never cut in the middle. What it then brings the kernel does not
+/// know of: `undo` gives it back.
 pub fn later<T: Send + 'static>(
     runtime: &Handle,
     operation: &'static str,
     deadline: Option<Duration>,
     work: impl Future<Output = Result<T>> + Send + 'static,
     reply: impl FnOnce(std::result::Result<T, Errno>) + Send + 'static,
+    undo: impl FnOnce(T) + Send + 'static,
 ) {
-    let task = runtime.spawn(work);
+    let mut task = runtime.spawn(work);
     runtime.spawn(async move {
         let joined = match deadline {
-            Some(deadline) => tokio::time::timeout(deadline, task).await,
-            None => Ok(task.await),
+            Some(deadline) => tokio::time::timeout(deadline, &mut task).await,
+            None => Ok((&mut task).await),
         };
-        let result = match joined {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(panicked()),
-            Err(_) => Err(Error::told(libc::ETIMEDOUT, "no answer within the deadline")),
+        let Ok(joined) = joined else {
+            let error = Error::told(libc::ETIMEDOUT, "no answer within the deadline");
+            reply(Err(tell(operation, &error)));
+            if let Ok(Ok(late)) = task.await {
+                undo(late);
+            }
+            return;
         };
+        let result = joined.unwrap_or_else(|_| Err(panicked()));
         reply(result.map_err(|error| tell(operation, &error)));
     });
 }

@@ -47,7 +47,7 @@ impl Adapter {
         work: impl Future<Output = Result<T>> + Send + 'static,
         reply: impl FnOnce(std::result::Result<T, Errno>) + Send + 'static,
     ) {
-        later(&self.runtime, operation, Some(self.deadline), work, reply);
+        later(&self.runtime, operation, Some(self.deadline), work, reply, drop);
     }
 
     /// Like [`Adapter::later`], for work that is done or fails.
@@ -67,7 +67,32 @@ impl Adapter {
         reply: ReplyEntry,
         work: impl Future<Output = Result<Attributes>> + Send + 'static,
     ) {
-        self.later(operation, work, move |result| entered(reply, result));
+        let vfs = self.vfs.clone();
+        let undo = move |late: Attributes| vfs.forget(late.ino, 1);
+        let reply = move |result| entered(reply, result);
+        later(&self.runtime, operation, Some(self.deadline), work, reply, undo);
+    }
+
+    /// Like [`Adapter::later`], for work that opens a file. `held` tells the handle, and the inode of which
+    /// the kernel is to hold a reference.
+    fn later_opened<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+        reply: impl FnOnce(std::result::Result<T, Errno>) + Send + 'static,
+        held: impl FnOnce(T) -> (u64, Option<u64>) + Send + 'static,
+    ) {
+        let vfs = self.vfs.clone();
+        let undo = move |late| {
+            let (handle, entry) = held(late);
+            if let Some(ino) = entry {
+                vfs.forget(ino, 1);
+            }
+            vfs.runtime()
+                .clone()
+                .spawn(async move { vfs.release(handle).await });
+        };
+        later(&self.runtime, operation, Some(self.deadline), work, reply, undo);
     }
 
     /// Runs work that may take as long as an upload.
@@ -77,7 +102,7 @@ impl Adapter {
         work: impl Future<Output = Result<T>> + Send + 'static,
         reply: impl FnOnce(std::result::Result<T, Errno>) + Send + 'static,
     ) {
-        later(&self.runtime, operation, None, work, reply);
+        later(&self.runtime, operation, None, work, reply, drop);
     }
 }
 
@@ -282,13 +307,14 @@ impl Filesystem for Adapter {
         let write = flags.acc_mode() != OpenAccMode::O_RDONLY;
         let truncate = write && flags.0 & libc::O_TRUNC != 0;
         let vfs = self.vfs.clone();
-        self.later(
+        self.later_opened(
             "open",
             async move { vfs.open(ino.0, write, truncate).await },
             move |result| match result {
                 Ok(file) => reply.opened(FileHandle(file.handle), opened(file.keep_cache)),
                 Err(errno) => reply.error(errno),
             },
+            |file| (file.handle, None),
         );
     }
 
@@ -307,7 +333,7 @@ impl Filesystem for Adapter {
             Err(errno) => return reply.error(errno),
         };
         let vfs = self.vfs.clone();
-        self.later(
+        self.later_opened(
             "create",
             async move { vfs.create(parent.0, &name).await },
             move |result| match result {
@@ -320,6 +346,7 @@ impl Filesystem for Adapter {
                 ),
                 Err(errno) => reply.error(errno),
             },
+            |(attributes, file)| (file.handle, Some(attributes.ino)),
         );
     }
 

@@ -164,6 +164,8 @@ impl Vfs {
             .iter()
             .filter_map(|id| self.changed_folder(index, id))
             .collect();
+        // A folder that was moved, renamed or deleted is to be looked for in the one that shows it.
+        folders.extend(changes.folders.iter().filter_map(|id| self.parent_of(index, id)));
         folders.extend(changes.files.iter().filter_map(|id| self.changed_file(index, id)));
         folders.sort_unstable();
         folders.dedup();
@@ -179,6 +181,15 @@ impl Vfs {
         (folder.listing != ListingState::Unknown).then_some(ino)
     }
 
+    fn parent_of(&self, index: AccountIndex, id: &FolderId) -> Option<u64> {
+        let tree = self.tree();
+        let parent = tree
+            .get(tree.by_item(index, &ItemId::Folder(id.clone()))?)?
+            .parent?;
+        // Not the mount's own root, which no service lists.
+        tree.get(parent)?.account.map(|_| parent)
+    }
+
     fn changed_file(&self, index: AccountIndex, id: &FileId) -> Option<u64> {
         let tree = self.tree();
         tree.get(tree.by_item(index, &ItemId::File(id.clone()))?)?.parent
@@ -187,7 +198,7 @@ impl Vfs {
     fn doubt_folders(self: &Arc<Self>, folders: Vec<u64>) {
         for (count, ino) in folders.into_iter().enumerate() {
             if count < EAGER_REFRESHES {
-                drop(self.refresh(ino));
+                drop(self.refresh_anew(ino));
                 continue;
             }
             let mut tree = self.tree();

@@ -22,7 +22,6 @@ enum Content {
         base: Option<Remote>,
     },
     Remote(Remote),
-    Nothing,
 }
 
 impl Vfs {
@@ -76,7 +75,6 @@ impl Vfs {
     pub async fn read(self: &Arc<Self>, handle: u64, range: Range<u64>) -> Result<Bytes> {
         let handle = self.handles.file(handle)?;
         match self.content_of(&handle)? {
-            Content::Nothing => Ok(Bytes::new()),
             Content::Local { staged, base } => {
                 let range = clip(range, staged.len());
                 self.fetch_missing(&handle, &staged, base, range.clone()).await?;
@@ -124,7 +122,7 @@ impl Vfs {
                 return Err(Error::told(libc::EIO, message));
             }
             (None, Some(remote)) => Content::Remote(remote.clone()),
-            (None, None) => Content::Nothing,
+            (None, None) => return Err(Error::told(libc::EIO, "the file was deleted while it was open")),
         })
     }
 

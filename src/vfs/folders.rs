@@ -202,9 +202,22 @@ impl Vfs {
             let fetched = this.fetch_listing(ino).await;
             if let Some(folder) = this.tree().get_mut(ino).and_then(tree::Node::folder_mut) {
                 folder.retry_at = fetched.is_err().then(|| Instant::now() + REFRESH_PAUSE);
+                if fetched.is_err()
+                    && let ListingState::Known { stale, .. } = &mut folder.listing
+                {
+                    *stale = true;
+                }
             }
             fetched
         })
+    }
+
+    /// [`Vfs::refresh`] by a listing that is asked for from now on: one that is under way is not believed.
+    pub(super) fn refresh_anew(self: &Arc<Self>, ino: u64) -> Flight {
+        if let Some(folder) = self.tree().get_mut(ino).and_then(tree::Node::folder_mut) {
+            folder.version += 1;
+        }
+        self.refresh(ino)
     }
 
     async fn fetch_listing(self: &Arc<Self>, ino: u64) -> Result<()> {

@@ -9,7 +9,7 @@ use super::Vfs;
 use super::account::Account;
 use super::error::{Error, Result};
 use super::settling::Settling;
-use super::tree::Node;
+use super::tree::{ListingState, Node};
 
 impl Vfs {
     /// Removes a file's name. The file on the service goes first, then what waits here: if the service
@@ -25,13 +25,14 @@ impl Vfs {
             return Err(Error::plain(libc::EISDIR));
         }
         let _guard = self.locks.one(ino).await;
+        // What the name stands for may have changed while the lock was waited for.
+        if self.tree().child(parent, name) != Some(ino) {
+            return Err(Error::plain(libc::ENOENT));
+        }
         let freed = self.discard_file(account, ino).await?;
         account.count_stored(0, freed);
-        let mut tree = self.tree();
-        tree.detach(ino);
-        tree.set_remote(ino, None);
-        tree.set_pending(ino, None);
-        tree.drop_if_unused(ino);
+        self.tree().unlink(ino, false);
+        self.sweep();
         Ok(())
     }
 
@@ -50,6 +51,7 @@ impl Vfs {
             };
             match self.uploads.remove(row).await {
                 Ok(stood_for) => {
+                    self.tree().set_pending(ino, None);
                     self.delete_others(account, stood_for, remote.as_ref()).await?;
                     return Ok(self.remote_size(ino));
                 }
@@ -132,10 +134,21 @@ impl Vfs {
         if self.has_children(ino)? {
             return Err(Error::plain(libc::ENOTEMPTY));
         }
-        self.refresh(ino).landed().await?;
-        match self.has_children(ino)? {
-            true => Err(Error::plain(libc::ENOTEMPTY)),
-            false => Ok(()),
+        self.refresh_anew(ino).landed().await?;
+        if self.has_children(ino)? {
+            return Err(Error::plain(libc::ENOTEMPTY));
+        }
+        let known = self
+            .tree()
+            .get(ino)
+            .and_then(Node::folder)
+            .map(|folder| folder.listing);
+        match known {
+            Some(ListingState::Known { stale: false, .. }) => Ok(()),
+            _ => Err(Error::told(
+                libc::EAGAIN,
+                "whether the folder is empty could not be made sure",
+            )),
         }
     }
 

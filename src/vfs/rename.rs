@@ -27,6 +27,7 @@ struct Rename<'a> {
     account: &'a Account,
     ino: u64,
     old_parent: u64,
+    old_name: &'a str,
     new_parent: u64,
     new_folder: FolderId,
     new_name: &'a str,
@@ -70,6 +71,7 @@ impl Vfs {
             account,
             ino,
             old_parent: parent,
+            old_name: name,
             new_parent,
             new_folder,
             new_name,
@@ -116,6 +118,16 @@ impl Vfs {
             return Err(Error::plain(libc::EISDIR));
         }
         let _guards = self.locks.two(rename.ino, rename.target).await;
+        // What the names stand for may have changed while the locks were waited for.
+        {
+            let tree = self.tree();
+            let target = tree.child(rename.new_parent, rename.new_name);
+            if tree.child(rename.old_parent, rename.old_name) != Some(rename.ino)
+                || target.filter(|target| *target != rename.ino) != rename.target
+            {
+                return Err(Error::plain(libc::ENOENT));
+            }
+        }
         let mut settling = Settling::default();
         loop {
             let (remote, row) = self.identity(rename.ino);
@@ -156,22 +168,14 @@ impl Vfs {
 
     /// A new file that is still open and was never committed: its first commit takes the new name.
     async fn rename_open(self: &Arc<Self>, rename: &Rename<'_>) -> Result<Row> {
-        let mut keeps_remote = false;
-        if let Some(target) = rename.target {
-            let (target_remote, target_row) = self.identity(target);
-            if let Some(row) = target_row {
-                match self.uploads.remove(row).await {
-                    Ok(stood_for) => {
-                        self.delete_others(rename.account, stood_for, target_remote.as_ref())
-                            .await?;
-                    }
-                    Err(UploadError::Gone) => return Ok(Row::Ended),
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            keeps_remote = target_remote.is_some();
+        let target = rename.target.map_or((None, None), |target| self.identity(target));
+        // What the target has in the journal goes only when the journal has what takes its place.
+        if target.1.is_some()
+            && let Some(row) = self.commit_locked(rename.ino).await?
+        {
+            return self.rename_row(rename, row).await;
         }
-        self.show_replaced(rename, keeps_remote);
+        self.show_replaced(rename, target.0.is_some());
         Ok(Row::Renamed)
     }
 
@@ -184,10 +188,7 @@ impl Vfs {
                 .get(target)
                 .and_then(Node::file)
                 .and_then(|file| file.remote.clone());
-            tree.detach(target);
-            tree.set_remote(target, None);
-            tree.set_pending(target, None);
-            tree.drop_if_unused(target);
+            tree.unlink(target, keeps_remote);
         }
         tree.detach(rename.ino);
         tree.attach(rename.ino, rename.new_parent, rename.new_name);
@@ -204,7 +205,9 @@ impl Vfs {
         row: Option<PendingId>,
     ) -> Result<Row> {
         let (old, old_row) = rename.target.map_or((None, None), |target| self.identity(target));
-        if let (Some(old), None, None) = (&old, row, old_row)
+        let local = self.tree().has_local(rename.ino)
+            || rename.target.is_some_and(|target| self.tree().has_local(target));
+        if let (Some(old), None, None, false) = (&old, row, old_row, local)
             && self.replace_in_place(rename, &remote, old).await?
         {
             self.show_in_place_of(rename, old.clone());
@@ -272,23 +275,22 @@ impl Vfs {
 
     /// Shows the source in the place and under the id of the target.
     fn show_in_place_of(&self, rename: &Rename<'_>, id: FileId) {
-        self.show_replaced(rename, false);
-        let mut tree = self.tree();
-        let remote = tree
-            .get(rename.ino)
-            .and_then(Node::file)
-            .and_then(|file| file.remote.clone());
-        if let Some(remote) = remote {
+        let content = {
+            let tree = self.tree();
+            tree.get(rename.ino)
+                .and_then(Node::file)
+                .and_then(|file| file.remote.clone())
+        };
+        self.show_replaced(rename, true);
+        if let Some(content) = content {
             let name = rename.remote_name.clone();
-            tree.set_remote(
-                rename.ino,
-                Some(Remote {
-                    id,
-                    name,
-                    revision: None,
-                    ..remote
-                }),
-            );
+            let remote = Remote {
+                id,
+                name,
+                revision: None,
+                ..content
+            };
+            self.tree().set_remote(rename.ino, Some(remote));
         }
     }
 

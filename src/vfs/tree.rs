@@ -150,6 +150,8 @@ pub struct Node {
     /// How often the kernel was told of the inode and has not forgotten it.
     pub lookups: u64,
     pub handles: u32,
+    /// Its name was removed from here, and no other is to be found for it.
+    pub removed: bool,
     pub kind: Kind,
 }
 
@@ -252,6 +254,7 @@ impl Tree {
             mtime,
             lookups: 0,
             handles: 0,
+            removed: false,
             kind,
         };
         if let (Some(account), Some(item)) = (account, node.item()) {
@@ -270,6 +273,9 @@ impl Tree {
 
     /// Puts a node into a folder under a name that is free there.
     pub fn attach(&mut self, ino: u64, parent: u64, name: &str) {
+        if !self.nodes.contains_key(&ino) {
+            return;
+        }
         let Some(folder) = self.nodes.get_mut(&parent).and_then(Node::folder_mut) else {
             return;
         };
@@ -310,8 +316,40 @@ impl Tree {
         for child in children {
             self.remove(child);
         }
-        self.set_remote(ino, None);
+        self.disown(ino);
         self.drop_if_unused(ino);
+    }
+
+    /// The node is no longer what stands on the service under its id. Who has it open still knows what it was.
+    pub fn disown(&mut self, ino: u64) {
+        let Some(node) = self.nodes.get(&ino) else { return };
+        if let (Some(account), Some(item)) = (node.account, node.item()) {
+            self.unindex(account, &item, ino);
+        }
+    }
+
+    /// Takes a file's name away for good. Who has it open keeps it; `lives_on` says that its id on the
+    /// service has other content now, so that nobody must read on under it.
+    pub fn unlink(&mut self, ino: u64, lives_on: bool) {
+        self.detach(ino);
+        self.disown(ino);
+        self.set_pending(ino, None);
+        if let Some(node) = self.nodes.get_mut(&ino) {
+            node.removed = true;
+            if let Some(file) = node.file_mut() {
+                file.foreign += u64::from(lives_on);
+            }
+        }
+        self.drop_if_unused(ino);
+    }
+
+    /// Whether a node is or holds a file with local content.
+    pub fn has_local(&self, ino: u64) -> bool {
+        match self.get(ino).map(|node| &node.kind) {
+            Some(Kind::File(file)) => file.local.is_some(),
+            Some(Kind::Folder(folder)) => folder.children.values().any(|child| self.has_local(*child)),
+            None => false,
+        }
     }
 
     /// Forgets a node that nobody knows any more: out of its folder, closed, forgotten by the kernel.
@@ -347,7 +385,7 @@ impl Tree {
         }
     }
 
-    /// Records what the service holds for a file; for a folder, `None` only unindexes it.
+    /// Records what the service holds for a file.
     pub fn set_remote(&mut self, ino: u64, remote: Option<Remote>) {
         let Some(node) = self.nodes.get_mut(&ino) else {
             return;

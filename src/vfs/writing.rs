@@ -5,14 +5,18 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::provider::{Capability, ItemId};
-use crate::upload::{NewPending, PendingId, StagedFile, UploadError};
+use crate::upload::{NewPending, PendingId, StagedFile, UploadError, UploadStatus};
 
+use super::account::Account;
 use super::attributes::TimeChange;
 use super::error::{Error, Result};
 use super::handles::Opened;
 use super::settling::Settling;
-use super::tree::{File, Kind, Local, Node, Remote};
-use super::{Attributes, Vfs};
+use super::tree::{AccountIndex, File, Kind, Local, Node, Remote};
+use super::{Attributes, Vfs, names};
+
+/// How often a `close()` that waits for the service looks whether the upload has failed for now.
+const WAITING_LOOK: Duration = Duration::from_millis(250);
 
 /// How often the last close tries to journal what a program wrote after its `close()` (through a mapping).
 const LATE_COMMIT_TRIES: u32 = 5;
@@ -23,6 +27,16 @@ enum Need {
     Edit(PendingId),
     Stage(Option<Remote>),
 }
+
+/// What became of bytes that were written to a staged file.
+enum Written {
+    Kept,
+    /// The file has another staged file by now.
+    InVain,
+}
+
+/// Account, item on the service, row, and whether there is more to commit.
+type TimeKeepers = (Option<AccountIndex>, Option<ItemId>, Option<PendingId>, bool);
 
 /// What goes into the journal.
 struct CommitWork {
@@ -81,7 +95,12 @@ impl Vfs {
             Err(error) => return Some(Err(error)),
         };
         match self.need_of_writer(ino) {
-            Ok(Need::Ready(staged)) => Some(self.write_staged(ino, &staged, offset, data)),
+            Ok(Need::Ready(staged)) => match self.write_staged(ino, &staged, offset, data) {
+                Ok(Written::Kept) => Some(Ok(())),
+                // Another staged file has taken its place meanwhile.
+                Ok(Written::InVain) => None,
+                Err(error) => Some(Err(error)),
+            },
             Ok(_) => None,
             Err(error) => Some(Err(error)),
         }
@@ -89,18 +108,21 @@ impl Vfs {
 
     pub async fn write(self: &Arc<Self>, handle: u64, offset: u64, data: &[u8]) -> Result<()> {
         let ino = self.handles.file(handle)?.ino;
-        let staged = self.writable(ino, false).await?;
-        self.write_staged(ino, &staged, offset, data)
+        loop {
+            let staged = self.writable(ino, false).await?;
+            if let Written::Kept = self.write_staged(ino, &staged, offset, data)? {
+                return Ok(());
+            }
+        }
     }
 
-    fn write_staged(&self, ino: u64, staged: &StagedFile, offset: u64, data: &[u8]) -> Result<()> {
+    fn write_staged(&self, ino: u64, staged: &StagedFile, offset: u64, data: &[u8]) -> Result<Written> {
         let end = offset
             .checked_add(data.len() as u64)
             .ok_or_else(|| Error::plain(libc::EFBIG))?;
         self.admit(ino, staged, end)?;
         staged.write_at(offset, data)?;
-        self.changed(ino);
-        Ok(())
+        Ok(self.changed(ino, staged))
     }
 
     /// Refuses growth that the account has no room for, while the program can still be told.
@@ -128,14 +150,22 @@ impl Vfs {
     }
 
     /// Notes that a file's staged bytes changed. Comes after the write, so that a commit which runs at the
-    /// same time can not take the change for done.
-    fn changed(&self, ino: u64) {
+    /// same time can not take the change for done; says whether the staged file still was the one to write to.
+    fn changed(&self, ino: u64, staged: &StagedFile) -> Written {
         let mut tree = self.tree();
-        if let Some(node) = tree.get_mut(ino) {
-            node.mtime = SystemTime::now();
-            if let Some(local) = node.file_mut().and_then(|file| file.local.as_mut()) {
+        let Some(node) = tree.get_mut(ino) else {
+            return Written::Kept;
+        };
+        node.mtime = SystemTime::now();
+        match node.file_mut().and_then(|file| file.local.as_mut()) {
+            Some(local)
+                if std::ptr::eq(&*local.staged, staged)
+                    && (local.pending.is_none() || local.hold.is_some()) =>
+            {
                 local.dirty = true;
+                Written::Kept
             }
+            _ => Written::InVain,
         }
     }
 
@@ -175,9 +205,10 @@ impl Vfs {
                     Err(error) => return Err(error.into()),
                 },
                 Need::Stage(remote) => {
-                    let staged = match remote.filter(|_| !empty) {
+                    let staged = match remote {
+                        _ if empty => self.uploads.new_staged()?,
                         Some(remote) => self.uploads.staged_from(remote.base())?,
-                        None => self.uploads.new_staged()?,
+                        None => return Err(Error::plain(libc::ESTALE)),
                     };
                     let local = Local {
                         staged: staged.clone(),
@@ -196,41 +227,58 @@ impl Vfs {
     pub async fn set_size(self: &Arc<Self>, ino: u64, size: u64) -> Result<()> {
         let (_, account) = self.account_to_change(ino)?;
         account.require(Capability::Write)?;
-        let staged = self.writable(ino, size == 0).await?;
-        self.admit(ino, &staged, size)?;
-        staged.set_len(size)?;
-        self.changed(ino);
-        let writers = self.tree().file_mut(ino).map_or(0, |file| file.writers);
-        if writers == 0 {
-            self.commit(ino).await?;
-            self.end_writing(ino);
+        match self.tree().file_mut(ino) {
+            Some(file) => file.writers += 1,
+            None => return Err(Error::plain(libc::EISDIR)),
         }
-        Ok(())
+        let cut = self.cut(ino, size).await;
+        let committed = match self.leave(ino) {
+            true => self.commit(ino).await.map(drop),
+            false => Ok(()),
+        };
+        self.end_writing(ino).await;
+        cut.and(committed)
+    }
+
+    async fn cut(self: &Arc<Self>, ino: u64, size: u64) -> Result<()> {
+        loop {
+            let staged = self.writable(ino, size == 0).await?;
+            self.admit(ino, &staged, size)?;
+            staged.set_len(size)?;
+            if let Written::Kept = self.changed(ino, &staged) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// One writer less; whether that was the last.
+    fn leave(&self, ino: u64) -> bool {
+        let mut tree = self.tree();
+        tree.file_mut(ino).is_none_or(|file| {
+            file.writers = file.writers.saturating_sub(1);
+            file.writers == 0
+        })
     }
 
     /// Sets the modification time: in the journal for content that waits, else on the service. Never uploads.
     pub async fn set_mtime(self: &Arc<Self>, ino: u64, change: TimeChange) -> Result<()> {
         let mtime = change.time();
         let _guard = self.locks.one(ino).await;
-        let (account, item, row, dirty) = {
-            let tree = self.tree();
-            let node = tree.get(ino).ok_or_else(|| Error::plain(libc::ESTALE))?;
-            let local = node.file().and_then(|file| file.local.as_ref());
-            let dirty = local.is_some_and(|local| local.dirty);
-            (
-                node.account,
-                node.item(),
-                local.and_then(|local| local.pending),
-                dirty,
-            )
+        let mut settling = Settling::default();
+        let (account, item) = loop {
+            let (account, item, row, dirty) = self.time_keepers(ino)?;
+            match row {
+                None if dirty => break (account, None),
+                None => break (account, item),
+                Some(row) => match self.uploads.set_mtime(row, mtime).await {
+                    Ok(()) => break (account, None),
+                    // Uploaded this moment: the service keeps the time from now on.
+                    Err(UploadError::Gone) => settling.pause().await?,
+                    Err(error) => return Err(error.into()),
+                },
+            }
         };
-        if let Some(row) = row
-            && self.uploads.set_mtime(row, mtime).await.is_ok()
-        {
-            self.show_mtime(ino, mtime);
-            return Ok(());
-        }
-        if let (Some(index), Some(item), false) = (account, item, dirty) {
+        if let (Some(index), Some(item)) = (account, item) {
             let account = self.account(index)?;
             let is_top = item == ItemId::Folder(account.provider().root());
             if account.can(Capability::ModificationTime) && !is_top {
@@ -239,6 +287,20 @@ impl Vfs {
         }
         self.show_mtime(ino, mtime);
         Ok(())
+    }
+
+    /// Who may keep a file's time: the service, the journal's row, or the commit that is still to come.
+    fn time_keepers(&self, ino: u64) -> Result<TimeKeepers> {
+        let tree = self.tree();
+        let node = tree.get(ino).ok_or_else(|| Error::plain(libc::ESTALE))?;
+        let local = node.file().and_then(|file| file.local.as_ref());
+        let dirty = local.is_some_and(|local| local.dirty);
+        Ok((
+            node.account,
+            node.item(),
+            local.and_then(|local| local.pending),
+            dirty,
+        ))
     }
 
     fn show_mtime(&self, ino: u64, mtime: SystemTime) {
@@ -282,14 +344,26 @@ impl Vfs {
         }
     }
 
+    /// Waits until a row is on the service. Fails, with the service's reason, when it has to be tried again
+    /// later or needs a person; it stays in the journal then.
     async fn wait_uploaded(&self, ino: u64, pending: PendingId) -> Result<()> {
         let hold = self
             .tree()
             .file_mut(ino)
             .and_then(|file| file.local.as_mut()?.hold.take());
         drop(hold);
-        self.uploads.wait(pending).await?;
-        Ok(())
+        let mut uploaded = std::pin::pin!(self.uploads.wait(pending));
+        loop {
+            tokio::select! {
+                result = &mut uploaded => return result.map(drop).map_err(Error::from),
+                () = tokio::time::sleep(WAITING_LOOK) => {
+                    let status = self.uploads.get(pending).map(|row| row.status);
+                    if let Some(UploadStatus::Waiting { error, .. }) = status {
+                        return Err(Error::told(libc::EIO, error));
+                    }
+                }
+            }
+        }
     }
 
     /// Journals what was written since the last commit. The row, if the file waits for an upload.
@@ -345,9 +419,12 @@ impl Vfs {
             return Ok(Ok(None));
         };
         // A file that was removed while open has no name to be uploaded to.
-        let (true, Some(parent)) = (local.dirty, node.parent) else {
+        if !local.dirty || node.removed {
             return Ok(Ok(local.pending));
-        };
+        }
+        let parent = node
+            .parent
+            .ok_or_else(|| Error::told(libc::EIO, "the file's folder is gone"))?;
         let folder = tree
             .get(parent)
             .and_then(Node::folder)
@@ -361,7 +438,7 @@ impl Vfs {
             new: NewPending {
                 account: account.setup.name.clone(),
                 folder,
-                name: account.remote_name(&node.name)?,
+                name: service_name(account, node)?,
                 mtime: node.mtime,
                 replaces: node
                     .file()
@@ -381,18 +458,9 @@ impl Vfs {
             return;
         };
         let ino = handle.ino;
-        if handle.write {
-            let last = {
-                let mut tree = self.tree();
-                tree.file_mut(ino).is_none_or(|file| {
-                    file.writers = file.writers.saturating_sub(1);
-                    file.writers == 0
-                })
-            };
-            if last {
-                self.commit_late(ino).await;
-                self.end_writing(ino);
-            }
+        if handle.write && self.leave(ino) {
+            self.commit_late(ino).await;
+            self.end_writing(ino).await;
         }
         let mut tree = self.tree();
         if let Some(node) = tree.get_mut(ino) {
@@ -416,7 +484,8 @@ impl Vfs {
     }
 
     /// Nobody writes any more: lets the row be uploaded, drops a staged file that was never changed.
-    fn end_writing(&self, ino: u64) {
+    async fn end_writing(&self, ino: u64) {
+        let _guard = self.locks.one(ino).await;
         let mut tree = self.tree();
         let Some(file) = tree.file_mut(ino) else { return };
         if file.writers > 0 {
@@ -436,4 +505,16 @@ impl Vfs {
     pub(super) fn item_of(&self, ino: u64) -> Option<ItemId> {
         self.tree().get(ino).and_then(Node::item)
     }
+}
+
+/// The name under which a file is to be stored. A name that is shown in another way than the service has
+/// it, as that of a twin, stays as it is there.
+fn service_name(account: &Account, node: &Node) -> Result<String> {
+    if let Some(remote) = node.file().and_then(|file| file.remote.as_ref()) {
+        let shown = names::to_local(&remote.name, &account.rules);
+        if node.name == shown || node.name == names::with_suffix(&shown, remote.id.as_str()) {
+            return Ok(remote.name.clone());
+        }
+    }
+    account.remote_name(&node.name)
 }

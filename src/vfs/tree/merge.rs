@@ -75,7 +75,21 @@ impl Tree {
             self.show_entry(account, folder, entry, rules, &mut claimed, &mut merged);
         }
 
-        let kept: HashSet<u64> = claimed.children.values().copied().collect();
+        let mut kept: HashSet<u64> = claimed.children.values().copied().collect();
+        // A folder that is gone from here but holds what was not uploaded yet stays until that is settled.
+        for (name, ino) in &before {
+            if !kept.contains(ino) && self.is_in(*ino, folder) && self.has_local(*ino) {
+                kept.insert(*ino);
+                let shown = self
+                    .get(*ino)
+                    .map_or_else(|| name.clone(), |node| node.name.clone());
+                let free = claimed.free_name(shown, &format!("kept {ino}"));
+                if let Some(node) = self.get_mut(*ino) {
+                    node.name = free.clone();
+                }
+                claimed.children.insert(names::key(&free), *ino);
+            }
+        }
         for (name, ino) in &before {
             if claimed.children.get(name) != Some(ino) {
                 merged.names.push(
@@ -177,6 +191,13 @@ impl Tree {
             && let Some(file) = self.file_mut(ino)
             && file.local.is_some()
         {
+            if let Entry::File(entry) = &entry {
+                let fresh = Remote::of(entry);
+                if file.remote.as_ref().is_some_and(|old| !old.same_content(&fresh)) {
+                    file.foreign += 1;
+                    file.cached_is_true = false;
+                }
+            }
             // Newer content is here under a name that is claimed already, or in another folder.
             if let Entry::File(entry) = &entry {
                 self.set_remote(ino, Some(Remote::of(entry)));
