@@ -1,7 +1,7 @@
 //! What is read is what is stored, and what is stored elsewhere shows up.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
@@ -211,5 +211,54 @@ fn a_service_that_ignores_ranges_is_read_right_or_not_at_all() {
             Ok(()) => assert!(got == large[at..at + got.len()], "wrong bytes at {at}"),
             Err(error) => assert_eq!(error.raw_os_error(), Some(libc::EIO), "at {at}"),
         }
+    }
+}
+
+#[test]
+fn a_folder_that_is_deleted_elsewhere_disappears() {
+    let world = World::new();
+    world.put("outer/inner/file.txt", b"x");
+    let mount = world.mount();
+    assert_eq!(mount.list("outer"), ["inner"]);
+    assert_eq!(mount.list("outer/inner"), ["file.txt"]);
+    std::fs::remove_dir_all(world.service.files_dir("media").join("outer/inner")).expect("delete elsewhere");
+    wait_for("the folder is gone", || mount.list("outer").is_empty());
+}
+
+#[test]
+fn a_file_that_is_being_written_outlives_its_folder() {
+    let world = World::new();
+    world.put("outer/inner/file.txt", b"x");
+    let mount = world.mount();
+    assert_eq!(mount.list("outer/inner"), ["file.txt"]);
+    let mut file = File::create(mount.path("outer/inner/new.txt")).expect("create");
+    file.write_all(b"not to be lost").expect("write");
+    let before = world.service.calls().of("folder/get_content");
+    std::fs::remove_dir_all(world.service.files_dir("media").join("outer/inner")).expect("delete elsewhere");
+    wait_for("the mount has looked again", || {
+        world.service.calls().of("folder/get_content") >= before + 2
+    });
+    drop(file);
+    assert_eq!(mount.read("outer/inner/new.txt"), b"not to be lost");
+    wait_for("the trouble is told", || {
+        let status = world.status();
+        status["pending"]
+            .as_array()
+            .is_some_and(|pending| pending.len() == 1)
+    });
+}
+
+#[test]
+fn a_file_that_is_removed_while_it_is_read_is_never_cut_short() {
+    let world = World::new();
+    let wanted = content(11, 6 << 20);
+    world.put("film.bin", &wanted);
+    let mount = world.mount();
+    let mut file = File::open(mount.path("film.bin")).expect("open");
+    let mut got = vec![0; 64 << 10];
+    file.read_exact(&mut got).expect("read");
+    std::fs::remove_file(mount.path("film.bin")).expect("remove");
+    if file.read_to_end(&mut got).is_ok() {
+        assert!(got == wanted, "cut to {} bytes", got.len());
     }
 }
