@@ -75,8 +75,8 @@ impl Uploads {
         }
         for (name, provider) in accounts {
             let wake = self.table().serve(&name);
-            let account = Arc::new(Account::new(name, provider, base.clone(), &self.options));
-            self.spawn(queue::serve(self.clone(), account, wake));
+            let account = Arc::new(Account::new(name, provider, base.clone(), &self.options, wake));
+            self.spawn(queue::serve(self.clone(), account));
         }
         receiver
     }
