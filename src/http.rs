@@ -9,6 +9,7 @@ mod client;
 mod data;
 mod error;
 mod file_range;
+mod retry_after;
 
 pub use api::*;
 pub use client::{InsecureUrl, check_url};

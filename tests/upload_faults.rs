@@ -379,3 +379,38 @@ async fn change_something(
         },
     }
 }
+
+#[test]
+fn clearing_a_removed_file_away_spares_one_of_the_same_name_and_content() {
+    let bench = Bench::new(0, false);
+    bench.service.pause_after("begin").open();
+    let again = bench.service.pause_before("begin");
+    bench
+        .service
+        .fault("whole", Fault::Fail(ErrorKind::Timeout, Retry::OutcomeUnknown));
+    let sent = bench.service.pause_after("whole");
+    bench.life(async |life| {
+        let over = life.add("target", b"the same").await;
+        again.reached().await;
+        let id = life.add("temporary", b"the same").await;
+        sent.reached().await;
+        let root = FolderId::new("root");
+        life.uploads
+            .rename(id, root.clone(), "target".into(), None, Some(over))
+            .await
+            .unwrap();
+        let short = Duration::from_millis(50);
+        let cleared = async |limit| {
+            let uploads = &life.uploads;
+            uploads.wait_until_cleared("media", &root, "target", limit).await
+        };
+        assert!(!cleared(short).await);
+        sent.open();
+        tokio::time::sleep(short * 4).await;
+        assert_eq!(bench.service.calls("rename"), 0);
+        again.open();
+        assert!(cleared(Duration::from_secs(20)).await);
+        life.uploads.drain().await;
+    });
+    assert_eq!(bench.service.files(), only("target", b"the same"));
+}

@@ -421,3 +421,23 @@ fn stopping_keeps_all_for_the_next_start() {
     bench.life(async |life| life.uploads.drain().await);
     assert_eq!(bench.service.files(), only("f", &long(4)));
 }
+
+#[test]
+fn a_service_that_numbers_twins_holds_the_name_in_the_end() {
+    let bench = Bench::new(0, false);
+    bench.service.number_twins();
+    let old = bench.service.put("root", "target", b"old");
+    let gate = bench.service.pause_after("whole");
+    bench.life(async |life| {
+        let id = life.add("temporary", b"new").await;
+        gate.reached().await;
+        let root = FolderId::new("root");
+        life.uploads
+            .rename(id, root, "target".into(), Some(Some(old)), None)
+            .await
+            .unwrap();
+        gate.open();
+        life.uploads.drain().await;
+    });
+    assert_eq!(bench.service.files(), only("target", b"new"));
+}

@@ -335,14 +335,8 @@ fn chain(error: &reqwest::Error) -> String {
     if text.is_empty() { error.to_string() } else { text }
 }
 
-/// `Retry-After` in seconds or as a date; a date that is past means at once.
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(text).ok()?;
-    Some(date.duration_since(now).unwrap_or_default())
+    super::retry_after::parse(headers.get(RETRY_AFTER)?.to_str().ok()?, now)
 }
 
 #[cfg(test)]
@@ -364,6 +358,10 @@ mod tests {
             Some(Duration::from_secs(60))
         );
         assert_eq!(retry_after(&headers("soon"), now), None);
+        let longest = Some(Duration::from_secs(24 * 3600));
+        for absurd in ["18446744073709551615", "Fri, 31 Dec 9999 23:59:59 GMT"] {
+            assert_eq!(retry_after(&headers(absurd), now), longest);
+        }
     }
 
     #[test]

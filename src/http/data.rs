@@ -236,7 +236,7 @@ impl Head {
             length: text(headers, CONTENT_LENGTH).and_then(|length| length.trim().parse().ok()),
             content_range: text(headers, CONTENT_RANGE).and_then(parse_content_range),
             retry_after: text(headers, RETRY_AFTER)
-                .and_then(|wait| parse_retry_after(wait, SystemTime::now())),
+                .and_then(|wait| super::retry_after::parse(wait, SystemTime::now())),
         }
     }
 }
@@ -355,20 +355,6 @@ fn parse_content_range(text: &str) -> Option<(u64, u64, u64)> {
         last.trim().parse::<u64>().ok()?.checked_add(1)?,
         total.trim().parse().ok()?,
     ))
-}
-
-/// Reads seconds or an HTTP date.
-fn parse_retry_after(text: &str, now: SystemTime) -> Option<Duration> {
-    let text = text.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    Some(
-        httpdate::parse_http_date(text)
-            .ok()?
-            .duration_since(now)
-            .unwrap_or_default(),
-    )
 }
 
 fn redirect_target(url: &Url, response: &Response) -> Result<Option<Url>, HttpError> {
@@ -585,14 +571,5 @@ mod tests {
         assert_eq!(parse_content_range("bytes */1000"), None);
         assert_eq!(parse_content_range("bytes 0-99/*"), None);
         assert_eq!(parse_content_range("bytes 0-18446744073709551615/1"), None);
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-        assert_eq!(parse_retry_after("7", now), Some(Duration::from_secs(7)));
-        let date = "Sun, 06 Nov 1994 08:49:47 GMT";
-        assert_eq!(parse_retry_after(date, now), Some(Duration::from_secs(10)));
-        assert_eq!(parse_retry_after("soon", now), None);
     }
 }

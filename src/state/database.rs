@@ -5,6 +5,7 @@
 //! answered before the commit is on the disk. Changes are applied, and their `then` is called, in one
 //! order for all callers.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -55,7 +56,20 @@ where
 {
     fn run(&mut self, connection: &Connection) {
         let Some(work) = self.work.take() else { return };
-        let failed = |error: rusqlite::Error| StateError::sqlite(self.operation, &error);
+        let operation = self.operation;
+        if connection.is_autocommit() {
+            self.outcome = Err(broken(
+                operation,
+                "it gave up the transaction that this change was part of",
+            ));
+            return;
+        }
+        let failed = |error: rusqlite::Error| StateError::sqlite(operation, &error);
+        let work = |connection: &Connection| {
+            // The thread serves all callers: one that is wrong must not take it from the others.
+            catch_unwind(AssertUnwindSafe(|| work(connection)))
+                .unwrap_or_else(|_| Err(broken(operation, "the change panicked; see the log")))
+        };
         self.outcome = connection
             .execute_batch("SAVEPOINT job")
             .map_err(failed)
@@ -73,15 +87,34 @@ where
     }
 
     fn finish(self: Box<Self>, committed: Result<(), &rusqlite::Error>) {
+        let Change {
+            operation,
+            then,
+            outcome,
+            reply,
+            ..
+        } = *self;
         let outcome = match committed {
-            Ok(()) => self.outcome,
-            Err(error) => self.outcome.and(Err(StateError::sqlite(self.operation, error))),
+            Ok(()) => outcome,
+            Err(error) => outcome.and(Err(StateError::sqlite(operation, error))),
         };
-        if let Ok(value) = &outcome {
-            (self.then)(value);
+        if let Ok(value) = &outcome
+            && catch_unwind(AssertUnwindSafe(|| then(value))).is_err()
+        {
+            tracing::error!(
+                operation,
+                "what was to follow a change of the state database panicked"
+            );
         }
         // A caller that went away needs no answer.
-        let _ = self.reply.send(outcome);
+        let _ = reply.send(outcome);
+    }
+}
+
+fn broken(operation: &'static str, message: &str) -> StateError {
+    StateError::Database {
+        operation,
+        message: message.to_owned(),
     }
 }
 
@@ -214,5 +247,31 @@ mod tests {
         ));
         let again = Database::open(&folder.path().join("db")).unwrap();
         assert_eq!(again.write("count", count, |_| {}).await.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_change_that_panics_or_loses_the_transaction_fails_alone_or_with_its_commit() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("db")).unwrap();
+        let lose = |connection: &Connection| {
+            connection
+                .execute_batch("ROLLBACK")
+                .map_err(|_| StateError::Closed)
+        };
+        let wrong = |_: &Connection| -> Result<(), StateError> { panic!("on purpose") };
+        let panics = database.write("panic", wrong, |()| {}).await;
+        assert!(matches!(panics, Err(StateError::Database { .. })), "{panics:?}");
+        let followed = database.write("add", add("a"), |()| panic!("on purpose")).await;
+        assert!(followed.is_ok());
+        let (before, lost, after) = tokio::join!(
+            database.write("add", add("b"), |()| {}),
+            database.write("lose", lose, |()| {}),
+            database.write("add", add("c"), |()| {}),
+        );
+        assert!(lost.is_err());
+        let kept = usize::from(before.is_ok()) + usize::from(after.is_ok());
+        let count = database.write("count", count, |_| {}).await.unwrap();
+        assert_eq!(count, 1 + i64::try_from(kept).unwrap());
+        database.close().await;
     }
 }

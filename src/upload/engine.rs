@@ -5,8 +5,11 @@
 //! removed meanwhile. The row is read again at each step, so that a rename, a new content or a removal
 //! takes effect at the next one.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::FutureExt as _;
 
 use crate::provider::{FileEntry, FileId, FolderId, Provider, UploadRequest, UploadTicket};
 use crate::state::{AttemptRow, JournalRow, RowState};
@@ -52,7 +55,13 @@ pub(super) async fn run(uploads: Arc<Uploads>, account: Arc<Account>, id: Pendin
         slot,
         sent,
     };
-    let result = worker.upload().await;
+    let result = AssertUnwindSafe(worker.upload()).catch_unwind().await;
+    let result = result.unwrap_or_else(|_| {
+        tracing::error!(%id, account = account.name, "an upload's worker panicked");
+        Err(Failure::wait("an internal error; see the log"))
+    });
+    // What waits for its slot finds it free when the end is told.
+    drop(worker);
     outcome::end(&uploads, &account, id, generation, result).await;
 }
 

@@ -75,8 +75,8 @@ impl Uploads {
         }
         for (name, provider) in accounts {
             let wake = self.table().serve(&name);
-            let account = Arc::new(Account::new(name, provider, base.clone(), &self.options));
-            self.spawn(queue::serve(self.clone(), account, wake));
+            let account = Arc::new(Account::new(name, provider, base.clone(), &self.options, wake));
+            self.spawn(queue::serve(self.clone(), account));
         }
         receiver
     }
@@ -172,6 +172,41 @@ impl Uploads {
                 _ = changed.changed() => {}
                 () = &mut patience, if !patience.is_elapsed() => {}
                 () = self.stopping.cancelled() => {}
+            }
+        }
+    }
+
+    /// Waits until no removed file looks any more for what its upload may have left under a name: a file
+    /// that comes to bear the name meanwhile, with the same content, could be taken for it and deleted. False
+    /// where that took longer than `limit`, or lockerfs stops. At once where nothing is to be cleared away.
+    pub async fn wait_until_cleared(
+        &self,
+        account: &str,
+        folder: &FolderId,
+        name: &str,
+        limit: Duration,
+    ) -> bool {
+        self.is_cleared(account, folder.as_str(), name, None, limit).await
+    }
+
+    pub(super) async fn is_cleared(
+        &self,
+        account: &str,
+        folder: &str,
+        name: &str,
+        me: Option<PendingId>,
+        limit: Duration,
+    ) -> bool {
+        let mut changed = self.changed.subscribe();
+        let mut patience = std::pin::pin!(tokio::time::sleep(limit));
+        loop {
+            if !self.table().is_being_cleared(account, folder, name, me) {
+                return true;
+            }
+            tokio::select! {
+                _ = changed.changed() => {}
+                () = &mut patience => return false,
+                () = self.stopping.cancelled() => return false,
             }
         }
     }

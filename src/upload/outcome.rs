@@ -160,7 +160,7 @@ fn note(row: &mut crate::state::JournalRow, verdict: Verdict, options: &Options)
         }
     };
     row.tries = row.tries.saturating_add(1);
-    row.next_try = wait.map(|wait| now + wait);
+    row.next_try = wait.map(|wait| now.checked_add(wait).unwrap_or(now + options.retry_max));
     row.last_error = Some(text.chars().take(REASON).collect());
 }
 

@@ -35,6 +35,8 @@ pub(super) struct Account {
     pub bodies: Semaphore,
     pub polls: Semaphore,
     aside: Arc<Semaphore>,
+    /// Wakes who picks the next file.
+    wake: Arc<Notify>,
 }
 
 impl Account {
@@ -43,6 +45,7 @@ impl Account {
         provider: Arc<dyn Provider>,
         base: Arc<dyn BaseContent>,
         options: &Options,
+        wake: Arc<Notify>,
     ) -> Self {
         let transfers = options.of_account(&name).transfers.max(1);
         Account {
@@ -54,6 +57,7 @@ impl Account {
             bodies: Semaphore::new(transfers),
             polls: Semaphore::new(POLLS),
             aside: Arc::new(Semaphore::new(ASIDE)),
+            wake,
         }
     }
 }
@@ -63,6 +67,14 @@ pub(super) struct Slot {
     file: Option<OwnedSemaphorePermit>,
     large: Option<OwnedSemaphorePermit>,
     aside: Option<OwnedSemaphorePermit>,
+    wake: Arc<Notify>,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        (self.file, self.large, self.aside) = (None, None, None);
+        self.wake.notify_one();
+    }
 }
 
 impl Slot {
@@ -73,19 +85,20 @@ impl Slot {
         {
             self.aside = Some(permit);
             (self.file, self.large) = (None, None);
+            self.wake.notify_one();
         }
     }
 }
 
 /// Works on the files of one account until the program stops.
-pub(super) async fn serve(uploads: Arc<Uploads>, account: Arc<Account>, wake: Arc<Notify>) {
+pub(super) async fn serve(uploads: Arc<Uploads>, account: Arc<Account>) {
     loop {
         let permit = tokio::select! {
             permit = account.files.clone().acquire_owned() => permit,
             () = uploads.stopping.cancelled() => return,
         };
         let Ok(file) = permit else { return };
-        let Some(id) = next(&uploads, &account, &wake).await else {
+        let Some(id) = next(&uploads, &account).await else {
             return;
         };
         let is_large = uploads
@@ -96,6 +109,7 @@ pub(super) async fn serve(uploads: Arc<Uploads>, account: Arc<Account>, wake: Ar
             file: Some(file),
             large: id.1.filter(|_| is_large),
             aside: None,
+            wake: account.wake.clone(),
         };
         uploads.spawn(engine::run(uploads.clone(), account.clone(), id.0, slot));
     }
@@ -104,7 +118,6 @@ pub(super) async fn serve(uploads: Arc<Uploads>, account: Arc<Account>, wake: Ar
 async fn next(
     uploads: &Uploads,
     account: &Account,
-    wake: &Notify,
 ) -> Option<(super::PendingId, Option<OwnedSemaphorePermit>)> {
     loop {
         if uploads.stopping.is_cancelled() {
@@ -125,7 +138,7 @@ async fn next(
         };
         tokio::select! {
             () = sleep => {}
-            () = wake.notified() => {}
+            () = account.wake.notified() => {}
             () = uploads.stopping.cancelled() => return None,
         }
     }

@@ -18,6 +18,8 @@ use super::table::{Outcome, Step};
 
 /// Services keep times to the second.
 const SAME_TIME: Duration = Duration::from_secs(1);
+/// How long a place is waited for at which a removed file is being cleared away, before the file is put off.
+const CLEARING: Duration = Duration::from_secs(2);
 
 impl Worker {
     /// Ends an attempt whose file is on the service.
@@ -35,7 +37,10 @@ impl Worker {
         loop {
             let Some(row) = self.row() else { return Ok(()) };
             if row.state == RowState::Removed {
-                if attempt.replaces.as_deref() != Some(entry.id.as_str()) {
+                let file = entry.id.as_str();
+                let foreign = attempt.replaces.as_deref() == Some(file)
+                    || self.uploads.table().is_of_another(file, self.id);
+                if !foreign {
                     self.delete(vec![entry.id.clone()]).await?;
                 }
                 return self.forget_removed().await;
@@ -170,7 +175,9 @@ impl Worker {
         told: &mut SystemTime,
     ) -> Result<(), Failure> {
         let item = ItemId::File(entry.id.clone());
+        let brought = self.is_elsewhere(row, entry) || self.is_named_otherwise(row, entry);
         if self.is_elsewhere(row, entry) {
+            self.await_place(&row.folder, &entry.name).await?;
             let folder = FolderId::new(row.folder.clone());
             let moved = self
                 .provider()
@@ -180,6 +187,7 @@ impl Worker {
             entry.parent = Some(folder);
         }
         if self.is_named_otherwise(row, entry) {
+            self.await_place(&row.folder, &row.name).await?;
             let mut renamed = self.provider().rename(&item, &row.name, Some(row.mtime)).await;
             if matches!(&renamed, Err(error) if error.kind == ErrorKind::AlreadyExists) {
                 self.make_room(row, entry).await?;
@@ -191,6 +199,11 @@ impl Worker {
         let obsolete = obsolete(row, entry);
         if !obsolete.is_empty() {
             self.delete(obsolete).await?;
+            if brought && self.can(Capability::Rename) {
+                // While another file bore the name, the service may have chosen a name like it.
+                let renamed = self.provider().rename(&item, &row.name, Some(row.mtime)).await;
+                self.check(renamed, entry).await?;
+            }
             let file = entry.id.as_str().to_owned();
             let (replaces, superseded) = (row.replaces.clone(), row.superseded.clone());
             self.uploads
@@ -210,6 +223,20 @@ impl Worker {
             *told = row.mtime;
         }
         Ok(())
+    }
+
+    /// A removed file that looks for its remains at a place would take ours for them.
+    async fn await_place(&self, folder: &str, name: &str) -> Result<(), Failure> {
+        let cleared = self
+            .uploads
+            .is_cleared(&self.account.name, folder, name, Some(self.id), CLEARING);
+        if cleared.await {
+            Ok(())
+        } else {
+            Err(Failure::wait(
+                "a removed file of this name is being cleared away on the service first",
+            ))
+        }
     }
 
     /// Tells a file that vanished from the service from other failures.

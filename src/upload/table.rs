@@ -394,6 +394,33 @@ impl Table {
         queue.and_then(|queue| queue.targets.get(&item.target())) == Some(&id)
     }
 
+    /// Whether a removed file owns a place on the service: it still looks there, by name and content, for
+    /// what its upload may have left.
+    pub fn is_being_cleared(&self, account: &str, folder: &str, name: &str, me: Option<PendingId>) -> bool {
+        let target = (folder.to_owned(), name.to_owned());
+        let owner = self
+            .queues
+            .get(account)
+            .and_then(|queue| queue.targets.get(&target));
+        owner.filter(|owner| Some(**owner) != me).is_some_and(|owner| {
+            let item = self.items.get(owner);
+            item.is_some_and(Item::is_removed)
+        })
+    }
+
+    /// Whether a file of the service is the result of another item, or is one that another item is going
+    /// to replace or go on with.
+    pub fn is_of_another(&self, file: &str, me: PendingId) -> bool {
+        let finished = self.finished.iter().any(|(_, entry)| entry.id.as_str() == file);
+        finished
+            || self.items.iter().filter(|(id, _)| **id != me).any(|(_, item)| {
+                let row = &item.row;
+                let sent = row.attempt.as_ref().and_then(|sent| sent.file.as_ref());
+                let known = row.replaces.iter().chain(&row.superseded).chain(sent);
+                known.into_iter().any(|known| known == file)
+            })
+    }
+
     /// Marks an account as one whose queue is worked on, and returns what wakes its worker.
     pub fn serve(&mut self, account: &str) -> Arc<Notify> {
         let queue = self.queue(account);

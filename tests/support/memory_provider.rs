@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -92,6 +93,7 @@ pub struct MemoryService {
     /// Polls that an upload takes; with none it is done at once.
     polls: u32,
     keeps_ids: bool,
+    numbers_twins: AtomicBool,
 }
 
 impl MemoryService {
@@ -100,7 +102,13 @@ impl MemoryService {
             state: Mutex::default(),
             polls,
             keeps_ids,
+            numbers_twins: AtomicBool::new(false),
         })
+    }
+
+    /// From now on a file that is given a taken name gets `name(2)`, as on services without twins.
+    pub fn number_twins(&self) {
+        self.numbers_twins.store(true, Ordering::Relaxed);
     }
 
     /// Lets the next call of an operation that has no fault yet run into one.
@@ -399,12 +407,17 @@ impl Provider for MemoryProvider {
         let ItemId::File(id) = item else {
             return Err(error(ErrorKind::NotFound, Retry::Never, "rename"));
         };
-        self.call("rename", |state, _| match state.files.get_mut(id.as_str()) {
-            Some(file) => {
-                file.name = name.into();
-                Ok(())
+        let numbers_twins = self.0.numbers_twins.load(Ordering::Relaxed);
+        self.call("rename", |state, _| {
+            let Some(folder) = state.files.get(id.as_str()).map(|file| file.folder.clone()) else {
+                return Err(error(ErrorKind::NotFound, Retry::Never, "rename"));
+            };
+            let twins = state.named(&folder, name);
+            let taken = numbers_twins && twins.iter().any(|twin| twin.id != *id);
+            if let Some(file) = state.files.get_mut(id.as_str()) {
+                file.name = if taken { format!("{name}(2)") } else { name.into() };
             }
-            None => Err(error(ErrorKind::NotFound, Retry::Never, "rename")),
+            Ok(())
         })
         .await
     }

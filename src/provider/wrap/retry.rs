@@ -77,7 +77,7 @@ impl Around for Retrying {
             let Some(wait) = self.wait(operation, &error, attempt) else {
                 return Err(error);
             };
-            if start.elapsed() + wait >= deadline {
+            if start.elapsed().saturating_add(wait) >= deadline {
                 return Err(error);
             }
             let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
