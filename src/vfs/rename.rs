@@ -4,7 +4,7 @@
 //! target that is replaced goes last, so that there is never a moment with neither on the service.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::provider::{Capability, ErrorKind, FileId, FolderId, ItemId, Retry};
 use crate::upload::{PendingId, UploadError};
@@ -14,6 +14,9 @@ use super::account::Account;
 use super::error::{Error, Result};
 use super::settling::Settling;
 use super::tree::{Node, Remote};
+
+/// How long a rename waits for what was removed under the new name.
+const CLEARING: Duration = Duration::from_secs(20);
 
 /// Whether the journal still had the row that a rename is about.
 enum Row {
@@ -244,6 +247,7 @@ impl Vfs {
     /// Whether the service did that; where it does not, the target is replaced by a rename.
     async fn replace_in_place(&self, rename: &Rename<'_>, new: &FileId, old: &FileId) -> Result<bool> {
         let account = rename.account;
+        self.clear_the_way(rename).await?;
         let same_kind = self.remote_name_of(rename.ino).is_some_and(|name| {
             extension(&name) == extension(&rename.remote_name) && extension(&name).is_some()
         });
@@ -301,6 +305,7 @@ impl Vfs {
         item: &ItemId,
         old: Option<&ItemId>,
     ) -> Result<()> {
+        self.clear_the_way(rename).await?;
         let provider = rename.account.provider();
         if rename.old_parent != rename.new_parent {
             rename.account.require(Capability::Move)?;
@@ -336,6 +341,23 @@ impl Vfs {
             .provider()
             .rename(item, &rename.remote_name, mtime)
             .await?)
+    }
+
+    /// Lets what was removed under the new name be cleared away first, so that the renamed file is not taken
+    /// for it.
+    async fn clear_the_way(&self, rename: &Rename<'_>) -> Result<()> {
+        let (account, folder) = (&rename.account.setup.name, &rename.new_folder);
+        let cleared = self
+            .uploads
+            .wait_until_cleared(account, folder, &rename.remote_name, CLEARING);
+        match cleared.await {
+            true => Ok(()),
+            false => {
+                let message =
+                    "a file of this name that was removed is still being cleared away: try again later";
+                Err(Error::told(libc::EAGAIN, message))
+            }
+        }
     }
 
     fn mtime_of(&self, ino: u64) -> Option<SystemTime> {
