@@ -14,12 +14,13 @@ use fuser::{BackgroundSession, Config, INodeNo, MountOption, Notifier, Session, 
 
 use crate::vfs::{KernelCache, Vfs};
 
+mod adapter;
 mod dispatch;
 mod filesystem;
 mod kernel;
 mod reply;
 
-use filesystem::Adapter;
+use adapter::Adapter;
 
 /// Threads that take requests from the kernel.
 const THREADS: usize = 3;

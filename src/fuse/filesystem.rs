@@ -2,20 +2,17 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::sync::Arc;
-use std::time::Duration;
 
+use crate::vfs::TimeChange;
 use fuser::{
     BsdFileFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags, KernelConfig,
     LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
     ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
     TimeOrNow, WriteFlags,
 };
-use tokio::runtime::Handle;
 
-use crate::vfs::{Attributes, Result, TimeChange, Vfs};
-
-use super::dispatch::{later, now, now_if_known};
+use super::adapter::Adapter;
+use super::dispatch::{now, now_if_known};
 use super::reply::{TTL, attr, done, entered, file_type, opened, send_value, text, told};
 
 /// The largest write and read-ahead that is asked of the kernel, in bytes.
@@ -23,88 +20,6 @@ const LARGEST_TRANSFER: u32 = 1 << 20;
 
 /// The size of the blocks in which `statfs` counts, in bytes.
 const BLOCK: u32 = 4096;
-
-pub struct Adapter {
-    vfs: Arc<Vfs>,
-    runtime: Handle,
-    deadline: Duration,
-}
-
-impl Adapter {
-    pub fn new(vfs: Arc<Vfs>, deadline: Duration) -> Self {
-        let runtime = vfs.runtime().clone();
-        Adapter {
-            vfs,
-            runtime,
-            deadline,
-        }
-    }
-
-    /// Runs work in a task, within the deadline.
-    fn later<T: Send + 'static>(
-        &self,
-        operation: &'static str,
-        work: impl Future<Output = Result<T>> + Send + 'static,
-        reply: impl FnOnce(std::result::Result<T, Errno>) + Send + 'static,
-    ) {
-        later(&self.runtime, operation, Some(self.deadline), work, reply, drop);
-    }
-
-    /// Like [`Adapter::later`], for work that is done or fails.
-    fn later_done(
-        &self,
-        operation: &'static str,
-        reply: ReplyEmpty,
-        work: impl Future<Output = Result<()>> + Send + 'static,
-    ) {
-        self.later(operation, work, move |result| done(reply, result));
-    }
-
-    /// Like [`Adapter::later`], for work that gives the kernel an entry to hold.
-    fn later_entered(
-        &self,
-        operation: &'static str,
-        reply: ReplyEntry,
-        work: impl Future<Output = Result<Attributes>> + Send + 'static,
-    ) {
-        let vfs = self.vfs.clone();
-        let undo = move |late: Attributes| vfs.forget(late.ino, 1);
-        let reply = move |result| entered(reply, result);
-        later(&self.runtime, operation, Some(self.deadline), work, reply, undo);
-    }
-
-    /// Like [`Adapter::later`], for work that opens a file. `held` tells the handle, and the inode of which
-    /// the kernel is to hold a reference.
-    fn later_opened<T: Send + 'static>(
-        &self,
-        operation: &'static str,
-        work: impl Future<Output = Result<T>> + Send + 'static,
-        reply: impl FnOnce(std::result::Result<T, Errno>) + Send + 'static,
-        held: impl FnOnce(T) -> (u64, Option<u64>) + Send + 'static,
-    ) {
-        let vfs = self.vfs.clone();
-        let undo = move |late| {
-            let (handle, entry) = held(late);
-            if let Some(ino) = entry {
-                vfs.forget(ino, 1);
-            }
-            vfs.runtime()
-                .clone()
-                .spawn(async move { vfs.release(handle).await });
-        };
-        later(&self.runtime, operation, Some(self.deadline), work, reply, undo);
-    }
-
-    /// Runs work that may take as long as an upload.
-    fn later_unbounded<T: Send + 'static>(
-        &self,
-        operation: &'static str,
-        work: impl Future<Output = Result<T>> + Send + 'static,
-        reply: impl FnOnce(std::result::Result<T, Errno>) + Send + 'static,
-    ) {
-        later(&self.runtime, operation, None, work, reply, drop);
-    }
-}
 
 /// What `setattr` is asked to change, of what can be changed.
 struct Change {

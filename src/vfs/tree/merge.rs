@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::provider::{Entry, FileId, ItemId, Listing, NameRules};
+use crate::provider::{Entry, FileEntry, FileId, ItemId, Listing, NameRules};
 use crate::upload::{PendingId, StagedFile};
 use crate::vfs::names;
 
@@ -187,21 +187,9 @@ impl Tree {
             .get(&item)
             .copied()
             .or_else(|| self.by_item(account, &item));
-        if let Some(ino) = known
-            && let Some(file) = self.file_mut(ino)
-            && file.local.is_some()
+        if let (Some(ino), Entry::File(file)) = (known, &entry)
+            && self.note_behind_local(ino, file)
         {
-            if let Entry::File(entry) = &entry {
-                let fresh = Remote::of(entry);
-                if file.remote.as_ref().is_some_and(|old| !old.same_content(&fresh)) {
-                    file.foreign += 1;
-                    file.cached_is_true = false;
-                }
-            }
-            // Newer content is here under a name that is claimed already, or in another folder.
-            if let Entry::File(entry) = &entry {
-                self.set_remote(ino, Some(Remote::of(entry)));
-            }
             return;
         }
         let name = names::to_local(entry.name(), rules);
@@ -210,58 +198,57 @@ impl Tree {
         }
         let name = claimed.free_name(name, &id);
         let mtime = mtime_of(&entry);
-        let ino = match (known, &entry) {
-            (Some(ino), Entry::File(file)) => {
-                let fresh = Remote::of(file);
-                let old = self
-                    .get(ino)
-                    .and_then(Node::file)
-                    .and_then(|file| file.remote.as_ref());
-                let other_content = !old.is_some_and(|old| old.same_content(&fresh));
-                let changed =
-                    other_content || !self.get(ino).is_some_and(|node| same_second(node.mtime, mtime));
-                if changed {
+        let ino = match known {
+            Some(ino) => {
+                if self.refresh_entry(ino, &entry, mtime) {
                     merged.inodes.push(ino);
-                }
-                self.set_remote(ino, Some(fresh));
-                if let Some(file) = self.file_mut(ino).filter(|_| changed) {
-                    file.cached_is_true = false;
-                    file.foreign += u64::from(other_content);
                 }
                 ino
             }
-            (Some(ino), Entry::Folder(entry)) => {
+            None => self.add(Some(account), &name, mtime, kind_of(&entry)),
+        };
+        self.place(ino, folder, &name, mtime);
+        claimed.children.insert(names::key(&name), ino);
+    }
+
+    /// Notes what the service says of a file that has newer content here, which is shown already: under a name
+    /// that is claimed, or in another folder. Whether there is such content.
+    fn note_behind_local(&mut self, ino: u64, entry: &FileEntry) -> bool {
+        let Some(file) = self.file_mut(ino).filter(|file| file.local.is_some()) else {
+            return false;
+        };
+        let fresh = Remote::of(entry);
+        if file.remote.as_ref().is_some_and(|old| !old.same_content(&fresh)) {
+            file.foreign += 1;
+            file.cached_is_true = false;
+        }
+        self.set_remote(ino, Some(fresh));
+        true
+    }
+
+    /// Brings a known node in step with its entry. Whether what the kernel may have cached of it changed.
+    fn refresh_entry(&mut self, ino: u64, entry: &Entry, mtime: SystemTime) -> bool {
+        let entry = match entry {
+            Entry::File(entry) => entry,
+            Entry::Folder(entry) => {
                 if let Some(known) = self.get_mut(ino).and_then(Node::folder_mut) {
                     known.hint = entry.hint;
                     known.remote_name = entry.name.clone();
                 }
-                ino
-            }
-            (None, Entry::File(entry)) => {
-                let file = File {
-                    remote: Some(Remote::of(entry)),
-                    local: None,
-                    writers: 0,
-                    cached_is_true: true,
-                    foreign: 0,
-                };
-                self.add(Some(account), &name, mtime, Kind::File(file))
-            }
-            (None, Entry::Folder(entry)) => {
-                let new = Folder {
-                    id: Some(entry.id.clone()),
-                    remote_name: entry.name.clone(),
-                    hint: entry.hint,
-                    children: BTreeMap::new(),
-                    listing: ListingState::Unknown,
-                    version: 0,
-                    retry_at: None,
-                };
-                self.add(Some(account), &name, mtime, Kind::Folder(new))
+                return false;
             }
         };
-        self.place(ino, folder, &name, mtime);
-        claimed.children.insert(names::key(&name), ino);
+        let fresh = Remote::of(entry);
+        let Some(node) = self.get(ino) else { return false };
+        let old = node.file().and_then(|file| file.remote.as_ref());
+        let other_content = !old.is_some_and(|old| old.same_content(&fresh));
+        let changed = other_content || !same_second(node.mtime, mtime);
+        self.set_remote(ino, Some(fresh));
+        if let Some(file) = self.file_mut(ino).filter(|_| changed) {
+            file.cached_is_true = false;
+            file.foreign += u64::from(other_content);
+        }
+        changed
     }
 
     /// Whether a new file of this name is the upload of the one that is shown already. If it is not, the
@@ -310,6 +297,27 @@ impl Claims {
             return wanted;
         }
         names::with_suffix(&wanted, id)
+    }
+}
+
+fn kind_of(entry: &Entry) -> Kind {
+    match entry {
+        Entry::File(entry) => Kind::File(File {
+            remote: Some(Remote::of(entry)),
+            local: None,
+            writers: 0,
+            cached_is_true: true,
+            foreign: 0,
+        }),
+        Entry::Folder(entry) => Kind::Folder(Folder {
+            id: Some(entry.id.clone()),
+            remote_name: entry.name.clone(),
+            hint: entry.hint,
+            children: BTreeMap::new(),
+            listing: ListingState::Unknown,
+            version: 0,
+            retry_at: None,
+        }),
     }
 }
 
