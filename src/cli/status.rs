@@ -13,6 +13,10 @@ use crate::control::{
 };
 use crate::state::{Database, JournalRow, RowState, StateDir, StateError};
 
+/// How long a mount may take between holding the journal and answering, at its start and at its end.
+const STARTING_OR_ENDING: Duration = Duration::from_secs(3);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
 #[derive(Args)]
 pub(super) struct StatusArgs {
     /// Print JSON
@@ -35,39 +39,59 @@ pub(super) fn run(global: &Global, args: &StatusArgs) -> Outcome {
     super::logging::start(global.verbose, global.log_file.as_deref())?;
     let state_dir = global.paths()?.state_dir;
     block_on(async {
-        let asked = match Client::connect(&state_dir).await {
-            Ok(client) => client.status().await,
-            Err(error) => Err(error),
-        };
-        match asked {
-            Ok(report) if args.json => print_json(&Shown {
-                running: true,
-                mount: Some(&report),
-                pending: None,
-            }),
-            Ok(report) => {
-                print_report(&report);
-                Ok(())
+        let mut patience = STARTING_OR_ENDING;
+        loop {
+            let asked = match Client::connect(&state_dir).await {
+                Ok(client) => client.status().await,
+                Err(error) => Err(error),
+            };
+            match asked {
+                Ok(report) => return print_running(&report, args),
+                Err(ControlError::NotRunning(_)) => {}
+                Err(error) => return Err(error.into()),
             }
-            Err(ControlError::NotRunning(_)) => {
-                let pending = from_journal(&state_dir).await?;
-                if args.json {
-                    return print_json(&Shown {
-                        running: false,
-                        mount: None,
-                        pending: Some(&pending),
-                    });
+            match from_journal(&state_dir).await? {
+                Some(pending) => return print_resting(&state_dir, &pending, args),
+                None if patience.is_zero() => {
+                    return Err(Failure::new(
+                        "a mount is starting or ending: ask again in a moment",
+                    ));
                 }
-                println!("No mount runs with the state directory {}.", state_dir.display());
-                print_pending(&pending);
-                if !pending.is_empty() {
-                    println!("The next mount goes on with them.");
+                None => {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                    patience = patience.saturating_sub(LOOK_AGAIN);
                 }
-                Ok(())
             }
-            Err(error) => Err(error.into()),
         }
     })
+}
+
+fn print_running(report: &StatusReport, args: &StatusArgs) -> Outcome {
+    if args.json {
+        return print_json(&Shown {
+            running: true,
+            mount: Some(report),
+            pending: None,
+        });
+    }
+    print_report(report);
+    Ok(())
+}
+
+fn print_resting(state_dir: &Path, pending: &[PendingStatus], args: &StatusArgs) -> Outcome {
+    if args.json {
+        return print_json(&Shown {
+            running: false,
+            mount: None,
+            pending: Some(pending),
+        });
+    }
+    println!("No mount runs with the state directory {}.", state_dir.display());
+    print_pending(pending);
+    if !pending.is_empty() {
+        println!("The next mount goes on with them.");
+    }
+    Ok(())
 }
 
 fn print_json(shown: &Shown<'_>) -> Outcome {
@@ -79,26 +103,23 @@ fn print_json(shown: &Shown<'_>) -> Outcome {
     Ok(())
 }
 
-/// What waits while no mount runs. Makes nothing.
-async fn from_journal(path: &Path) -> Result<Vec<PendingStatus>, Failure> {
+/// What waits while no mount runs; `None` while one holds the journal. Makes nothing.
+async fn from_journal(path: &Path) -> Result<Option<Vec<PendingStatus>>, Failure> {
     if !path.exists() {
-        return Ok(Vec::new());
+        return Ok(Some(Vec::new()));
     }
-    let directory = StateDir::open(path).map_err(|error| match error {
-        StateError::InUse { .. } => Failure::new("a mount is starting or ending: ask again in a moment"),
-        other => other.into(),
-    })?;
+    let directory = match StateDir::open(path) {
+        Err(StateError::InUse { .. }) => return Ok(None),
+        directory => directory?,
+    };
     if !directory.database_path().exists() {
-        return Ok(Vec::new());
+        return Ok(Some(Vec::new()));
     }
     let database = Database::open(&directory.database_path())?;
     let rows = database.journal_rows().await?;
     database.close().await;
-    Ok(rows
-        .into_iter()
-        .filter(|row| row.state != RowState::Removed)
-        .map(of_row)
-        .collect())
+    let waiting = rows.into_iter().filter(|row| row.state != RowState::Removed);
+    Ok(Some(waiting.map(of_row).collect()))
 }
 
 fn of_row(row: JournalRow) -> PendingStatus {
