@@ -62,13 +62,24 @@ impl Worker {
                     missing,
                     ticket: Some(ticket),
                     ..
-                } if missing.is_empty() => Sent::Progress(UploadProgress::Processing(ticket)),
+                } if missing.is_empty() => Ok(Sent::Progress(UploadProgress::Processing(ticket))),
                 // The service has not got it, so nothing is left to look up.
                 _ if !self.is_wanted(&sending.attempt) => return self.abandon().await,
-                UploadPlan::Whole => self.send_whole(sending, &wish).await?,
+                UploadPlan::Whole => self.send_whole(sending, &wish).await,
                 UploadPlan::Units {
                     unit_size, missing, ..
-                } => self.send_units(sending, &wish, unit_size, missing).await?,
+                } => self.send_units(sending, &wish, unit_size, missing).await,
+            };
+            let sent = match sent {
+                Ok(sent) => sent,
+                // Some services look for the file to be replaced only when the bytes come.
+                Err(Failure::Provider { error, .. })
+                    if error.kind == ErrorKind::NotFound && wish.replaces.is_some() =>
+                {
+                    self.check_replaced(sending, error).await?;
+                    continue;
+                }
+                Err(failure) => return Err(failure),
             };
             match sent {
                 Sent::Progress(UploadProgress::Done(entry)) => return Ok(Some(entry)),
