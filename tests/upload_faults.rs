@@ -256,15 +256,21 @@ fn what_was_stored_wrong_goes_and_is_sent_again() {
 
 #[test]
 fn a_replaced_file_that_vanished_does_not_keep_the_new_one_back() {
-    let bench = Bench::new(0, false);
-    bench
-        .service
-        .fault("begin", Fault::Fail(ErrorKind::NotFound, Retry::Never));
-    bench.life(async |life| {
-        life.add_over("f", b"content", &FileId::new("vanished")).await;
-        life.uploads.drain().await;
-    });
-    assert_eq!(bench.service.files(), only("f", b"content"));
+    for (operation, content) in [
+        ("begin", b"content".to_vec()),
+        ("whole", b"content".to_vec()),
+        ("unit", long(3)),
+    ] {
+        let bench = Bench::new(0, false);
+        bench
+            .service
+            .fault(operation, Fault::Fail(ErrorKind::NotFound, Retry::Never));
+        bench.life(async |life| {
+            life.add_over("f", &content, &FileId::new("vanished")).await;
+            life.uploads.drain().await;
+        });
+        assert_eq!(bench.service.files(), only("f", &content), "{operation}");
+    }
 }
 
 /// Files by name, as a person who used the mount would expect them.

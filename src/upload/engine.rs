@@ -29,6 +29,8 @@ pub(super) struct Worker {
     pub id: PendingId,
     pub slot: Slot,
     pub sent: Arc<AtomicU64>,
+    /// Whether the service answered bytes, and not only an announcement, with the file.
+    pub sent_here: bool,
 }
 
 /// An announced upload and the content that it sends.
@@ -54,6 +56,7 @@ pub(super) async fn run(uploads: Arc<Uploads>, account: Arc<Account>, id: Pendin
         id,
         slot,
         sent,
+        sent_here: false,
     };
     let result = AssertUnwindSafe(worker.upload()).catch_unwind().await;
     let result = result.unwrap_or_else(|_| {

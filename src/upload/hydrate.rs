@@ -48,17 +48,15 @@ async fn check_unchanged(account: &Account, base: &Base) -> Result<(), Failure> 
     let Some(entry) = found.into_iter().next() else {
         return Err(Failure::Park(GONE.into()));
     };
-    let differs = |told: bool, same: bool| told && !same;
-    let changed = entry.size != base.size
-        || differs(
-            entry.hash.is_some() && base.hash.is_some(),
-            entry.hash == base.hash,
-        )
-        || differs(
-            entry.revision.is_some() && base.revision.is_some(),
-            entry.revision == base.revision,
-        );
-    if changed {
+    // A rename makes a new revision on some services, so it counts only where no hash tells more.
+    let is_other_content = match (&entry.hash, &base.hash) {
+        (Some(now), Some(then)) => now != then,
+        _ => match (&entry.revision, &base.revision) {
+            (Some(now), Some(then)) => now != then,
+            _ => false,
+        },
+    };
+    if entry.size != base.size || is_other_content {
         Err(Failure::Park(CHANGED.into()))
     } else {
         Ok(())

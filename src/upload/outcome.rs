@@ -89,6 +89,7 @@ fn judge(error: &ProviderError) -> Verdict {
         (ErrorKind::TooLarge, _) => park("the file is larger than the service takes"),
         (ErrorKind::InvalidArgument, _) => park("the service does not take this upload"),
         (ErrorKind::Unsupported, _) => park("the service cannot do this"),
+        (ErrorKind::PermissionDenied, Retry::AfterLogin) => Verdict::Backoff(error.to_string(), None),
         (ErrorKind::PermissionDenied, _) => park("the account may not upload there"),
         (ErrorKind::NotFound, _) => park("the folder is gone on the service: move the file to another one"),
         (_, Retry::Never) => park("the service refuses the upload"),
@@ -203,6 +204,8 @@ mod tests {
                 "{kind:?}"
             );
         }
+        let ended = judge(&error(ErrorKind::PermissionDenied, Retry::AfterLogin));
+        assert!(matches!(ended, Verdict::Backoff(..)));
         let wait = Some(Duration::from_secs(7));
         let limited = judge(&error(ErrorKind::RateLimited, Retry::AfterWait(wait)));
         assert!(matches!(limited, Verdict::Backoff(_, least) if least == wait));

@@ -29,7 +29,10 @@ impl Worker {
                 .await
                 .map_err(|_| Failure::Superseded)?;
             match self.provider().upload_poll(&ticket).await {
-                Ok(UploadProgress::Done(entry)) => return Ok(Some(entry)),
+                Ok(UploadProgress::Done(entry)) => {
+                    self.sent_here = true;
+                    return Ok(Some(entry));
+                }
                 Ok(UploadProgress::Processing(next)) => ticket = next,
                 Ok(UploadProgress::StartAgain | UploadProgress::UnitTaken) => return Ok(None),
                 Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),

@@ -27,7 +27,8 @@ impl Worker {
         self.slot.step_aside(&self.account);
         self.set_step(Step::Verifying);
         let (mut attempt, mut entry) = (attempt, entry);
-        if !self.is_as_sent(&attempt, &entry).await? {
+        // Once it was found to be what was sent, what differs is somebody else's change.
+        if attempt.file.is_none() && !self.is_as_sent(&attempt, &entry).await? {
             return self.start_again(&attempt, &entry).await;
         }
         entry
@@ -95,8 +96,8 @@ impl Worker {
         }
     }
 
-    /// The service stored something else. It goes, unless it is the file to be replaced, and the content
-    /// is sent again.
+    /// The service stored something else. What was sent in this run goes, unless it is the file to be
+    /// replaced; what was only found may be another's. The content is sent again.
     async fn start_again(&self, attempt: &AttemptRow, entry: &FileEntry) -> Result<(), Failure> {
         tracing::warn!(
             id = %self.id, name = attempt.name, sent = attempt.size, stored = entry.size,
@@ -106,7 +107,7 @@ impl Worker {
             .into_iter()
             .flatten()
             .any(|replaced| replaced == entry.id.as_str());
-        if !in_place {
+        if !in_place && self.sent_here {
             self.delete(vec![entry.id.clone()]).await?;
         }
         self.clear_attempt().await?;

@@ -54,6 +54,11 @@ impl Worker {
             };
             let sent = match plan {
                 UploadPlan::Done(entry) => return Ok(Some(entry)),
+                // Before somebody else's file gets another name for it, be sure that the name is still wanted.
+                UploadPlan::NameTaken(_) if !self.is_wanted(&sending.attempt) => return self.abandon().await,
+                UploadPlan::NameTaken(_) if !self.is_its_place(&sending.attempt) => {
+                    return self.clear_attempt().await.map(|()| None);
+                }
                 UploadPlan::NameTaken(file) => {
                     self.make_way(sending, file).await?;
                     continue;
@@ -62,16 +67,30 @@ impl Worker {
                     missing,
                     ticket: Some(ticket),
                     ..
-                } if missing.is_empty() => Sent::Progress(UploadProgress::Processing(ticket)),
+                } if missing.is_empty() => Ok(Sent::Progress(UploadProgress::Processing(ticket))),
                 // The service has not got it, so nothing is left to look up.
                 _ if !self.is_wanted(&sending.attempt) => return self.abandon().await,
-                UploadPlan::Whole => self.send_whole(sending, &wish).await?,
+                UploadPlan::Whole => self.send_whole(sending, &wish).await,
                 UploadPlan::Units {
                     unit_size, missing, ..
-                } => self.send_units(sending, &wish, unit_size, missing).await?,
+                } => self.send_units(sending, &wish, unit_size, missing).await,
+            };
+            let sent = match sent {
+                Ok(sent) => sent,
+                // Some services look for the file to be replaced only when the bytes come.
+                Err(Failure::Provider { error, .. })
+                    if error.kind == ErrorKind::NotFound && wish.replaces.is_some() =>
+                {
+                    self.check_replaced(sending, error).await?;
+                    continue;
+                }
+                Err(failure) => return Err(failure),
             };
             match sent {
-                Sent::Progress(UploadProgress::Done(entry)) => return Ok(Some(entry)),
+                Sent::Progress(UploadProgress::Done(entry)) => {
+                    self.sent_here = true;
+                    return Ok(Some(entry));
+                }
                 Sent::Progress(UploadProgress::Processing(ticket)) => {
                     return self.wait_for(sending, ticket).await;
                 }
@@ -99,6 +118,12 @@ impl Worker {
                 failure => Err(failure),
             },
         }
+    }
+
+    /// Whether the attempt goes where the row wants to be by now.
+    fn is_its_place(&self, attempt: &AttemptRow) -> bool {
+        let row = self.row();
+        row.is_some_and(|row| row.folder == attempt.folder && row.name == attempt.name)
     }
 
     async fn abandon(&self) -> Result<Option<FileEntry>, Failure> {

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use super::Settings;
-use super::errors::{Failure, foreign_answer, service_failure, transport_error};
+use super::errors::{Failure, clean, foreign_answer, service_failure, transport_error};
 use super::session::{Sessions, before_call, with_token};
 use super::wire::{Node, Params};
 use crate::http::{ApiAnswer, ApiClient, ApiRequest, FileRange, HttpErrorKind, check_url};
@@ -152,6 +152,8 @@ fn open(operation: &'static str, answer: &ApiAnswer) -> Reply {
         None => {
             let message = node
                 .text("message")
+                .map(|said| clean(&said))
+                .filter(|said| !said.is_empty())
                 .unwrap_or_else(|| "the service gave neither success nor error".to_owned());
             ProviderError::new(ErrorKind::Unexpected, Retry::OutcomeUnknown, operation, message).into()
         }

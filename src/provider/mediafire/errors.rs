@@ -1,6 +1,8 @@
 //! What the service's numbers and the network's failures mean in the terms that all services share.
 //! One table for calls, one for uploads, one for links; nothing else in this folder judges a number.
 
+use std::time::Duration;
+
 use crate::http::{HttpError, HttpErrorKind};
 use crate::provider::{ErrorKind, ProviderError, Retry};
 
@@ -16,7 +18,7 @@ pub(super) struct Failure {
 impl Failure {
     /// The session token is not known any more, or its key is out of step: a new login may help.
     pub(super) fn is_dead_token(&self) -> bool {
-        matches!(self.code, Some(104 | 105 | 127))
+        matches!(self.code, Some(104 | 105 | 127 | 188 | 215))
     }
 
     /// The item is not there (any more).
@@ -138,7 +140,8 @@ fn classify(code: u32) -> (ErrorKind, Retry, &'static str) {
         238 => (K::InvalidArgument, Never, ""),
         243 => (
             K::LoginRefused,
-            Never,
+            // As long as the service's own client waits.
+            Retry::AfterWait(Some(Duration::from_secs(600))),
             "the service has locked the account for some minutes",
         ),
         264..=267 => (K::InvalidArgument, Never, ""),
@@ -318,7 +321,7 @@ fn is_html(answer: &crate::http::ApiAnswer) -> bool {
 }
 
 /// A text of the service, fit for one line of a log.
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     text.chars()
         .filter(|c| !c.is_control())
         .take(200)

@@ -23,6 +23,9 @@ const POLL: &str = "upload/poll_upload";
 
 /// Bytes up to which the service advises one request for a whole file.
 const WHOLE_UP_TO: u64 = 4 << 20;
+/// Bytes and units beyond which an answer makes no sense: the service's own units are of megabytes.
+const SMALLEST_UNIT: u64 = 64 << 10;
+const MOST_UNITS: u64 = 1 << 20;
 /// Bits in a word of the bitmap.
 const WORD: u64 = 16;
 
@@ -116,7 +119,7 @@ fn plan(request: &UploadRequest, node: Node<'_>) -> UploadPlan {
     let resumable = node.get("resumable_upload");
     let unit_size = resumable
         .and_then(|units| units.number("unit_size"))
-        .filter(|size| *size > 0);
+        .filter(|size| *size >= SMALLEST_UNIT && request.size.div_ceil(*size) <= MOST_UNITS);
     let (Some(units), Some(unit_size)) = (resumable, unit_size) else {
         return UploadPlan::Whole;
     };
@@ -398,5 +401,17 @@ mod tests {
             panic!()
         };
         assert_eq!(missing, [0, 1]);
+    }
+
+    #[test]
+    fn absurd_units_are_not_taken() {
+        for (size, unit_size) in [(8 << 20, "1"), (8 << 20, "65535"), (u64::MAX, "65536")] {
+            let reply = json!({"resumable_upload": {"all_units_ready": "no", "unit_size": unit_size}});
+            assert_eq!(
+                plan(&request(size), Node(&reply)),
+                UploadPlan::Whole,
+                "{unit_size}"
+            );
+        }
     }
 }
