@@ -103,7 +103,8 @@ pub trait Provider: Send + Sync + 'static {
     async fn upload_whole(&self, request: &UploadRequest, body: FileRange) -> Result<UploadProgress>;
 
     /// Sends one unit, for [`UploadPlan::Units`]; `index` counts from 0 and `sha256` is that of the unit's
-    /// bytes. Units go in any order and side by side. Idempotent.
+    /// bytes. Units go in any order and side by side. Not idempotent, since the last one missing ends the
+    /// upload: a lost answer is looked up by announcing the upload again.
     async fn upload_unit(
         &self,
         request: &UploadRequest,

@@ -82,8 +82,25 @@ async fn an_unknown_outcome_repeats_idempotent_methods_only() {
     assert_eq!(scripted.attempts().len(), 3);
 
     let (scripted, provider) = wrapped([LOST], &quick());
-    provider.upload_unit(&request, 0, &[0; 32], body).await.unwrap();
-    assert_eq!(scripted.attempts().len(), 2);
+    provider
+        .upload_unit(&request, 0, &[0; 32], body)
+        .await
+        .unwrap_err();
+    assert_eq!(scripted.attempts().len(), 1);
+}
+
+#[tokio::test]
+async fn an_outcome_once_unknown_stays_unknown() {
+    let refused = || Act::Fail(ErrorKind::InvalidName, Retry::Never);
+    let (_, provider) = wrapped([LOST, refused()], &quick());
+    let error = provider.upload_begin(&upload().0).await.unwrap_err();
+    assert_eq!(
+        (error.kind, error.retry),
+        (ErrorKind::InvalidName, Retry::OutcomeUnknown)
+    );
+    let (_, provider) = wrapped([LOST, refused()], &quick());
+    let error = provider.file_info(&[FileId::new("f")]).await.unwrap_err();
+    assert_eq!(error.retry, Retry::Never);
 }
 
 #[tokio::test]

@@ -420,3 +420,24 @@ fn clearing_a_removed_file_away_spares_one_of_the_same_name_and_content() {
     });
     assert_eq!(bench.service.files(), only("target", b"the same"));
 }
+
+#[test]
+fn a_file_that_cannot_be_renamed_is_uploaded_under_its_new_name() {
+    let bench = Bench::new(0, false);
+    let gate = bench.service.pause_after("whole");
+    bench
+        .service
+        .fault("rename", Fault::Fail(ErrorKind::Unsupported, Retry::Never));
+    bench.life(async |life| {
+        let id = life.add("download.part", b"content").await;
+        gate.reached().await;
+        let root = FolderId::new("root");
+        life.uploads
+            .rename(id, root, "download.zip".into(), None, None)
+            .await
+            .unwrap();
+        gate.open();
+        life.uploads.wait(id).await.unwrap();
+    });
+    assert_eq!(bench.service.files(), only("download.zip", b"content"));
+}

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::provider::{
     Capability, ContentHash, DeleteMode, Entry, ErrorKind, FileEntry, FileId, FolderId, ItemId, ListHint,
-    ProviderError,
+    ProviderError, Retry,
 };
 use crate::state::{AttemptRow, JournalRow, JournalTransaction, RowState};
 
@@ -194,6 +194,9 @@ impl Worker {
                 self.make_room(row, entry).await?;
                 renamed = self.provider().rename(&item, &row.name, Some(row.mtime)).await;
             }
+            if matches!(&renamed, Err(error) if is_refused(error)) && self.can_go_anew(row, entry) {
+                return self.announce_anew(entry).await;
+            }
             self.check(renamed, entry).await?;
             entry.name = row.name.clone();
         }
@@ -238,6 +241,32 @@ impl Worker {
                 "a removed file of this name is being cleared away on the service first",
             ))
         }
+    }
+
+    /// Whether the file got its name from an attempt under an older one, and replaces nothing in place.
+    fn can_go_anew(&self, row: &JournalRow, entry: &FileEntry) -> bool {
+        let older = row.attempt.as_ref().is_some_and(|sent| sent.name != row.name);
+        let id = Some(entry.id.as_str());
+        let in_place = row.attempt.as_ref().and_then(|sent| sent.replaces.as_deref()) == id;
+        older && !in_place && row.replaces.as_deref() != id && row.staging.is_some()
+    }
+
+    /// The service refuses the row's name for a file that bears another: the content is announced under the
+    /// right name, and the file goes when that one is there.
+    async fn announce_anew(&self, entry: &FileEntry) -> Result<(), Failure> {
+        let file = entry.id.as_str().to_owned();
+        self.uploads
+            .change(self.id, move |row| {
+                if row.state == RowState::Removed {
+                    return Change::Skip;
+                }
+                row.superseded.push(file);
+                row.attempt = None;
+                row.state = RowState::Queued;
+                Change::Save
+            })
+            .await?;
+        Err(Failure::Superseded)
     }
 
     /// Tells a file that vanished from the service from other failures.
@@ -392,6 +421,12 @@ impl Worker {
         });
         Ok(true)
     }
+}
+
+/// Whether the service will not do this to this file, whenever it is asked.
+fn is_refused(error: &ProviderError) -> bool {
+    let kind = matches!(error.kind, ErrorKind::Unsupported | ErrorKind::InvalidArgument);
+    kind && error.retry == Retry::Never
 }
 
 /// The files that the content took the place of and that are still there.

@@ -175,23 +175,37 @@ fn has_unit(words: &[u64], unit: u64) -> bool {
     word.is_some_and(|word| word >> (unit % WORD) & 1 == 1)
 }
 
+/// What the service does where the name was taken since the announcement, which found it free.
+#[derive(Clone, Copy)]
+enum Taken {
+    /// A file that bears the name by now is most likely this upload, sent before and answered too late: to
+    /// make another would leave a twin of it. What becomes of it is told afterwards, by an announcement.
+    Skip,
+    /// Makes a file of another name. For answers that would tell of a file that was there as if it were new.
+    Keep,
+}
+
 /// The parameters that say where a content goes and what it replaces.
-fn target(request: &UploadRequest) -> Result<Params> {
+fn target(request: &UploadRequest, taken: Taken) -> Result<Params> {
     let params = Params::new().with("folder_key", request.folder.as_str());
     let params = match &request.replaces {
         Some(old) => params
             .with("quick_key", old.as_str())
             .with("action_on_duplicate", "replace"),
-        // The announcement found the name free, so a file that bears it by now is most likely this upload,
-        // sent before and answered too late. To keep both would leave a twin of it.
-        None => params.with("action_on_duplicate", "skip"),
+        None => {
+            let action = match taken {
+                Taken::Skip => "skip",
+                Taken::Keep => "keep",
+            };
+            params.with("action_on_duplicate", action)
+        }
     };
     Ok(params.with("mtime", &files::mtime_text(request.mtime)?))
 }
 
-/// Makes a file of a content that the service holds.
+/// Makes a file of a content that the service holds. Where the name was taken meanwhile it bears another.
 async fn instant(api: &Api, request: &UploadRequest) -> Result<FileEntry> {
-    let params = target(request)?
+    let params = target(request, Taken::Keep)?
         .with("filename", &request.name)
         .with("size", &request.size.to_string())
         .with("hash", &hex::encode(request.sha256));
@@ -243,7 +257,7 @@ pub(super) async fn whole(api: &Api, request: &UploadRequest, body: FileRange) -
         range: body,
     };
     let reply = api
-        .upload_call(SIMPLE, &target(request)?, Some(body))
+        .upload_call(SIMPLE, &target(request, Taken::Skip)?, Some(body))
         .await
         .map_err(|failure| failure.error.with_context("name", &request.name))?;
     taken(SIMPLE, &reply)
@@ -262,7 +276,7 @@ pub(super) async fn unit(
     headers.push(("x-unit-hash", hex::encode(sha256).into_bytes()));
     let body = UploadBody { headers, range: body };
     let reply = api
-        .upload_call(RESUMABLE, &target(request)?, Some(body))
+        .upload_call(RESUMABLE, &target(request, Taken::Skip)?, Some(body))
         .await
         .map_err(|failure| {
             failure

@@ -58,6 +58,7 @@ impl Operation {
         ..Operation::upload("upload_whole")
     };
     pub const UPLOAD_UNIT: Operation = Operation {
+        idempotent: false,
         carries_body: true,
         ..Operation::upload("upload_unit")
     };

@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 
 use super::deadline::too_late;
-use super::{Around, Operation, Options};
+use super::{Around, CallClass, Operation, Options};
 use crate::provider::{ErrorKind, ProviderError, Result, Retry};
 
 /// Repeats what failed without effect, after a wait that doubles and is jittered, or as long as the service
 /// asked for. After an unknown outcome it repeats idempotent operations only. It ends by the number of
-/// attempts and by the deadline of the whole, whichever comes first, with the last error.
+/// attempts and by the deadline of the whole, whichever comes first, with the last error, which tells an
+/// unknown outcome where any attempt had one.
 pub struct Retrying {
     account: String,
     attempts: u32,
@@ -59,6 +60,8 @@ impl Around for Retrying {
         let start = Instant::now();
         let deadline = operation.within(self.deadline);
         let mut attempt = 1;
+        // Of a change only: that an earlier try may have taken effect is not undone by a later refusal.
+        let mut unknown = false;
         loop {
             let left = deadline.saturating_sub(start.elapsed());
             let result = if operation.carries_body {
@@ -73,13 +76,19 @@ impl Around for Retrying {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
+            unknown |= error.retry == Retry::OutcomeUnknown && operation.class != CallClass::Read;
             attempt += 1;
-            let Some(wait) = self.wait(operation, &error, attempt) else {
-                return Err(error);
+            let wait = self
+                .wait(operation, &error, attempt)
+                .filter(|wait| start.elapsed().saturating_add(*wait) < deadline);
+            let Some(wait) = wait else {
+                let retry = if unknown {
+                    Retry::OutcomeUnknown
+                } else {
+                    error.retry
+                };
+                return Err(ProviderError { retry, ..error });
             };
-            if start.elapsed().saturating_add(wait) >= deadline {
-                return Err(error);
-            }
             let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
             let account = self.account.as_str();
             let rate_limited = error.kind == ErrorKind::RateLimited;
