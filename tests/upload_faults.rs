@@ -207,10 +207,11 @@ fn a_full_account_waits_for_room() {
         let waiting = life
             .until(id, |file| matches!(file.status, UploadStatus::Waiting { .. }))
             .await;
-        let UploadStatus::Waiting { until, error } = waiting.status else {
+        let UploadStatus::Waiting { until, error, kind } = waiting.status else {
             panic!()
         };
         assert!(error.contains("the account is full"), "{error}");
+        assert_eq!(kind, Some(ErrorKind::QuotaExceeded));
         assert!(until > SystemTime::now() + Duration::from_secs(60));
         assert!(life.uploads.retry(id).await.unwrap());
         life.uploads.drain().await;

@@ -109,6 +109,13 @@ pub(super) async fn end(
     let failure = result.err();
     let verdict = failure.as_ref().and_then(Failure::verdict);
     let clear = matches!(failure, Some(Failure::Provider { clear: true, .. }));
+    let kind = match &failure {
+        Some(Failure::Provider { error, .. }) => Some(error.kind),
+        _ => None,
+    };
+    if let Some(item) = uploads.table().item_mut(id) {
+        item.failure = kind;
+    }
     let due = match verdict {
         None => None,
         Some(verdict) => {

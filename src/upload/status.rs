@@ -3,7 +3,7 @@
 
 use std::time::SystemTime;
 
-use crate::provider::{FileId, FolderId};
+use crate::provider::{ErrorKind, FileId, FolderId};
 use crate::state::RowState;
 
 /// A pending file, as long as it is pending; never used again for another.
@@ -63,6 +63,8 @@ pub enum UploadStatus {
     Waiting {
         until: SystemTime,
         error: String,
+        /// Of a failure of the service in this run of the program.
+        kind: Option<ErrorKind>,
     },
     /// Only a person can help: rename it, retry it or remove it.
     Parked {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use lru::LruCache;
 use tokio::sync::{Notify, watch};
 
-use crate::provider::{FileEntry, FileId, FolderId};
+use crate::provider::{ErrorKind, FileEntry, FileId, FolderId};
 use crate::state::{JournalRow, RowState};
 
 use super::staged_file::StagedFile;
@@ -69,6 +69,8 @@ pub(super) struct Item {
     /// Callers that wait for the upload although the file may be held.
     pub hurried: usize,
     pub due: Instant,
+    /// What the service answered when the last run failed.
+    pub failure: Option<ErrorKind>,
     pub run: Option<Run>,
     pub outcome: watch::Sender<Outcome>,
     /// The key in its queue's order.
@@ -86,6 +88,7 @@ impl Item {
             holds: 0,
             hurried: 0,
             due,
+            failure: None,
             run: None,
             outcome,
             queued_at: None,
@@ -135,6 +138,7 @@ impl Item {
             (_, Some(until)) => UploadStatus::Waiting {
                 until,
                 error: error(),
+                kind: self.failure,
             },
             _ if self.holds > 0 || self.due > Instant::now() => UploadStatus::Staged,
             _ => UploadStatus::Queued,

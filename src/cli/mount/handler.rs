@@ -125,7 +125,7 @@ impl MountHandler {
             UploadStatus::Queued => (PendingState::Queued, None, None),
             UploadStatus::Uploading { .. } => (PendingState::Uploading, None, None),
             UploadStatus::Verifying => (PendingState::Verifying, None, None),
-            UploadStatus::Waiting { until, error } => (PendingState::Waiting, Some(error), Some(until)),
+            UploadStatus::Waiting { until, error, .. } => (PendingState::Waiting, Some(error), Some(until)),
             UploadStatus::Parked { reason } => (PendingState::Parked, Some(reason), None),
         };
         PendingStatus {
