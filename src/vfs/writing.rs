@@ -9,7 +9,7 @@ use crate::upload::{NewPending, PendingId, StagedFile, UploadError, UploadStatus
 
 use super::account::Account;
 use super::attributes::TimeChange;
-use super::error::{Error, Result};
+use super::error::{Error, Result, errno_of};
 use super::handles::Opened;
 use super::settling::Settling;
 use super::tree::{AccountIndex, File, Kind, Local, Node, Remote};
@@ -358,8 +358,8 @@ impl Vfs {
                 result = &mut uploaded => return result.map(drop).map_err(Error::from),
                 () = tokio::time::sleep(WAITING_LOOK) => {
                     let status = self.uploads.get(pending).map(|row| row.status);
-                    if let Some(UploadStatus::Waiting { error, .. }) = status {
-                        return Err(Error::told(libc::EIO, error));
+                    if let Some(UploadStatus::Waiting { error, kind, .. }) = status {
+                        return Err(Error::told(kind.map_or(libc::EIO, errno_of), error));
                     }
                 }
             }
