@@ -15,8 +15,8 @@ pub use capability::{Capabilities, Capability};
 pub use error::{ErrorKind, ProviderError, Result, Retry};
 pub use types::{
     AccountInfo, ChangeCursor, Changes, ContentHash, DeleteMode, DownloadLink, Entry, FileEntry, FileId,
-    FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules, UploadPlan, UploadProgress, UploadRequest,
-    UploadTicket,
+    FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules, ServerHabits, UploadPlan, UploadProgress,
+    UploadRequest, UploadTicket,
 };
 
 use async_trait::async_trait;
@@ -40,7 +40,14 @@ pub trait Provider: Send + Sync + 'static {
     /// The account kind as written in the config, for example `mediafire`.
     fn kind(&self) -> &'static str;
 
-    /// What this account can do. Constant for the life of the provider.
+    /// Where the ids of this account are unique: two accounts of one service may share it. What is kept here
+    /// about an id is kept under it.
+    fn id_space(&self) -> String {
+        self.kind().to_owned()
+    }
+
+    /// What this account can do, as far as is known: once the service was asked, less may be left of it, never
+    /// more. So it is to be asked anew each time.
     fn capabilities(&self) -> Capabilities;
 
     /// Which names the service takes.
@@ -57,7 +64,7 @@ pub trait Provider: Send + Sync + 'static {
     /// Idempotent. Entries in the trash are not listed. Two entries may bear the same name.
     async fn list(&self, folder: &FolderId, hint: ListHint) -> Result<Listing>;
 
-    /// The present facts of files, in one call for each 500. Files that are gone (or in the trash) are
+    /// The present facts of files, in as few calls as the service allows. Files that are gone (or in the trash) are
     /// absent from the answer. Idempotent.
     async fn file_info(&self, files: &[FileId]) -> Result<Vec<FileEntry>>;
 
@@ -95,8 +102,9 @@ pub trait Provider: Send + Sync + 'static {
     /// changed. Needs [`Capability::ChangeFeed`]. Idempotent.
     async fn changes(&self, since: Option<&ChangeCursor>) -> Result<Changes>;
 
-    /// Announces an upload and says how it goes on. Idempotent: asked again with the same request after a
-    /// crash, it says what the service already holds. May finish at once where the service has the content.
+    /// Announces an upload and says how it goes on. Idempotent: asked again after a crash or a lost answer, with
+    /// [`UploadRequest::sent_before`] set, it says what the service already holds. May finish at once where
+    /// the service has the content.
     async fn upload_begin(&self, request: &UploadRequest) -> Result<UploadPlan>;
 
     /// Sends the whole content in one request, for [`UploadPlan::Whole`]. Not idempotent.

@@ -7,10 +7,12 @@
 mod database;
 mod directory;
 mod error;
+mod index;
 mod journal;
 mod schema;
 
 pub use database::Database;
 pub use directory::StateDir;
 pub use error::StateError;
+pub use index::{ItemFacts, ItemKey};
 pub use journal::{AttemptRow, BaseRow, JournalRow, JournalTransaction, RowState};

@@ -35,6 +35,7 @@ fn request(size: u64) -> UploadRequest {
         sha256: [9; 32],
         mtime: UNIX_EPOCH + Duration::from_secs(1_000_000_000),
         replaces: None,
+        sent_before: false,
     }
 }
 

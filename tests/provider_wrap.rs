@@ -39,6 +39,7 @@ fn upload() -> (UploadRequest, FileRange) {
         sha256: [0; 32],
         mtime: SystemTime::UNIX_EPOCH,
         replaces: None,
+        sent_before: false,
     };
     (
         request,

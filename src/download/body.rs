@@ -62,13 +62,14 @@ impl Fetcher {
         }
     }
 
-    async fn get(&self, url: &Url, range: Range<u64>) -> Result<DataBody, HttpError> {
+    async fn get(&self, link: &DownloadLink, range: Range<u64>) -> Result<DataBody, HttpError> {
         let want = DataRequest {
             range,
             total: self.source.size,
             may_be_html: self.source.may_be_html(),
+            habits: link.habits,
         };
-        let body = self.client.get(url, &want).await?;
+        let body = self.client.get(&link.url, &want).await?;
         if body.ignores_ranges() {
             self.sends_whole.store(true, Ordering::Relaxed);
         }
@@ -138,7 +139,7 @@ impl Body {
         if self.open.is_none()
             && let Ok(link) = self.fetcher.link(None).await
         {
-            self.open = self.fetcher.get(&link.url, self.range.clone()).await.ok();
+            self.open = self.fetcher.get(&link, self.range.clone()).await.ok();
         }
     }
 
@@ -176,7 +177,7 @@ impl Body {
 
     async fn reopen(&mut self, until: Instant) -> Result<Option<DataBody>, DownloadError> {
         let link = self.fetcher.link(self.dead.as_ref()).await?;
-        match self.fetcher.get(&link.url, self.range.clone()).await {
+        match self.fetcher.get(&link, self.range.clone()).await {
             Ok(body) => Ok(Some(body)),
             Err(error) => {
                 self.recover(&error, until, Some(link.url)).await?;

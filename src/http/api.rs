@@ -53,6 +53,20 @@ pub enum ApiBody {
     Form(String),
     /// A part of a file, by `POST`, as an octet stream of known length.
     File(FileRange),
+    /// Fields and one file, by `POST`, as `multipart/form-data` of known length.
+    Multipart(Multipart),
+}
+
+/// A form with a part of a file in it.
+#[derive(Clone)]
+pub struct Multipart {
+    pub fields: Vec<(&'static str, String)>,
+    /// The name of the file's field.
+    pub file_field: &'static str,
+    /// Sent as it is, in UTF-8; it must hold neither quotes, backslashes nor line breaks, on which servers
+    /// do not agree.
+    pub file_name: String,
+    pub file: FileRange,
 }
 
 /// One request. `Debug` shows neither query nor body nor header values.
@@ -65,6 +79,8 @@ pub struct ApiRequest {
     /// Values may hold any bytes but control characters, raw UTF-8 included.
     pub headers: Vec<(&'static str, Vec<u8>)>,
     pub body: ApiBody,
+    /// In place of [`ApiOptions::answer_timeout`], where a service is known to be silent for longer.
+    pub answer_timeout: Option<Duration>,
 }
 
 impl ApiRequest {
@@ -75,6 +91,7 @@ impl ApiRequest {
             query: query.into(),
             headers: Vec::new(),
             body: ApiBody::None,
+            answer_timeout: None,
         }
     }
 
@@ -85,6 +102,18 @@ impl ApiRequest {
             query: String::new(),
             headers: Vec::new(),
             body: ApiBody::Form(text.into()),
+            answer_timeout: None,
+        }
+    }
+
+    /// A `POST` of a form with a part of a file in it.
+    pub fn multipart(url: Url, form: Multipart) -> Self {
+        ApiRequest {
+            url,
+            query: String::new(),
+            headers: Vec::new(),
+            body: ApiBody::Multipart(form),
+            answer_timeout: None,
         }
     }
 
@@ -95,6 +124,7 @@ impl ApiRequest {
             query: query.into(),
             headers: Vec::new(),
             body: ApiBody::File(range),
+            answer_timeout: None,
         }
     }
 
@@ -176,9 +206,10 @@ impl ApiClient {
         check_url(&request.url)
             .map_err(|error| HttpError::new(HttpErrorKind::InsecureUrl, error.to_string()))?;
         let host = request.url.host_str().unwrap_or("?").to_owned();
+        let answer_timeout = request.answer_timeout.unwrap_or(self.options.answer_timeout);
         let progress = Progress::new();
         let prepared = self.prepare(request, &progress)?;
-        let deadline = self.watch(&progress);
+        let deadline = self.watch(&progress, answer_timeout);
         let exchange = self.exchange(prepared, &host, &progress);
         tokio::select! {
             answer = exchange => answer,
@@ -220,6 +251,12 @@ impl ApiClient {
                 headers.insert(CONTENT_LENGTH, HeaderValue::from(range.length));
                 progress.start_body();
                 self.client.post(url).body(body::stream(range, progress.clone()))
+            }
+            ApiBody::Multipart(form) => {
+                progress.start_body();
+                self.client
+                    .post(url)
+                    .multipart(body::multipart(form, progress.clone()))
             }
         };
         builder.headers(headers).build().map_err(|error| {
@@ -273,15 +310,12 @@ impl ApiClient {
     }
 
     /// Ends when the request made no progress for too long, or its answer is overdue.
-    async fn watch(&self, progress: &Progress) -> String {
+    async fn watch(&self, progress: &Progress, answer_timeout: Duration) -> String {
         loop {
             let (limit, what) = if progress.is_sending() {
                 (self.options.stall_timeout, "the upload made no progress")
             } else {
-                (
-                    self.options.connect_timeout + self.options.answer_timeout,
-                    "no whole answer",
-                )
+                (self.options.connect_timeout + answer_timeout, "no whole answer")
             };
             let idle = progress.idle();
             if idle >= limit {

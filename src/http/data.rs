@@ -25,6 +25,16 @@ const MAX_REDIRECTS: usize = 5;
 /// The most bytes thrown away to use a server that ignores `Range`.
 const MAX_SKIP: u64 = 64 * 1024 * 1024;
 
+/// What is peculiar about a server of files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ServerHabits {
+    /// It misreads ranges with an end: what is wanted is asked for by its start alone, and a start of 0 by no
+    /// range at all. It may then send on to the end of the file.
+    pub open_ended_ranges: bool,
+    /// A redirect to this path tells of a failure, in a web page.
+    pub error_path: Option<&'static str>,
+}
+
 /// What is wanted of a file behind a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataRequest {
@@ -35,6 +45,7 @@ pub struct DataRequest {
     /// Whether the file itself may be an HTML page. Where it may not, `text/html` is refused; where it may,
     /// the answer must tell the right total.
     pub may_be_html: bool,
+    pub habits: ServerHabits,
 }
 
 /// Gets parts of files. Cheap to clone; connections are shared.
@@ -415,6 +426,7 @@ mod tests {
             range,
             total,
             may_be_html: false,
+            habits: ServerHabits::default(),
         }
     }
 
@@ -531,6 +543,7 @@ mod tests {
         assert_eq!(refused(&page, &want(0..100, 100)), HttpErrorKind::NotData);
         let html_file = DataRequest {
             may_be_html: true,
+            habits: ServerHabits::default(),
             ..want(0..100, 100)
         };
         assert!(gate(&page, &html_file).is_ok());

@@ -30,8 +30,10 @@ pub enum Capability {
     ModificationTime = 1 << 11,
     /// Give a file new content under its old id.
     ReplaceKeepsId = 1 << 12,
-    /// Tell a content hash.
+    /// Tell a content hash in listings, and take a content that is known there already by its hash alone.
     ContentHash = 1 << 13,
+    /// Take many items in one call.
+    Batches = 1 << 14,
 }
 
 impl Capability {
@@ -52,6 +54,7 @@ impl Capability {
             Capability::ModificationTime => "keep modification times",
             Capability::ReplaceKeepsId => "replace content under the same id",
             Capability::ContentHash => "tell content hashes",
+            Capability::Batches => "take many items in one call",
         }
     }
 }
@@ -68,6 +71,11 @@ impl Capabilities {
     #[must_use]
     pub const fn with(self, capability: Capability) -> Self {
         Capabilities(self.0 | capability as u32)
+    }
+
+    #[must_use]
+    pub const fn without(self, capability: Capability) -> Self {
+        Capabilities(self.0 & !(capability as u32))
     }
 
     pub const fn has(self, capability: Capability) -> bool {

@@ -125,6 +125,7 @@ impl Provider for MediaFire {
             .with(Capability::ModificationTime)
             .with(Capability::ReplaceKeepsId)
             .with(Capability::ContentHash)
+            .with(Capability::Batches)
     }
 
     /// What the service does with blanks at a name's ends and with control characters is not documented, so
@@ -135,6 +136,7 @@ impl Provider for MediaFire {
             forbidden: CONTROL_CHARACTERS,
             edge_blanks: false,
             leading_dot: true,
+            numbered_twins: false,
         }
     }
 

@@ -6,6 +6,8 @@ use std::time::SystemTime;
 
 use url::Url;
 
+pub use crate::http::ServerHabits;
+
 macro_rules! opaque_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -148,6 +150,8 @@ pub struct DownloadLink {
     pub url: Url,
     /// When to ask for a new one at the latest.
     pub expires: SystemTime,
+    /// What is peculiar about the server behind it.
+    pub habits: ServerHabits,
 }
 
 impl fmt::Debug for DownloadLink {
@@ -185,6 +189,8 @@ pub struct NameRules {
     pub edge_blanks: bool,
     /// Whether a name may begin with a dot.
     pub leading_dot: bool,
+    /// Whether an upload whose name is taken is kept beside the other file as `name (2).ext`.
+    pub numbered_twins: bool,
 }
 
 /// Where deleted items go.
@@ -218,6 +224,8 @@ pub struct UploadRequest {
     /// The file that the new content is to replace, under the same id where the service can do that. Where
     /// it cannot, the finished upload has another id and the caller deletes the old file.
     pub replaces: Option<FileId>,
+    /// Whether it may have been sent before, in part or as a whole, with nobody knowing what came of it.
+    pub sent_before: bool,
 }
 
 /// How an upload goes on after it was announced.
@@ -237,6 +245,9 @@ pub enum UploadPlan {
     },
     /// A file that the caller does not know of bears the name.
     NameTaken(FileId),
+    /// One of these files may be this content, sent before; the service tells no hash to know it by. The caller
+    /// compares bytes, and sends the content whole where none is it. Not empty.
+    Candidates(Vec<FileEntry>),
 }
 
 /// Where an upload stands after a request.

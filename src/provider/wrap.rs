@@ -112,6 +112,10 @@ impl<A: Around> Provider for Wrapped<A> {
         self.inner.capabilities()
     }
 
+    fn id_space(&self) -> String {
+        self.inner.id_space()
+    }
+
     fn name_rules(&self) -> NameRules {
         self.inner.name_rules()
     }

@@ -96,7 +96,7 @@ pub struct JournalRow {
 
 /// The journal inside one transaction.
 pub struct JournalTransaction<'a> {
-    connection: &'a Connection,
+    pub(super) connection: &'a Connection,
 }
 
 const COLUMNS: &str = "id, account, folder, name, size, mtime, staging, generation, replaces, superseded, \
@@ -344,7 +344,7 @@ fn writing(error: rusqlite::Error) -> StateError {
     StateError::sqlite("write the journal", &error)
 }
 
-fn to_nanoseconds(time: SystemTime) -> i64 {
+pub(super) fn to_nanoseconds(time: SystemTime) -> i64 {
     let limit = |nanoseconds: u128| i64::try_from(nanoseconds).unwrap_or(i64::MAX);
     match time.duration_since(SystemTime::UNIX_EPOCH) {
         Ok(since) => limit(since.as_nanos()),
@@ -352,7 +352,7 @@ fn to_nanoseconds(time: SystemTime) -> i64 {
     }
 }
 
-fn from_nanoseconds(nanoseconds: i64) -> SystemTime {
+pub(super) fn from_nanoseconds(nanoseconds: i64) -> SystemTime {
     let distance = Duration::from_nanos(nanoseconds.unsigned_abs());
     let time = match nanoseconds {
         0.. => SystemTime::UNIX_EPOCH.checked_add(distance),

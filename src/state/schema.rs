@@ -6,7 +6,8 @@ use super::StateError;
 
 /// Each entry brings a database from the version of its index to the next. Entries are never edited once
 /// released: a change of the tables is a new entry.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE pending (
         id                INTEGER PRIMARY KEY AUTOINCREMENT,
         account           TEXT NOT NULL,
@@ -40,7 +41,22 @@ const MIGRATIONS: &[&str] = &["
     CREATE TABLE discarded (
         staging           TEXT PRIMARY KEY
     ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+    CREATE TABLE facts (
+        id_space          TEXT NOT NULL,
+        item              TEXT NOT NULL,
+        mtime             INTEGER,           -- nanoseconds since 1970
+        hash              TEXT,              -- lowercase hex
+        PRIMARY KEY (id_space, item)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE tombstones (
+        id_space          TEXT NOT NULL,
+        folder            TEXT NOT NULL,
+        PRIMARY KEY (id_space, folder)
+    ) STRICT, WITHOUT ROWID;
+",
+];
 
 /// Sets up a connection and brings its database to the present version.
 pub(super) fn prepare(connection: &mut Connection) -> Result<(), StateError> {

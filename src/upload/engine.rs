@@ -371,5 +371,6 @@ pub(super) fn request(attempt: &AttemptRow) -> UploadRequest {
         sha256: attempt.sha256,
         mtime: attempt.mtime,
         replaces: attempt.replaces.clone().map(FileId::new),
+        sent_before: false,
     }
 }

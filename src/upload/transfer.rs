@@ -70,6 +70,11 @@ impl Worker {
                 } if missing.is_empty() => Ok(Sent::Progress(UploadProgress::Processing(ticket))),
                 // The service has not got it, so nothing is left to look up.
                 _ if !self.is_wanted(&sending.attempt) => return self.abandon().await,
+                UploadPlan::Candidates(_) => {
+                    return Err(Failure::wait(
+                        "whether the upload is there already cannot be told",
+                    ));
+                }
                 UploadPlan::Whole => self.send_whole(sending, &wish).await,
                 UploadPlan::Units {
                     unit_size, missing, ..

@@ -179,12 +179,14 @@ mod tests {
         forbidden: "",
         edge_blanks: true,
         leading_dot: true,
+        numbered_twins: false,
     };
     const STRICT: NameRules = NameRules {
         max_chars: 255,
         forbidden: "<>\"'",
         edge_blanks: false,
         leading_dot: false,
+        numbered_twins: false,
     };
 
     #[test]

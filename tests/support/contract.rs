@@ -159,6 +159,7 @@ impl Content {
             sha256: Sha256::digest(&self.bytes).into(),
             mtime: an_earlier_time(),
             replaces: None,
+            sent_before: false,
         }
     }
 
@@ -313,6 +314,7 @@ async fn fetch(link: DownloadLink, size: u64) -> Vec<u8> {
             range: 0..size,
             total: size,
             may_be_html: false,
+            habits: link.habits,
         };
         let mut body = DataClient::new().unwrap().get(&link.url, &want).await.unwrap();
         while let Some(piece) = body.chunk().await.unwrap() {

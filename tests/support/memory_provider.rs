@@ -359,6 +359,7 @@ impl Provider for MemoryProvider {
             forbidden: "",
             edge_blanks: true,
             leading_dot: true,
+            numbered_twins: false,
         }
     }
 

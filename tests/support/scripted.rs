@@ -69,6 +69,7 @@ impl Provider for Scripted {
             forbidden: "",
             edge_blanks: true,
             leading_dot: true,
+            numbered_twins: false,
         }
     }
 

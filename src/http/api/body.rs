@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::stream;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
+use super::Multipart;
 use crate::http::FileRange;
 
 /// Bytes read from the disk, and held in memory, at a time.
@@ -107,6 +109,24 @@ pub(super) fn stream(range: FileRange, progress: Progress) -> reqwest::Body {
         }
     });
     reqwest::Body::wrap_stream(pieces)
+}
+
+/// The form with its file streamed, so that its length is known and its body is never in memory.
+pub(super) fn multipart(form: Multipart, progress: Progress) -> reqwest::multipart::Form {
+    let length = form.file.length;
+    let file = reqwest::multipart::Part::stream_with_length(stream(form.file, progress), length);
+    let file = file.file_name(form.file_name).headers(octet_stream());
+    // File names that are percent-encoded are not decoded by PHP.
+    let fields = reqwest::multipart::Form::new().percent_encode_noop();
+    let fields = form
+        .fields
+        .into_iter()
+        .fold(fields, |fields, (name, value)| fields.text(name, value));
+    fields.part(form.file_field, file)
+}
+
+fn octet_stream() -> HeaderMap {
+    HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))])
 }
 
 async fn read_piece(rest: &FileRange) -> io::Result<Bytes> {

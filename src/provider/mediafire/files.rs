@@ -10,7 +10,7 @@ use super::call::Api;
 use super::errors::{Failure, link_error};
 use super::wire::{Node, Params, format_time};
 use super::{MAX_KEYS, joined};
-use crate::http::check_url;
+use crate::http::{ServerHabits, check_url};
 use crate::provider::{
     DeleteMode, DownloadLink, ErrorKind, FileEntry, FileId, FolderId, ProviderError, Result, Retry,
 };
@@ -128,6 +128,7 @@ fn read_link(api: &Api, item: Node<'_>, asked: SystemTime) -> Result<DownloadLin
     Ok(DownloadLink {
         url,
         expires: asked + LINK_LIFE,
+        habits: ServerHabits::default(),
     })
 }
 

@@ -390,6 +390,7 @@ mod tests {
             sha256: [7; 32],
             mtime: std::time::SystemTime::UNIX_EPOCH,
             replaces: None,
+            sent_before: false,
         }
     }
 
