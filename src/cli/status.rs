@@ -125,6 +125,7 @@ async fn from_journal(path: &Path) -> Result<Option<Vec<PendingStatus>>, Failure
 fn of_row(row: JournalRow) -> PendingStatus {
     let state = match row.state {
         RowState::Parked => PendingState::Parked,
+        RowState::Kept => PendingState::Kept,
         _ if row.last_error.is_some() => PendingState::Waiting,
         _ => PendingState::Queued,
     };
@@ -218,6 +219,7 @@ fn pending_row(file: &PendingStatus, now: SystemTime) -> Vec<String> {
             format!("failed after {tries}{next}: {error}")
         }
         PendingState::Parked => format!("needs you: {error}"),
+        PendingState::Kept => "kept here: empty files are not taken by this service".to_owned(),
     };
     vec![
         format!("  {}", file.account),

@@ -94,6 +94,8 @@ pub enum PendingState {
     Waiting,
     /// Failed in a way that only a person can mend.
     Parked,
+    /// Empty, and the service takes no empty files: it stays here for good.
+    Kept,
 }
 
 /// How far a drain has come.

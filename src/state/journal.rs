@@ -21,16 +21,19 @@ pub enum RowState {
     Verifying,
     /// Waits for a person; `last_error` holds the reason.
     Parked,
+    /// An empty content, for which the service has no place: it stays here and nothing is tried.
+    Kept,
     /// Unlinked while an upload of it was announced to the service; kept until that is cleared away.
     Removed,
 }
 
-const STATES: [(RowState, &str); 6] = [
+const STATES: [(RowState, &str); 7] = [
     (RowState::Staged, "staged"),
     (RowState::Queued, "queued"),
     (RowState::Uploading, "uploading"),
     (RowState::Verifying, "verifying"),
     (RowState::Parked, "parked"),
+    (RowState::Kept, "kept"),
     (RowState::Removed, "removed"),
 ];
 

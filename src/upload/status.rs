@@ -45,6 +45,12 @@ pub struct PendingFile {
     pub status: UploadStatus,
     /// Failed tries since the last change.
     pub tries: u32,
+    /// Whether an upload was announced of which nobody knows yet what came of it: a file of its name and size
+    /// may be on the service, seen by nobody here.
+    pub announced: bool,
+    /// The file that holds a content of this one on the service already, under whichever name, while the rest
+    /// of the way is still to go.
+    pub uploaded: Option<FileId>,
 }
 
 /// Where an upload stands.
@@ -70,12 +76,14 @@ pub enum UploadStatus {
     Parked {
         reason: String,
     },
+    /// Empty, and the service takes no empty files: it stays here, and nothing is wrong with it.
+    Kept,
 }
 
 /// Whether a row may go from one state to another. Done is a row that is gone: it may follow any state in
 /// which the content may be on the service.
 pub(super) fn may_follow(from: RowState, to: Option<RowState>) -> bool {
-    use RowState::{Parked, Queued, Removed, Staged, Uploading, Verifying};
+    use RowState::{Kept, Parked, Queued, Removed, Staged, Uploading, Verifying};
     match (from, to) {
         // Unlinked: at once, or after what was announced to the service is cleared away.
         (_, None | Some(Removed)) => true,
@@ -85,7 +93,9 @@ pub(super) fn may_follow(from: RowState, to: Option<RowState>) -> bool {
         (_, Some(Staged | Queued)) => true,
         (Staged | Queued | Uploading | Verifying, Some(Uploading)) => true,
         (Uploading | Verifying, Some(Verifying)) => true,
-        (Staged | Queued | Uploading | Verifying | Parked, Some(Parked)) => true,
-        (Parked, Some(Uploading | Verifying)) | (Staged | Queued, Some(Verifying)) => false,
+        (_, Some(Parked)) => true,
+        // What an earlier content left on the service is cleared away before.
+        (_, Some(Kept)) => true,
+        (Parked | Kept, Some(Uploading | Verifying)) | (Staged | Queued, Some(Verifying)) => false,
     }
 }

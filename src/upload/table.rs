@@ -135,6 +135,7 @@ impl Item {
         let error = || self.row.last_error.clone().unwrap_or_default();
         match (self.row.state, self.row.next_try) {
             (RowState::Parked, _) => UploadStatus::Parked { reason: error() },
+            (RowState::Kept, _) => UploadStatus::Kept,
             (_, Some(until)) => UploadStatus::Waiting {
                 until,
                 error: error(),
@@ -158,6 +159,13 @@ impl Item {
             generation: self.row.generation,
             status: self.status(),
             tries: self.row.tries,
+            announced: self.row.attempt.is_some(),
+            uploaded: self
+                .row
+                .attempt
+                .as_ref()
+                .and_then(|sent| sent.file.clone())
+                .map(FileId::new),
         }
     }
 }

@@ -81,5 +81,6 @@ fn state_name(status: &UploadStatus) -> &'static str {
         UploadStatus::Verifying => "verifying",
         UploadStatus::Waiting { .. } => "waiting",
         UploadStatus::Parked { .. } => "parked",
+        UploadStatus::Kept => "kept",
     }
 }

@@ -127,6 +127,7 @@ impl MountHandler {
             UploadStatus::Verifying => (PendingState::Verifying, None, None),
             UploadStatus::Waiting { until, error, .. } => (PendingState::Waiting, Some(error), Some(until)),
             UploadStatus::Parked { reason } => (PendingState::Parked, Some(reason), None),
+            UploadStatus::Kept => (PendingState::Kept, None, None),
         };
         PendingStatus {
             account: file.account,
