@@ -109,6 +109,11 @@ impl KernelCache for Caches {
     fn forget_content(&self, ino: u64) {
         ignore_unknown(self.0.inval_inode(INodeNo(ino), 0, 0));
     }
+
+    fn forget_attributes(&self, ino: u64) {
+        // A negative offset leaves the cached pages alone.
+        ignore_unknown(self.0.inval_inode(INodeNo(ino), -1, 0));
+    }
 }
 
 /// The kernel answers `ENOENT` when it had nothing cached.

@@ -16,12 +16,15 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use crate::download::Downloads;
+use crate::state::Database;
 use crate::upload::Uploads;
 
 mod account;
 mod attributes;
 mod changes;
+mod dates;
 mod error;
+mod facts;
 mod files;
 mod folders;
 mod handles;
@@ -65,6 +68,8 @@ pub struct Options {
 pub trait KernelCache: Send + Sync {
     fn forget_name(&self, parent: u64, name: &str);
     fn forget_content(&self, ino: u64);
+    /// Time and size alone; the bytes are the same.
+    fn forget_attributes(&self, ino: u64);
 }
 
 /// A mounted set of accounts.
@@ -90,9 +95,13 @@ impl Vfs {
         accounts: Vec<AccountSetup>,
         uploads: Arc<Uploads>,
         downloads: Arc<Downloads>,
+        database: &Database,
         runtime: tokio::runtime::Handle,
     ) -> Arc<Vfs> {
-        let accounts: Vec<Arc<Account>> = accounts.into_iter().map(Account::new).map(Arc::new).collect();
+        let accounts: Vec<Arc<Account>> = accounts
+            .into_iter()
+            .map(|setup| Arc::new(Account::new(setup, database)))
+            .collect();
         let mut tree = Tree::new();
         folders::plant(&mut tree, &accounts, options.alone, SystemTime::now());
         Arc::new(Vfs {

@@ -38,6 +38,8 @@ pub struct AccountOptions {
     pub poll_interval: Duration,
     /// How long a listing is believed where nothing tells of changes.
     pub listing_age: Duration,
+    /// Files a second whose times are asked for in the background, where a listing lacks them.
+    pub dates_per_second: f64,
     /// Uploads at a time.
     pub transfers: usize,
     pub calls_per_second: f64,
@@ -57,6 +59,7 @@ impl Default for AccountOptions {
             upload_delay: Duration::from_secs(1),
             poll_interval: Duration::from_secs(30),
             listing_age: Duration::from_secs(30),
+            dates_per_second: 5.0,
             transfers: 4,
             calls_per_second: calls.calls_per_second,
             burst: calls.burst,
@@ -90,6 +93,9 @@ impl AccountOptions {
             listing_age: section
                 .string_as("listing_age", parse_duration)?
                 .unwrap_or(self.listing_age),
+            dates_per_second: section
+                .number("dates_per_second", 0.0..100.0)?
+                .unwrap_or(self.dates_per_second),
             transfers: section.number("transfers", 1..65)?.unwrap_or(self.transfers),
             calls_per_second: section
                 .number("calls_per_second", 0.01..1000.0)?

@@ -13,7 +13,7 @@ use fuser::{
 
 use super::adapter::Adapter;
 use super::dispatch::{now, now_if_known};
-use super::reply::{TTL, attr, done, entered, file_type, opened, send_value, text, told};
+use super::reply::{attr, done, entered, file_type, opened, send_value, text, told};
 
 /// The largest write and read-ahead that is asked of the kernel, in bytes.
 const LARGEST_TRANSFER: u32 = 1 << 20;
@@ -253,7 +253,7 @@ impl Filesystem for Adapter {
             async move { vfs.create(parent.0, &name).await },
             move |result| match result {
                 Ok((attributes, file)) => reply.created(
-                    &TTL,
+                    &attributes.valid_for,
                     &attr(&attributes),
                     Generation(0),
                     FileHandle(file.handle),
@@ -435,7 +435,7 @@ impl Filesystem for Adapter {
                             attributes.ino,
                             next,
                             &entry.name,
-                            &TTL,
+                            &now.valid_for,
                             &attributes,
                             Generation(0),
                         );

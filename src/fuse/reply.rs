@@ -1,17 +1,13 @@
 //! Results as replies.
 
 use std::ffi::OsStr;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use fuser::{
     Errno, FileAttr, FileType, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyEmpty, ReplyEntry, ReplyXattr,
 };
 
 use crate::vfs::{Attributes, FileKind};
-
-/// How long the kernel may believe a name or attributes. What changes is told to it at once; this bounds
-/// the harm of a message that was lost.
-pub const TTL: Duration = Duration::from_secs(60);
 
 /// The transfer size that programs are advised to use, in bytes.
 const PREFERRED_TRANSFER: u32 = 128 << 10;
@@ -51,14 +47,14 @@ pub fn file_type(kind: FileKind) -> FileType {
 
 pub fn entered(reply: ReplyEntry, result: std::result::Result<Attributes, Errno>) {
     match result {
-        Ok(attributes) => reply.entry(&TTL, &attr(&attributes), Generation(0)),
+        Ok(attributes) => reply.entry(&attributes.valid_for, &attr(&attributes), Generation(0)),
         Err(errno) => reply.error(errno),
     }
 }
 
 pub fn told(reply: ReplyAttr, result: std::result::Result<Attributes, Errno>) {
     match result {
-        Ok(attributes) => reply.attr(&TTL, &attr(&attributes)),
+        Ok(attributes) => reply.attr(&attributes.valid_for, &attr(&attributes)),
         Err(errno) => reply.error(errno),
     }
 }

@@ -143,6 +143,14 @@ pub struct Listing {
     pub entries: Vec<Entry>,
 }
 
+impl Listing {
+    /// Whether the time of a file is not told.
+    pub fn lacks_times(&self) -> bool {
+        let lacks = |entry: &Entry| matches!(entry, Entry::File(file) if file.mtime.is_none());
+        self.entries.iter().any(lacks)
+    }
+}
+
 /// A URL from which a file's bytes come without credentials. Its text is a secret of a kind: whoever
 /// holds it reads the file; `Debug` shows the host alone.
 #[derive(Clone, PartialEq, Eq)]

@@ -4,12 +4,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::provider::{AccountInfo, Capability, ChangeCursor, DeleteMode, NameRules, Provider};
+use crate::state::Database;
 
+use super::dates::Dates;
 use super::error::{Error, Result};
+use super::facts::Facts;
 use super::names::{self, BadName};
 
 /// How long a quota that was told is believed before it is asked for again, behind the answer.
 const INFO_AGE: Duration = Duration::from_secs(300);
+
+/// How long the kernel may believe a name or attributes. What is known to change is told to it at once; this
+/// bounds the harm of a message that was lost.
+const LONGEST_BELIEF: Duration = Duration::from_secs(60);
 
 /// How long a count of the bytes that wait is good enough.
 const WAITING_AGE: Duration = Duration::from_millis(200);
@@ -29,11 +36,15 @@ pub struct AccountSetup {
     pub poll_interval: Duration,
     /// How long a listing is believed where a service does not tell of changes.
     pub listing_age: Duration,
+    /// Files a second whose times are asked for, where a listing lacks them; 0 for none.
+    pub dates_per_second: f64,
 }
 
 pub struct Account {
     pub setup: AccountSetup,
     pub rules: NameRules,
+    pub facts: Facts,
+    pub dates: Dates,
     info: Mutex<Info>,
     waiting: Mutex<Option<(Instant, u64)>>,
     cursor: Mutex<Option<ChangeCursor>>,
@@ -46,11 +57,15 @@ struct Info {
 }
 
 impl Account {
-    pub fn new(setup: AccountSetup) -> Self {
-        let rules = setup.provider.name_rules();
+    pub fn new(setup: AccountSetup, database: &Database) -> Self {
+        let provider = &setup.provider;
+        let rules = provider.name_rules();
+        let needs_facts = !provider.capabilities().has(Capability::ModificationTime);
         Account {
-            setup,
             rules,
+            facts: Facts::new(database.clone(), provider.id_space(), needs_facts),
+            dates: Dates::default(),
+            setup,
             info: Mutex::default(),
             waiting: Mutex::default(),
             cursor: Mutex::default(),
@@ -63,6 +78,24 @@ impl Account {
 
     pub fn can(&self, capability: Capability) -> bool {
         self.setup.provider.capabilities().has(capability)
+    }
+
+    /// Where deleted items go: into the trash where the service can do nothing else.
+    pub fn delete_mode(&self) -> Result<DeleteMode> {
+        let (trash, purge) = (self.can(Capability::Trash), self.can(Capability::Purge));
+        match self.setup.delete {
+            DeleteMode::Trash if trash => Ok(DeleteMode::Trash),
+            DeleteMode::Purge if trash && !purge => Ok(DeleteMode::Trash),
+            _ => self.require(Capability::Purge).map(|()| DeleteMode::Purge),
+        }
+    }
+
+    /// How long a name or attributes may be believed without asking here again, where nobody tells of changes.
+    pub fn valid_for(&self) -> Duration {
+        match self.can(Capability::ChangeFeed) {
+            true => LONGEST_BELIEF,
+            false => LONGEST_BELIEF.min(self.setup.listing_age),
+        }
     }
 
     /// Refuses, with the sentence that says why, what the service cannot do.

@@ -1,7 +1,7 @@
 //! What `stat` and `statfs` say.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::error::{Error, Result};
 use super::tree::{AccountIndex, Kind, Node, ROOT};
@@ -11,6 +11,9 @@ use crate::upload::PendingId;
 
 /// The constant free space of an account whose service tells no quota: 1 TiB.
 const UNKNOWN_SPACE: u64 = 1 << 40;
+
+/// The accounts of a mount do not change.
+const ACCOUNTS_STAY: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {
@@ -30,6 +33,8 @@ pub struct Attributes {
     pub mode: u16,
     pub uid: u32,
     pub gid: u32,
+    /// How long this may be believed.
+    pub valid_for: Duration,
 }
 
 /// A time that a program sets.
@@ -69,6 +74,7 @@ impl Vfs {
         };
         let Options { uid, gid, umask, .. } = self.options;
         let mode = u16::try_from(most & !umask).unwrap_or(0);
+        let account = node.account.and_then(|index| self.accounts.get(index));
         Attributes {
             ino,
             kind,
@@ -77,6 +83,7 @@ impl Vfs {
             mode,
             uid,
             gid,
+            valid_for: account.map_or(ACCOUNTS_STAY, |account| account.valid_for()),
         }
     }
 

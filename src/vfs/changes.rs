@@ -19,9 +19,10 @@ const KERNEL_QUEUE: usize = 4096;
 /// How many changed folders are listed again at once; the others when somebody looks.
 const EAGER_REFRESHES: usize = 64;
 
-enum Outdated {
+pub(super) enum Outdated {
     Name { parent: u64, name: String },
     Content { ino: u64 },
+    Attributes { ino: u64 },
 }
 
 /// The way to the thread that talks to the kernel.
@@ -34,6 +35,7 @@ impl Vfs {
         for index in 0..self.accounts.len() {
             self.refresh_info_if_due(index);
             self.runtime.spawn(self.clone().follow_account(index));
+            self.runtime.spawn(self.clone().follow_dates(index));
         }
     }
 
@@ -47,7 +49,7 @@ impl Vfs {
         Ok(())
     }
 
-    fn tell(&self, outdated: Outdated) {
+    pub(super) fn tell(&self, outdated: Outdated) {
         let Some(KernelQueue(queue)) = self.kernel.get() else {
             return;
         };
@@ -99,7 +101,15 @@ impl Vfs {
                 .and_then(|file| file.remote.as_ref());
             let replaced = replaced.map_or(0, |remote| remote.size);
             tree.set_pending(ino, None);
-            tree.set_remote(ino, Some(Remote::of(entry)));
+            // Its time is that of the content here, which the index keeps where the service does not.
+            let dated = true;
+            tree.set_remote(
+                ino,
+                Some(Remote {
+                    dated,
+                    ..Remote::of(entry)
+                }),
+            );
             let written_since = tree
                 .get(ino)
                 .and_then(Node::file)
@@ -216,6 +226,7 @@ fn tell_all(queue: &thread::Receiver<Outdated>, cache: &dyn KernelCache) {
         match outdated {
             Outdated::Name { parent, name } => cache.forget_name(parent, &name),
             Outdated::Content { ino } => cache.forget_content(ino),
+            Outdated::Attributes { ino } => cache.forget_attributes(ino),
         }
     }
 }

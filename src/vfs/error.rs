@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::download::DownloadError;
 use crate::provider::{ErrorKind, ProviderError};
+use crate::state::StateError;
 use crate::upload::UploadError;
 
 pub type Result<T> = std::result::Result<T, Error>;
@@ -88,6 +89,16 @@ impl From<UploadError> for Error {
             UploadError::Gone | UploadError::Outdated => libc::ESTALE,
             UploadError::Io { source, .. } => source.raw_os_error().unwrap_or(libc::EIO),
             UploadError::Stopped => libc::ESHUTDOWN,
+            _ => libc::EIO,
+        };
+        Error::told(errno, error.to_string())
+    }
+}
+
+impl From<StateError> for Error {
+    fn from(error: StateError) -> Self {
+        let errno = match error {
+            StateError::DiskFull { .. } => libc::ENOSPC,
             _ => libc::EIO,
         };
         Error::told(errno, error.to_string())

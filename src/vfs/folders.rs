@@ -11,7 +11,7 @@ use super::account::Account;
 use super::attributes::FileKind;
 use super::error::{Error, Result};
 use super::single_flight::Flight;
-use super::tree::{self, AccountIndex, Folder, Kind, ListingState, PendingHere, ROOT, Tree};
+use super::tree::{self, AccountIndex, Folder, Kind, ListingState, MergeRules, PendingHere, ROOT, Tree};
 use super::{Attributes, Vfs};
 
 /// How often a listing is asked for again because the folder was changed from here meanwhile.
@@ -224,11 +224,20 @@ impl Vfs {
         for _ in 0..LISTING_TRIES {
             let (index, id, hint, version) = self.listing_request(ino)?;
             let account = self.account(index)?;
-            let listing = account.provider().list(&id, hint).await?;
+            let mut listing = account.provider().list(&id, hint).await?;
+            account.facts.complete(&mut listing).await;
+            let undated = listing.lacks_times();
             let pending = self.pending_in(account, &id);
-            let merged = self.tree().merge(ino, version, listing, &account.rules, pending);
+            let rules = MergeRules {
+                names: &account.rules,
+                newest_first: account.can(Capability::ModificationTime),
+            };
+            let merged = self.tree().merge(ino, version, listing, rules, pending);
             if let Some(merged) = merged {
                 self.tell_kernel(ino, merged);
+                if undated {
+                    account.dates.want(ino);
+                }
                 return Ok(());
             }
         }
@@ -275,10 +284,12 @@ impl Vfs {
                 mtime: row.mtime,
                 replaces: row.replaces,
                 staged,
-                in_flight: matches!(
-                    row.status,
-                    UploadStatus::Uploading { .. } | UploadStatus::Verifying
-                ),
+                in_flight: row.announced
+                    || matches!(
+                        row.status,
+                        UploadStatus::Uploading { .. } | UploadStatus::Verifying
+                    ),
+                uploaded: row.uploaded,
             })
         });
         here.collect()

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::provider::{Capability, DeleteMode, FileId, ItemId};
+use crate::provider::{FileId, ItemId};
 use crate::upload::{PendingId, UploadError};
 
 use super::Vfs;
@@ -103,14 +103,9 @@ impl Vfs {
     }
 
     pub(super) async fn delete_items(&self, account: &Account, items: &[ItemId]) -> Result<()> {
-        let mode = match account.setup.delete {
-            DeleteMode::Trash if account.can(Capability::Trash) => DeleteMode::Trash,
-            _ => {
-                account.require(Capability::Purge)?;
-                DeleteMode::Purge
-            }
-        };
-        Ok(account.provider().delete(items, mode).await?)
+        account.provider().delete(items, account.delete_mode()?).await?;
+        account.facts.forget(items).await;
+        Ok(())
     }
 
     /// Removes an empty folder. Whether it is empty is asked of the service, since a folder goes with all that

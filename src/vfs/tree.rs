@@ -16,7 +16,7 @@ use super::names;
 
 mod merge;
 
-pub use merge::{Merged, PendingHere};
+pub use merge::{MergeRules, Merged, PendingHere};
 
 /// The inode number of the mount point.
 pub const ROOT: u64 = 1;
@@ -33,6 +33,8 @@ pub struct Remote {
     pub size: u64,
     pub hash: Option<ContentHash>,
     pub revision: Option<String>,
+    /// Whether its time is known.
+    pub dated: bool,
 }
 
 impl Remote {
@@ -43,6 +45,7 @@ impl Remote {
             size: entry.size,
             hash: entry.hash,
             revision: entry.revision.clone(),
+            dated: entry.mtime.is_some(),
         }
     }
 
@@ -435,6 +438,38 @@ impl Tree {
             }
             self.discarded.extend(before.map(|local| local.staged));
         }
+    }
+
+    /// The files of a folder whose time is not known.
+    pub fn undated_files(&self, folder: u64) -> Vec<FileId> {
+        let children = self
+            .get(folder)
+            .and_then(Node::folder)
+            .map(|folder| &folder.children);
+        let files = children.into_iter().flat_map(BTreeMap::values);
+        files
+            .filter_map(|ino| self.get(*ino)?.file()?.remote.as_ref())
+            .filter(|remote| !remote.dated)
+            .map(|remote| remote.id.clone())
+            .collect()
+    }
+
+    /// Notes what was told of a file's time; the inode where that changes what is shown.
+    pub fn set_told_time(
+        &mut self,
+        account: AccountIndex,
+        id: &FileId,
+        mtime: Option<SystemTime>,
+    ) -> Option<u64> {
+        let ino = self.by_item(account, &ItemId::File(id.clone()))?;
+        let node = self.get_mut(ino)?;
+        let file = node.file_mut()?;
+        let is_local = file.local.is_some();
+        let remote = file.remote.as_mut().filter(|remote| !remote.dated)?;
+        remote.dated = true;
+        // The time of newer content, or one that was set here meanwhile, is not the service's to tell.
+        node.mtime = mtime.filter(|_| !is_local)?;
+        Some(ino)
     }
 
     /// The path below the mount point, for messages.

@@ -281,7 +281,9 @@ impl Vfs {
         if let (Some(index), Some(item)) = (account, item) {
             let account = self.account(index)?;
             let is_top = item == ItemId::Folder(account.provider().root());
-            if account.can(Capability::ModificationTime) && !is_top {
+            if !account.can(Capability::ModificationTime) {
+                account.facts.set_mtime(&item, mtime).await?;
+            } else if !is_top {
                 account.provider().set_mtime(&item, mtime).await?;
             }
         }
@@ -307,6 +309,9 @@ impl Vfs {
         let mut tree = self.tree();
         let parent = tree.get_mut(ino).and_then(|node| {
             node.mtime = mtime;
+            if let Some(remote) = node.file_mut().and_then(|file| file.remote.as_mut()) {
+                remote.dated = true;
+            }
             node.parent
         });
         if let Some(folder) = parent

@@ -100,6 +100,7 @@ pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
         setups,
         Arc::clone(&uploads),
         Arc::clone(&downloads),
+        &database,
         runtime,
     );
     let providers = accounts
@@ -137,6 +138,7 @@ fn setup(account: &AccountConfig, provider: Arc<dyn Provider>) -> vfs::AccountSe
         fsync_remote: account.options.fsync == FsyncMode::Remote,
         poll_interval: account.options.poll_interval,
         listing_age: account.options.listing_age,
+        dates_per_second: account.options.dates_per_second,
     }
 }
 

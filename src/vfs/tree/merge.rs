@@ -20,6 +20,17 @@ pub struct PendingHere {
     pub staged: Arc<StagedFile>,
     /// On its way to the service, which may list it before the upload's end is told.
     pub in_flight: bool,
+    /// The file that it became on the service, where that is not brought in line yet.
+    pub uploaded: Option<FileId>,
+}
+
+/// How the entries of a listing get their names.
+#[derive(Debug, Clone, Copy)]
+pub struct MergeRules<'a> {
+    pub names: &'a NameRules,
+    /// Of entries with one name the newest keeps it; else the one that was first, by its id, since times
+    /// come late.
+    pub newest_first: bool,
 }
 
 /// What the kernel may hold that is no longer true.
@@ -41,7 +52,7 @@ impl Tree {
         folder: u64,
         version: u64,
         listing: Listing,
-        rules: &NameRules,
+        rules: MergeRules<'_>,
         pending: Vec<PendingHere>,
     ) -> Option<Merged> {
         let account = self.get(folder)?.account?;
@@ -65,14 +76,19 @@ impl Tree {
         }
         let resting = pending.iter().filter(|row| !row.in_flight).map(|row| row.id);
         claimed.resting = resting.collect();
+        claimed.uploaded = pending.iter().filter_map(|row| row.uploaded.clone()).collect();
         for row in pending {
-            self.show_pending(account, folder, row, rules, &mut claimed);
+            self.show_pending(account, folder, row, rules.names, &mut claimed);
         }
         let mut entries = listing.entries;
-        // Of entries with one name the newest keeps it; ids settle the rest, so that names are stable.
-        entries.sort_by_cached_key(|entry| (std::cmp::Reverse(mtime_of(entry)), item_of(entry).1));
+        entries.sort_by_cached_key(|entry| {
+            let id = item_of(entry).1;
+            let age = rules.newest_first.then(|| std::cmp::Reverse(mtime_of(entry)));
+            // Numbers among ids come in the order of their values.
+            (age, id.len(), id)
+        });
         for entry in entries {
-            self.show_entry(account, folder, entry, rules, &mut claimed, &mut merged);
+            self.show_entry(account, folder, entry, rules.names, &mut claimed, &mut merged);
         }
 
         let mut kept: HashSet<u64> = claimed.children.values().copied().collect();
@@ -181,6 +197,9 @@ impl Tree {
         merged: &mut Merged,
     ) {
         let (item, id) = item_of(&entry);
+        if matches!(&entry, Entry::File(file) if claimed.uploaded.contains(&file.id)) {
+            return;
+        }
         // After a restart the journal alone knows which file of the service waits to be replaced.
         let known = claimed
             .replaced
@@ -193,7 +212,9 @@ impl Tree {
             return;
         }
         let name = names::to_local(entry.name(), rules);
-        if known.is_none() && matches!(entry, Entry::File(_)) && self.is_landing(&name, claimed) {
+        if let (None, Entry::File(file)) = (known, &entry)
+            && (self.is_landing(&name, claimed) || self.is_landing_beside(file, rules, claimed))
+        {
             return;
         }
         let name = claimed.free_name(name, &id);
@@ -261,6 +282,18 @@ impl Tree {
             .is_some_and(|row| !claimed.resting.contains(&row))
     }
 
+    /// Whether a new file with a numbered name is the upload of one that is shown already, beside a file whose
+    /// name it is to get.
+    fn is_landing_beside(&self, entry: &FileEntry, rules: &NameRules, claimed: &Claims) -> bool {
+        let Some(name) = names::without_number(&entry.name).filter(|_| rules.numbered_twins) else {
+            return false;
+        };
+        let name = names::to_local(&name, rules);
+        let shown = claimed.children.get(&names::key(&name));
+        let size = shown.and_then(|ino| Some(self.get(*ino)?.file()?.size()));
+        size == Some(entry.size) && self.is_landing(&name, claimed)
+    }
+
     /// Records where a node is, taking it out of another folder where it was before.
     fn place(&mut self, ino: u64, folder: u64, name: &str, mtime: SystemTime) {
         if self
@@ -289,6 +322,8 @@ struct Claims {
     /// Rows of which nothing is on its way to the service. Those that the journal has dropped are not among
     /// them: their news are on the way here.
     resting: HashSet<PendingId>,
+    /// Files that uploads became whose rows are shown in their place.
+    uploaded: HashSet<FileId>,
 }
 
 impl Claims {
