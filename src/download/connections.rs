@@ -78,9 +78,11 @@ struct Limit {
 /// The right to one open connection, until it is dropped.
 pub(super) struct Permit {
     connections: Arc<Connections>,
-    /// `None` only while it is dropped.
+    /// `None` only while it is dropped: the semaphore is never closed.
     held: Option<OwnedSemaphorePermit>,
-    since: Instant,
+    granted: Instant,
+    /// Since when the connection brings bytes.
+    turn: Instant,
 }
 
 impl Connections {
@@ -102,30 +104,31 @@ impl Connections {
     /// A permit if one is free and nobody waits for it.
     pub fn try_acquire(self: &Arc<Self>) -> Option<Permit> {
         let held = Arc::clone(&self.free).try_acquire_owned().ok()?;
-        Some(self.permit(held))
+        Some(self.permit(Some(held)))
     }
 
-    /// Waits in line for a permit. `None` never happens while `self` lives. Safe to cancel.
-    pub async fn acquire(self: &Arc<Self>) -> Option<Permit> {
+    /// Waits in line for a permit. Safe to cancel.
+    pub async fn acquire(self: &Arc<Self>) -> Permit {
         if let Some(permit) = self.try_acquire() {
-            return Some(permit);
+            return permit;
         }
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let _waits = Waits(&self.waiting);
         self.wanted.notify_waiters();
-        let held = Arc::clone(&self.free).acquire_owned().await.ok()?;
-        Some(self.permit(held))
+        self.permit(Arc::clone(&self.free).acquire_owned().await.ok())
     }
 
-    fn permit(self: &Arc<Self>, held: OwnedSemaphorePermit) -> Permit {
+    fn permit(self: &Arc<Self>, held: Option<OwnedSemaphorePermit>) -> Permit {
+        let now = Instant::now();
         Permit {
             connections: Arc::clone(self),
-            held: Some(held),
-            since: Instant::now(),
+            held,
+            granted: now,
+            turn: now,
         }
     }
 
-    pub fn is_wanted(&self) -> bool {
+    fn is_wanted(&self) -> bool {
         self.waiting.load(Ordering::SeqCst) > 0
     }
 
@@ -141,8 +144,7 @@ impl Connections {
         }
     }
 
-    /// Notes that the service served a request.
-    pub fn served(&self) {
+    fn grow(&self) {
         let mut limit = lock(&self.limit);
         if limit.now >= self.most || limit.changed.elapsed() < RECOVERY {
             return;
@@ -156,11 +158,10 @@ impl Connections {
         }
     }
 
-    /// Notes that the service found the connections too many when this one was opened. Connections that were
-    /// opened before the last change of the limit say nothing about it.
-    pub fn crowded(&self, opened: &Permit) {
+    fn shrink(&self, granted: Instant) {
         let mut limit = lock(&self.limit);
-        if opened.since < limit.changed && limit.now < self.most {
+        // What was opened under another limit says nothing about this one.
+        if granted < limit.changed {
             return;
         }
         let lower = (limit.now / 2).max(1);
@@ -173,9 +174,20 @@ impl Connections {
 }
 
 impl Permit {
+    /// Notes that the service answered with the bytes that were asked for.
+    pub fn served(&mut self) {
+        self.turn = Instant::now();
+        self.connections.grow();
+    }
+
+    /// Notes that the service found the connections too many. Refusals of one moment count once.
+    pub fn refused(&self) {
+        self.connections.shrink(self.granted);
+    }
+
     /// Whether others wait and this connection had its time.
     pub fn turn_is_over(&self) -> bool {
-        self.connections.is_wanted() && self.since.elapsed() >= TURN
+        self.connections.is_wanted() && self.turn.elapsed() >= TURN
     }
 }
 
