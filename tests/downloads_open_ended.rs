@@ -126,6 +126,29 @@ async fn a_body_that_breaks_is_taken_up_by_its_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_a_wrong_length_is_never_read_wrong_or_short() {
+    let host = FileHost::start(content(MIB, 13)).await;
+    let options = Options {
+        stall_timeout: Duration::from_secs(2),
+        ..Options::default()
+    };
+    let downloads = Downloads::new(DataClient::new().unwrap(), options);
+    let tail = host.content().len() - 500;
+    host.script().length_off = -1000;
+    check_at(&open(&downloads, &host, "film.mkv"), &host, 5000, KIB).await;
+    open(&downloads, &host, "film.mkv")
+        .read(tail as u64, 500)
+        .await
+        .unwrap_err();
+    host.script().length_off = 1000;
+    let error = open(&downloads, &host, "film.mkv")
+        .read(5000, KIB)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_link_that_leads_to_the_error_page_is_renewed_once_for_all_readers() {
     let host = FileHost::start(content(4 * MIB, 5)).await;
     let downloads = downloads(8);
@@ -226,7 +249,11 @@ async fn a_host_that_stays_crowded_is_an_error_within_the_time_of_a_read() {
     };
     let downloads = Downloads::new(DataClient::new().unwrap(), options);
     let error = open(&downloads, &host, "a.bin").read(0, 10).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::RateLimited, "{error}");
+    assert!(
+        matches!(error.kind(), ErrorKind::RateLimited | ErrorKind::Timeout)
+            && error.to_string().contains("429"),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -32,6 +32,8 @@ pub struct Script {
     pub refuse_all: bool,
     /// Bodies that break off after so many bytes, in order.
     pub broken: Vec<usize>,
+    /// Added to the length told of a part.
+    pub length_off: isize,
     /// Sent in place of the file.
     pub page: Option<&'static str>,
 }
@@ -81,6 +83,7 @@ impl FileHost {
                 error: "File+has+expired.".to_owned(),
                 refuse_all: false,
                 broken: Vec::new(),
+                length_off: 0,
                 page: None,
             }),
             seen: Mutex::default(),
@@ -225,7 +228,8 @@ impl Shared {
         let head = if start == 0 {
             format!("HTTP/1.1 200 OK\r\ncontent-length: {total}\r\n")
         } else {
-            let length = last + 1 - start;
+            let off = self.script.lock().unwrap().length_off;
+            let length = (last + 1 - start).saturating_add_signed(off);
             let part = format!("content-range: bytes {start}-{last}/{total}\r\n");
             format!("HTTP/1.1 206 Partial Content\r\ncontent-length: {length}\r\n{part}")
         };
