@@ -4,7 +4,7 @@
 //! begins at what is configured, halves each time the service says that there are too many, down to one, and
 //! grows back by one after a while in which requests were served.
 //!
-//! No line may stand still for ever, and no reader may wait for itself:
+//! No line may stand still for ever, and no reader may wait for itself for ever:
 //!
 //! - A reader needs one permit to make progress, never two. What is opened ahead of need takes a permit only
 //!   where one is free, and gives it up as soon as anybody waits, its own reader included.
@@ -13,6 +13,8 @@
 //!   where it stopped, in line like all others.
 //! - A connection that is busy for long is given up in turn ([`Permit::turn_is_over`]), so that with one
 //!   permit two readers of large files both move.
+//! - Neither holds for a server that ignores ranges, of which all that came before would come again: there
+//!   others wait for the end of the file, or until it is closed.
 //! - Nobody waits for anything of the service but its answer while holding a permit: links are asked for
 //!   before, and the wait after a refusal comes after the permit is given back.
 //!
@@ -144,13 +146,13 @@ impl Connections {
         }
     }
 
-    fn grow(&self) {
+    fn grow(&self, now: Instant) {
         let mut limit = lock(&self.limit);
-        if limit.now >= self.most || limit.changed.elapsed() < RECOVERY {
+        if limit.now >= self.most || now.duration_since(limit.changed) < RECOVERY {
             return;
         }
         limit.now += 1;
-        limit.changed = Instant::now();
+        limit.changed = now;
         if limit.excess > 0 {
             limit.excess -= 1;
         } else {
@@ -177,7 +179,7 @@ impl Permit {
     /// Notes that the service answered with the bytes that were asked for.
     pub fn served(&mut self) {
         self.turn = Instant::now();
-        self.connections.grow();
+        self.connections.grow(self.turn);
     }
 
     /// Notes that the service found the connections too many. Refusals of one moment count once.
@@ -214,4 +216,80 @@ impl Drop for Waits<'_> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connections(most: usize) -> Arc<Connections> {
+        Arc::new(Connections::new(NonZeroUsize::new(most).unwrap()))
+    }
+
+    fn take_all(connections: &Arc<Connections>) -> Vec<Permit> {
+        std::iter::from_fn(|| connections.try_acquire()).collect()
+    }
+
+    #[test]
+    fn refusals_of_one_moment_halve_the_number_once_and_never_to_none() {
+        let connections = connections(8);
+        for left in [4, 2, 1, 1] {
+            let permits = take_all(&connections);
+            permits.iter().for_each(Permit::refused);
+            drop(permits);
+            assert_eq!(take_all(&connections).len(), left);
+        }
+    }
+
+    #[test]
+    fn permits_beyond_a_lowered_number_are_not_given_again() {
+        let connections = connections(8);
+        let mut permits: Vec<_> = (0..6).filter_map(|_| connections.try_acquire()).collect();
+        permits[0].refused();
+        for held in [5, 4] {
+            permits.pop();
+            assert_eq!(permits.len(), held);
+            assert!(connections.try_acquire().is_none(), "a permit beside {held}");
+        }
+        permits.pop();
+        permits.push(connections.try_acquire().expect("the fourth"));
+        assert!(connections.try_acquire().is_none());
+    }
+
+    #[test]
+    fn the_number_grows_back_by_one_at_a_time() {
+        let connections = connections(3);
+        take_all(&connections)[0].refused();
+        assert_eq!(take_all(&connections).len(), 1);
+        let mut now = Instant::now();
+        connections.grow(now);
+        assert_eq!(take_all(&connections).len(), 1, "too early");
+        for grown in [2, 3, 3] {
+            now += RECOVERY;
+            connections.grow(now);
+            connections.grow(now);
+            assert_eq!(take_all(&connections).len(), grown);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_seen_and_served_in_turn_until_he_goes() {
+        let connections = connections(1);
+        let held = connections.try_acquire().expect("free");
+        let waits = |connections: &Arc<Connections>| {
+            let connections = Arc::clone(connections);
+            tokio::spawn(async move { connections.acquire().await })
+        };
+        let first = waits(&connections);
+        connections.until_wanted().await;
+        let second = waits(&connections);
+        tokio::task::yield_now().await;
+        first.abort();
+        assert!(first.await.is_err());
+        drop(held);
+        assert!(connections.try_acquire().is_none(), "one in line was passed over");
+        drop(second.await.expect("served"));
+        assert!(!connections.is_wanted());
+        assert!(connections.try_acquire().is_some());
+    }
 }
