@@ -272,13 +272,7 @@ impl Body {
         let link = self.fetcher.link(self.dead.as_ref()).await?;
         let permit = match self.fetcher.connections.try_acquire() {
             Some(permit) => permit,
-            None => {
-                let account = &self.fetcher.source.account;
-                let busy = format!("all connections of {account} are in use");
-                self.last
-                    .get_or_insert_with(|| DownloadError::new(ErrorKind::Busy, busy));
-                self.fetcher.connections.acquire().await
-            }
+            None => self.wait_in_line().await,
         };
         match self.fetcher.get(&link, self.range.clone(), permit).await {
             Ok(open) => Ok(Some(open)),
@@ -287,6 +281,16 @@ impl Body {
                 Ok(None)
             }
         }
+    }
+
+    async fn wait_in_line(&mut self) -> Permit {
+        let before = self.last.take();
+        let account = &self.fetcher.source.account;
+        let busy = format!("all connections of {account} are in use");
+        self.last = Some(DownloadError::new(ErrorKind::Busy, busy));
+        let permit = self.fetcher.connections.acquire().await;
+        self.last = before;
+        permit
     }
 
     /// Returns when it is time to try again, or the error where that cannot help.

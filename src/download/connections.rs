@@ -9,8 +9,9 @@
 //! - A reader needs one permit to make progress, never two. What is opened ahead of need takes a permit only
 //!   where one is free, and gives it up as soon as anybody waits, its own reader included.
 //! - An open connection that nobody reads from, because a program holds a file open and reads no further,
-//!   is given up after a moment when others wait ([`Connections::until_wanted`]). Its reader takes up again
-//!   where it stopped, in line like all others.
+//!   is given up after a moment when others wait ([`Connections::until_wanted`]), and so are all its like: a
+//!   number that was lowered may take more than one back before one is free. Its reader takes up again where
+//!   it stopped, in line like all others.
 //! - A connection that is busy for long is given up in turn ([`Permit::turn_is_over`]), so that with one
 //!   permit two readers of large files both move.
 //! - Neither holds for a server that ignores ranges, of which all that came before would come again: there
