@@ -32,8 +32,10 @@ use tokio::time::Instant;
 
 /// How long requests must be served before one more connection is tried.
 const RECOVERY: Duration = Duration::from_secs(30);
-/// How long a connection is kept while others wait.
+/// How long a connection is kept while one other waits; with more of them each turn is shorter, so that the
+/// last in line waits no longer than a read may take.
 const TURN: Duration = Duration::from_secs(2);
+const SHORTEST_TURN: Duration = Duration::from_millis(500);
 
 /// The connections of all accounts.
 pub(super) struct AllConnections {
@@ -131,8 +133,8 @@ impl Connections {
         }
     }
 
-    fn is_wanted(&self) -> bool {
-        self.waiting.load(Ordering::SeqCst) > 0
+    fn waiting(&self) -> u32 {
+        u32::try_from(self.waiting.load(Ordering::SeqCst)).unwrap_or(u32::MAX)
     }
 
     /// Returns when somebody waits for a permit.
@@ -140,7 +142,7 @@ impl Connections {
         loop {
             let mut wanted = std::pin::pin!(self.wanted.notified());
             wanted.as_mut().enable();
-            if self.is_wanted() {
+            if self.waiting() > 0 {
                 return;
             }
             wanted.await;
@@ -190,7 +192,8 @@ impl Permit {
 
     /// Whether others wait and this connection had its time.
     pub fn turn_is_over(&self) -> bool {
-        self.connections.is_wanted() && self.turn.elapsed() >= TURN
+        TURN.checked_div(self.connections.waiting())
+            .is_some_and(|turn| self.turn.elapsed() >= turn.max(SHORTEST_TURN))
     }
 }
 
@@ -290,7 +293,7 @@ mod tests {
         drop(held);
         assert!(connections.try_acquire().is_none(), "one in line was passed over");
         drop(second.await.expect("served"));
-        assert!(!connections.is_wanted());
+        assert_eq!(connections.waiting(), 0);
         assert!(connections.try_acquire().is_some());
     }
 }
