@@ -14,7 +14,7 @@ use super::mount::{Plan, Running, point, run_to_end};
 use super::sandbox::{accounts, config_text};
 use super::{Global, Outcome};
 use crate::config::{Config, Paths};
-use crate::sandbox::{Account, Options, Sandbox};
+use crate::sandbox::{Account, Options, Sandbox, Service};
 
 #[derive(Args)]
 pub(super) struct DemoArgs {
@@ -73,9 +73,15 @@ async fn serve(folder: &TempDir, mount_point: &Path) -> Outcome {
     let accounts = accounts();
     let folders: Vec<_> = accounts
         .iter()
-        .map(|account| service.join(&account.name).join("files"))
+        .map(|account| {
+            let holds_empty = account.service == Service::MediaFire;
+            (service.join(&account.name).join("files"), holds_empty)
+        })
         .collect();
-    let seed = tokio::task::spawn_blocking(move || folders.iter().try_for_each(|files| sample::write(files)));
+    let seed = tokio::task::spawn_blocking(move || {
+        let mut folders = folders.iter();
+        folders.try_for_each(|(files, holds_empty)| sample::write(files, *holds_empty))
+    });
     seed.await
         .map_err(|e| Failure::new(e.to_string()))?
         .map_err(|e| Failure::new(format!("cannot write the sample files: {e}")))?;

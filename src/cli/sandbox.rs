@@ -116,3 +116,26 @@ fn config_table(base_url: &str, account: &Account) -> String {
     };
     format!("[accounts.{name}]\nkind = \"{name}\"\nbase_url = \"{base_url}\"\n{login}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_config_table_holds_the_login_that_its_service_takes() {
+        let tables: Vec<toml::Table> = accounts()
+            .iter()
+            .map(|account| toml::from_str(&config_table("http://127.0.0.1:1/", account)).unwrap())
+            .collect();
+        let entry = |at: usize, name: &str| tables[at]["accounts"][name].clone();
+        assert_eq!(entry(0, "mediafire")["email"].as_str(), Some("demo@example.com"));
+        for (at, name) in [(1, "1cloudfile"), (2, "koramaup")] {
+            let entry = entry(at, name);
+            assert_eq!(entry["kind"].as_str(), Some(name));
+            assert_eq!(entry["base_url"].as_str(), Some("http://127.0.0.1:1/"));
+            assert_eq!(entry["key1"].as_str().map(str::len), Some(64));
+            assert_ne!(entry["key1"], entry["key2"]);
+            assert!(entry.get("email").is_none());
+        }
+    }
+}
