@@ -438,7 +438,7 @@ fn a_file_that_cannot_be_renamed_is_uploaded_under_its_new_name() {
             .await
             .unwrap();
         gate.open();
-        life.uploads.wait(id).await.unwrap();
+        life.uploaded(id).await;
     });
     assert_eq!(bench.service.files(), only("download.zip", b"content"));
 }

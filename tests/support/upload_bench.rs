@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use lockerfs::provider::{FileId, FolderId, Provider, Result as ProviderResult};
+use lockerfs::provider::{FileEntry, FileId, FolderId, Provider, Result as ProviderResult};
 use lockerfs::state::{Database, StateDir};
 use lockerfs::upload::{
     Base, BaseContent, NewPending, Options, PendingFile, PendingId, StagedFile, UploadEvent, UploadStatus,
@@ -155,6 +155,11 @@ impl Life {
             .commit(&self.write(content), new(name, Some(old.clone())))
             .await
             .unwrap()
+    }
+
+    /// Waits until the service holds a file.
+    pub async fn uploaded(&self, id: PendingId) -> FileEntry {
+        self.uploads.wait(id).await.unwrap().expect("it was kept here")
     }
 
     pub async fn until(&self, id: PendingId, reached: impl Fn(&PendingFile) -> bool) -> PendingFile {
