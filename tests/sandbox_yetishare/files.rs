@@ -303,3 +303,25 @@ async fn ids_rise_over_a_restart_and_nothing_is_lost() {
     assert!(new.parse::<u64>().unwrap() > kept.parse::<u64>().unwrap());
     host.sandbox.stop().await;
 }
+
+#[tokio::test]
+async fn a_file_and_a_folder_of_one_id_and_one_name_both_stand_on_the_disk() {
+    let host = start(|_| {}).await;
+    let folder = host.folder("twin", "").await;
+    let file = host.file("twin", b"a file", "").await;
+    assert_eq!(folder, file);
+    host.file("inside", b"inside", &folder).await;
+    let dir = host.sandbox.files_dir(HOST);
+    assert_eq!(std::fs::read(dir.join("twin/inside")).unwrap(), b"inside");
+    assert_eq!(
+        std::fs::read(dir.join(format!("twin ({file})"))).unwrap(),
+        b"a file"
+    );
+    host.call("folder/delete", &[("folder_id", &folder)]).await;
+    assert!(!dir.join("twin").exists());
+    assert_eq!(host.names("files", "").await, ["twin"]);
+    assert_eq!(
+        host.call("file/info", &[("file_id", &file)]).await["data"]["file_status"],
+        "active"
+    );
+}
