@@ -905,3 +905,48 @@ async fn an_account_that_was_full_is_asked_again_before_an_upload_is_refused() {
     provider.upload_begin(&request("0", 100)).await.unwrap();
     assert_eq!(host.names().len(), calls, "all of it is known");
 }
+
+#[tokio::test]
+async fn an_account_of_which_the_host_tells_nothing_is_used_all_the_same() {
+    let host = ScriptedHost::start(|call, _, _| match call {
+        "account/info" => error("Could not load account."),
+        "account/package" => (404, json!("Invalid endpoint.").to_string()),
+        "file/upload" => ok(uploaded("1")),
+        _ => as_usual(),
+    })
+    .await;
+    let provider = host.provider();
+    let info = provider.account_info().await.unwrap();
+    assert_eq!(
+        (info.owner, info.storage_limit, info.max_file_size),
+        (None, None, None)
+    );
+    provider.upload_begin(&request("0", 10)).await.unwrap();
+    upload(&provider, "0", 10).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_kept_token_that_cannot_be_read_is_no_reason_to_log_in() {
+    let place = tempfile::tempdir().unwrap();
+    let host = ScriptedHost::start(|_, _, _| as_usual()).await;
+    let provider = sharing(&host, place.path());
+    // It makes the files.
+    listed(&provider).await;
+    let tokens = place.path().join("tokens");
+    let kept = std::fs::read_dir(&tokens)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let token = kept
+        .into_iter()
+        .find(|path| path.extension().unwrap() == "token")
+        .unwrap();
+    std::fs::remove_file(&token).unwrap();
+    std::fs::create_dir(&token).unwrap();
+    host.expire();
+    let failure = provider
+        .list(&root(&provider), ListHint::default())
+        .await
+        .unwrap_err();
+    assert!(failure.to_string().contains("token"), "{failure}");
+    assert_eq!(host.calls("authorize").len(), 1, "it may be alive");
+}
