@@ -114,6 +114,21 @@ async fn a_token_is_shared_through_its_directory_also_after_it_was_renewed() {
 }
 
 #[tokio::test]
+async fn a_token_out_of_the_directory_that_is_dead_too_costs_no_call() {
+    let place = tempfile::tempdir().unwrap();
+    let host = ScriptedHost::start(|_, _, _| as_usual()).await;
+    let (first, second) = (sharing(&host, place.path()), sharing(&host, place.path()));
+    listed(&first).await;
+    listed(&second).await;
+    host.expire();
+    listed(&first).await;
+    host.expire();
+    // Both its own and that of the directory are dead.
+    listed(&second).await;
+    assert_eq!(host.calls("authorize").len(), 3);
+}
+
+#[tokio::test]
 async fn a_dead_token_in_the_directory_costs_one_login_however_many_find_it() {
     let place = tempfile::tempdir().unwrap();
     let host = ScriptedHost::start(|_, _, _| as_usual()).await;
@@ -357,6 +372,27 @@ async fn a_deleted_folder_is_not_shown_again_also_after_a_restart() {
         .await
         .unwrap();
     assert_eq!(listed(&provider).await, ["kept"]);
+}
+
+#[tokio::test]
+async fn a_deletion_that_fails_does_not_cut_off_those_beside_it() {
+    let host = ScriptedHost::start(|call, params, _| match call {
+        "folder/listing" => with_folders(json!([{"id": "12", "folderName": "deleted"}])),
+        "folder/delete" if params["folder_id"] == "12" => {
+            // Later than the other's failure.
+            std::thread::sleep(Duration::from_millis(100));
+            ok(json!({"response": "Folder deleted."}))
+        }
+        "folder/delete" => error("You have no permission."),
+        _ => as_usual(),
+    })
+    .await;
+    let provider = host.provider();
+    listed(&provider).await;
+    let items = [folder_item("11"), folder_item("12")];
+    let failure = provider.delete(&items, DeleteMode::Trash).await.unwrap_err();
+    assert_eq!(failure.kind, ErrorKind::PermissionDenied, "{failure}");
+    assert!(listed(&provider).await.is_empty());
 }
 
 #[tokio::test]
