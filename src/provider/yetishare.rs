@@ -219,7 +219,7 @@ impl Provider for YetiShare {
             ItemId::File(file) => files::move_to(&self.api, file, folder).boxed(),
             ItemId::Folder(moved) => folders::move_to(&self.api, moved, folder).boxed(),
         });
-        all(moves.collect()).await.map(drop)
+        change(moves.collect()).await
     }
 
     async fn copy_file(&self, file: &FileId, folder: &FolderId) -> Result<FileId> {
@@ -244,7 +244,7 @@ impl Provider for YetiShare {
             ItemId::File(file) => files::delete(&self.api, file).boxed(),
             ItemId::Folder(folder) => folders::delete(&self.api, folder).boxed(),
         });
-        all(deletions.collect()).await.map(drop)
+        change(deletions.collect()).await
     }
 
     async fn changes(&self, _: Option<&ChangeCursor>) -> Result<Changes> {
@@ -290,6 +290,20 @@ async fn all<T>(calls: Vec<BoxFuture<'_, Result<T>>>) -> Result<Vec<T>> {
         .buffered(SIDE_BY_SIDE)
         .try_collect()
         .await
+}
+
+/// Makes changes, a few side by side. After one failed no other begins, and those under way are waited for, so
+/// that what they did is known.
+async fn change(calls: Vec<BoxFuture<'_, Result<()>>>) -> Result<()> {
+    let mut calls = calls.into_iter();
+    loop {
+        let some: Vec<_> = calls.by_ref().take(SIDE_BY_SIDE).collect();
+        if some.is_empty() {
+            return Ok(());
+        }
+        let results = futures_util::future::join_all(some).await;
+        results.into_iter().collect::<Result<()>>()?;
+    }
 }
 
 /// Orders ids as they were given out: by their length, then by their digits.

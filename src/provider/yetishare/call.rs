@@ -1,5 +1,5 @@
-//! One call: its URL, its envelope, its token. A call that finds its token dead gets a new one and is made
-//! once more; nothing else is repeated here. It also keeps what all calls learn of the host: its clock, the
+//! One call: its URL, its envelope, its token. A call that finds its token dead gets another one and is made
+//! once more after a login; nothing else is repeated here. It also keeps what all calls learn of the host: its clock, the
 //! calls that it lacks, the size of the largest request. It knows no operation's meaning.
 
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
@@ -264,13 +264,20 @@ impl Api {
     async fn with_token(&self, operation: &'static str, body: Body<'_>) -> Answer {
         let mut lease = self.sessions.lease(&self.transport).await?;
         let mut answer = self.send(operation, body, &lease).await;
-        if answer
-            .as_ref()
-            .is_err_and(|failure| failure.is(Meaning::DeadToken))
-        {
-            tracing::debug!(operation, "the session has ended: a new one is needed");
+        // The first token in place of a dead one may be one that another process left, and dead as well.
+        for _ in 0..2 {
+            if !answer
+                .as_ref()
+                .is_err_and(|failure| failure.is(Meaning::DeadToken))
+            {
+                break;
+            }
+            tracing::debug!(operation, "the session has ended: another one is needed");
             lease = self.sessions.replace(&self.transport, &lease).await?;
             answer = self.send(operation, body, &lease).await;
+            if lease.is_of_our_login() {
+                break;
+            }
         }
         match &answer {
             Ok(_) => self.sessions.note_good(&lease),

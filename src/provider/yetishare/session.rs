@@ -54,8 +54,7 @@ struct State {
 }
 
 struct Held {
-    token: Token,
-    generation: u64,
+    lease: Lease,
     /// When it was last known to be good.
     good: Option<Instant>,
 }
@@ -94,9 +93,15 @@ impl Patience {
 pub(super) struct Lease {
     token: Token,
     generation: u64,
+    of_our_login: bool,
 }
 
 impl Lease {
+    /// Whether this process got the token by a login, so that it was good then.
+    pub(super) fn is_of_our_login(&self) -> bool {
+        self.of_our_login
+    }
+
     /// The fields that every call carries.
     pub(super) fn fields(&self) -> [(&'static str, String); 2] {
         [
@@ -158,7 +163,7 @@ impl Sessions {
     /// The host took the token just now.
     pub(super) fn note_good(&self, lease: &Lease) {
         if let Some(held) = &mut self.state().held
-            && held.generation == lease.generation
+            && held.lease.generation == lease.generation
         {
             held.good = Some(Instant::now());
         }
@@ -184,21 +189,24 @@ impl Sessions {
         }
         let Some(file) = &self.file else {
             let token = self.log_in(transport).await?;
-            return Ok(self.hold(token, Some(Instant::now())));
+            return Ok(self.hold(token, true));
         };
         let locked = file.lock(LOCK_WAIT).await.map_err(|error| file_error(&error))?;
         let kept = locked.read().await.map_err(|error| file_error(&error))?;
         let known_dead = |token: &Token| dead.is_some_and(|dead| dead.token.is(token));
-        let (token, good) = match kept {
-            Some(token) if !known_dead(&token) => (token, None),
+        let (token, of_our_login) = match kept {
+            Some(token) if !known_dead(&token) => (token, false),
             _ => {
                 let token = self.log_in(transport).await?;
-                locked.write(&token).await.map_err(|error| file_error(&error))?;
-                (token, Some(Instant::now()))
+                if let Err(error) = locked.write(&token).await {
+                    // Failing would cost a login for each call.
+                    tracing::warn!(%error, "the token is not shared with other processes");
+                }
+                (token, true)
             }
         };
         self.note_use(&locked).await?;
-        Ok(self.hold(token, good))
+        Ok(self.hold(token, of_our_login))
     }
 
     async fn note_use(&self, locked: &Locked) -> Result<()> {
@@ -213,23 +221,23 @@ impl Sessions {
     fn usable(&self, dead: Option<&Lease>) -> Option<Lease> {
         let state = self.state();
         let held = state.held.as_ref()?;
-        let good = dead.is_none_or(|dead| dead.generation != held.generation);
-        good.then(|| Lease {
-            token: held.token.clone(),
-            generation: held.generation,
-        })
+        let good = dead.is_none_or(|dead| dead.generation != held.lease.generation);
+        good.then(|| held.lease.clone())
     }
 
-    fn hold(&self, token: Token, good: Option<Instant>) -> Lease {
+    fn hold(&self, token: Token, of_our_login: bool) -> Lease {
         let mut state = self.state();
         state.generation += 1;
-        let generation = state.generation;
+        let lease = Lease {
+            token,
+            generation: state.generation,
+            of_our_login,
+        };
         state.held = Some(Held {
-            token: token.clone(),
-            generation,
-            good,
+            lease: lease.clone(),
+            good: of_our_login.then(Instant::now),
         });
-        Lease { token, generation }
+        lease
     }
 
     /// The right to log in. Where the login that this call waited for failed, its failure stands for all
@@ -280,7 +288,7 @@ impl Sessions {
         };
         let result = match (&self.file, in_use) {
             (None, _) => match held {
-                Some(held) => disable(transport, &held.token).await,
+                Some(held) => disable(transport, &held.lease.token).await,
                 None => Ok(()),
             },
             (Some(file), Some(in_use)) => close_shared(transport, file, &in_use).await,

@@ -1,0 +1,241 @@
+//! Files: uploads, names, moves, copies, links.
+
+use super::*;
+
+#[tokio::test]
+async fn a_form_that_was_thrown_away_means_too_large_and_no_login() {
+    let host = ScriptedHost::start(|call, _, _| match call {
+        "file/upload" => error("Please provide the access_token param."),
+        _ => as_usual(),
+    })
+    .await;
+    let provider = host.provider();
+    let failure = upload(&provider, "0", 5000).await.unwrap_err();
+    assert_eq!(
+        (failure.kind, failure.retry),
+        (ErrorKind::TooLarge, Retry::Never),
+        "{failure}"
+    );
+    assert_eq!(host.calls("authorize").len(), 1);
+    assert_eq!(host.calls("file/upload").len(), 1);
+    assert_eq!(
+        provider.account_info().await.unwrap().max_file_size,
+        Some(4999),
+        "what was too large is known from now on"
+    );
+    let failure = provider.upload_begin(&request("0", 5000)).await.unwrap_err();
+    assert_eq!(failure.kind, ErrorKind::TooLarge, "{failure}");
+    assert_eq!(host.calls("file/upload").len(), 1);
+}
+
+#[tokio::test]
+async fn a_file_that_is_there_already_may_be_refused_to_be_moved() {
+    let host = ScriptedHost::start(|call, _, _| match call {
+        "file/move" => error("The file is in that folder."),
+        "file/info" => ok(json!({"data": {"id": "5", "filename": "f", "fileSize": "1", "folderId": "9"}})),
+        _ => as_usual(),
+    })
+    .await;
+    let provider = host.provider();
+    provider.move_to(&[file_item("5")], &folder("9")).await.unwrap();
+    provider
+        .move_to(&[file_item("5")], &folder("8"))
+        .await
+        .unwrap_err();
+}
+
+#[tokio::test]
+async fn a_copy_to_the_top_folder_that_went_elsewhere_is_moved_there() {
+    let host = ScriptedHost::start(|call, _, _| match call {
+        "file/copy" => ok(json!({"original_file": {"id": "5"}, "new_file": {"id": "6", "folderId": "3"}})),
+        "file/move" => ok(json!({"data": {"id": "6", "folderId": null}})),
+        _ => as_usual(),
+    })
+    .await;
+    let provider = host.provider();
+    let copy = provider
+        .copy_file(&FileId::new("5"), &root(&provider))
+        .await
+        .unwrap();
+    assert_eq!(copy, FileId::new("6"));
+    let moves = host.calls("file/move");
+    assert_eq!(moves.len(), 1);
+    assert_eq!(
+        (
+            moves[0]["file_id"].as_str(),
+            moves[0]["new_parent_folder_id"].as_str()
+        ),
+        ("6", "null")
+    );
+}
+
+#[tokio::test]
+async fn an_upload_that_fell_into_the_top_folder_says_so() {
+    let host =
+        ScriptedHost::start(
+            |call, params, _| match (call, params.get("file_id").map(String::as_str)) {
+                ("file/upload", _) => ok(uploaded(if params["folder_id"] == "9" { "5" } else { "6" })),
+                ("file/info", Some("5")) => {
+                    ok(json!({"data": {"id": "5", "filename": "n", "fileSize": "1", "folderId": null}}))
+                }
+                ("file/info", Some(_)) => (502, "<html>".to_owned()),
+                _ => as_usual(),
+            },
+        )
+        .await;
+    let provider = host.provider();
+    let file = upload(&provider, "9", 10).await.unwrap();
+    assert_eq!(file.parent, Some(root(&provider)));
+    // Where nobody says where it went, it is there all the same.
+    let file = upload(&provider, "8", 10).await.unwrap();
+    assert_eq!((file.id.as_str(), file.parent), ("6", None));
+}
+
+#[tokio::test]
+async fn what_was_stored_is_told_as_it_was_stored() {
+    let host = ScriptedHost::start(|call, _, _| match call {
+        "file/upload" => ok(
+            json!({"data": [{"name": "name (2).bin", "size": 9, "error": "", "file_id": 1253,
+            "hash": "2F4105BC2C626232544275C2D890168B"}]}),
+        ),
+        _ => as_usual(),
+    })
+    .await;
+    let file = upload(&host.provider(), "0", 10).await.unwrap();
+    assert_eq!(
+        (file.id.as_str(), file.name.as_str(), file.size),
+        ("1253", "name (2).bin", 9)
+    );
+    assert_eq!(
+        file.hash,
+        ContentHash::from_hex("2f4105bc2c626232544275c2d890168b")
+    );
+    let sent = host.calls("file/upload").remove(0);
+    assert_eq!(sent["upload_file"], "näme.bin");
+    assert_eq!(sent["access_token"], "token0");
+}
+
+#[tokio::test]
+async fn an_upload_with_a_dead_token_is_sent_again_once() {
+    let host = ScriptedHost::start(|call, _, _| match call {
+        "file/upload" => ok(uploaded("1")),
+        _ => as_usual(),
+    })
+    .await;
+    let provider = host.provider();
+    listed(&provider).await;
+    host.expire();
+    upload(&provider, "0", 10).await.unwrap();
+    assert_eq!(host.calls("file/upload").len(), 2);
+    assert_eq!(host.calls("authorize").len(), 2);
+}
+
+#[tokio::test]
+async fn a_big_upload_is_not_the_first_to_try_a_token_of_unknown_age() {
+    let place = tempfile::tempdir().unwrap();
+    let host = ScriptedHost::start(|call, _, _| match call {
+        "file/upload" => ok(uploaded("1")),
+        _ => as_usual(),
+    })
+    .await;
+    let first = sharing(&host, place.path());
+    listed(&first).await;
+    host.expire();
+    let big = 8 * (1 << 20) + 1;
+    // It finds the dead token in the directory.
+    upload(&sharing(&host, place.path()), "0", big).await.unwrap();
+    assert_eq!(host.calls("file/upload").len(), 1, "the bytes went out twice");
+    assert_eq!(host.calls("authorize").len(), 2);
+}
+
+#[tokio::test]
+async fn an_upload_that_the_host_refuses_says_why() {
+    for (text, kind, retry) in [
+        (
+            "Filesize received was zero.",
+            ErrorKind::InvalidArgument,
+            Retry::Never,
+        ),
+        (
+            "Error on: http://fs. maxFileSize",
+            ErrorKind::TooLarge,
+            Retry::Never,
+        ),
+        (
+            "No response received from: http://fs",
+            ErrorKind::Unavailable,
+            Retry::OutcomeUnknown,
+        ),
+    ] {
+        let in_entry = AtomicBool::new(false);
+        let host = ScriptedHost::start(move |call, _, _| match call {
+            "file/upload" if in_entry.fetch_not(Ordering::Relaxed) => {
+                ok(json!({"data": [{"name": "n", "size": 0, "error": text, "file_id": null}]}))
+            }
+            "file/upload" => error(text),
+            _ => as_usual(),
+        })
+        .await;
+        let provider = host.provider();
+        for _ in 0..2 {
+            let failure = upload(&provider, "0", 10).await.unwrap_err();
+            assert_eq!((failure.kind, failure.retry), (kind, retry), "{failure}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_the_host_altered_is_an_error_that_tells_it() {
+    let host = ScriptedHost::start(|call, params, _| match call {
+        "file/edit" => ok(json!({"data": {"id": "5", "filename": params["filename"].replace('!', "")}})),
+        "folder/edit" => ok(json!({"data": {"folderName": "other"}})),
+        _ => tree(call, params),
+    })
+    .await;
+    let provider = host.provider();
+    provider.rename(&file_item("5"), "good.txt", None).await.unwrap();
+    for (item, made) in [(file_item("5"), "bad.txt"), (folder_item("3"), "other")] {
+        let failure = provider.rename(&item, "bad!.txt", None).await.unwrap_err();
+        assert_eq!(failure.kind, ErrorKind::InvalidName, "{failure}");
+        assert!(failure.to_string().contains(made), "{failure}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_link_stands_beside_the_others_and_a_service_that_is_down_fails_all() {
+    let down = Arc::new(AtomicBool::new(false));
+    let state = Arc::clone(&down);
+    let host = ScriptedHost::start(move |call, params, _| match call {
+        "file/download" if state.load(Ordering::Relaxed) => (503, "<html>".to_owned()),
+        "file/download" if params["file_id"] == "2" => error("Could not find file based on file_id."),
+        "file/download" => ok(json!({"data": {
+            "download_url": format!("http://127.0.0.1:1/x{}?download_token=t", params["file_id"])}})),
+        _ => as_usual(),
+    })
+    .await;
+    let provider = host.provider();
+    let ids = ["1", "2", "3"].map(FileId::new);
+    let links = provider.links(&ids).await.unwrap();
+    let urls: Vec<_> = links
+        .iter()
+        .map(|link| {
+            link.as_ref()
+                .map(|link| link.url.path().to_owned())
+                .map_err(|error| error.kind)
+        })
+        .collect();
+    assert_eq!(
+        urls,
+        [
+            Ok("/x1".to_owned()),
+            Err(ErrorKind::NotFound),
+            Ok("/x3".to_owned())
+        ]
+    );
+    let link = links[0].as_ref().unwrap();
+    assert!(link.habits.open_ended_ranges && link.habits.error_path == Some("error"));
+    assert!(link.expires <= SystemTime::now() + Duration::from_secs(23 * 3600));
+    down.store(true, Ordering::Relaxed);
+    let failure = provider.links(&ids).await.unwrap_err();
+    assert_eq!(failure.kind, ErrorKind::Unavailable, "{failure}");
+}
