@@ -5,10 +5,12 @@
 
 mod files;
 mod http;
+mod kind;
 mod process;
 mod service;
 
 pub use files::{Scratch, assert_same, content, sha256_of, snapshot, wait_for};
+pub use kind::{Call, Kind, MEDIAFIRE};
 pub use process::{Daemon, Mount, Place, Ran, is_mount_point, run};
 pub use service::{Calls, Service};
 
@@ -16,10 +18,14 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use lockerfs::provider::Capability;
 use lockerfs::sandbox::{Account, Options};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::KIND;
 
 /// The account that tests use unless they say otherwise; also its directory in the mount.
 pub const MEDIA: &str = "media";
@@ -40,10 +46,21 @@ impl Setup {
 
     /// A second account of the same service, named `other`.
     pub fn second_account(&mut self) {
-        self.service.accounts.push(Account {
-            email: "other@example.com".to_owned(),
-            ..Account::mediafire("other")
-        });
+        self.service.accounts.push((KIND.account)("other"));
+    }
+
+    /// The room that the account has, in bytes.
+    pub fn storage_limit(&mut self, limit: u64) {
+        for account in &mut self.service.accounts {
+            account.storage_limit = limit;
+        }
+    }
+
+    /// The mount asks for nothing by itself, so that every call has a known cause.
+    pub fn asks_for_nothing(&mut self) {
+        self.option("poll_interval", "\"1h\"");
+        self.option("listing_age", "\"1h\"");
+        self.service.quirks.processing = Duration::ZERO;
     }
 }
 
@@ -52,7 +69,20 @@ impl Setup {
 pub struct Stored {
     pub size: u64,
     pub sha256: String,
-    pub quickkey: String,
+    pub id: String,
+}
+
+impl Stored {
+    /// It took the place of `before`: under the same id where the service can do that, else under another.
+    #[track_caller]
+    pub fn replaces(&self, before: &Stored) {
+        let kept = self.id == before.id;
+        assert_eq!(
+            kept,
+            KIND.has(Capability::ReplaceKeepsId),
+            "{before:?} became {self:?}"
+        );
+    }
 }
 
 pub struct World {
@@ -66,7 +96,7 @@ pub struct World {
 }
 
 impl World {
-    /// One MediaFire account, quick uploads, frequent polls, no limit to the pace of calls.
+    /// One account, quick uploads, changes made elsewhere seen soon, no limit to the pace of calls.
     pub fn new() -> World {
         World::with(|_| {})
     }
@@ -77,11 +107,18 @@ impl World {
             .tempdir()
             .expect("a temporary folder");
         let mut service = Options::new(folder.path().join("service"));
-        service.accounts = vec![Account::mediafire(MEDIA)];
-        service.quirks.processing = std::time::Duration::from_millis(50);
+        service.accounts = vec![(KIND.account)(MEDIA)];
+        (KIND.quirks)(&mut service);
+        // Nothing else tells of changes where there is no feed.
+        let listing_age = if KIND.has(Capability::ChangeFeed) {
+            "\"30s\""
+        } else {
+            "\"1s\""
+        };
         let options = [
             ("upload_delay", "\"50ms\""),
             ("poll_interval", "\"1s\""),
+            ("listing_age", listing_age),
             ("calls_per_second", "999"),
             ("burst", "1000"),
         ];
@@ -124,15 +161,23 @@ impl World {
         }
         for account in &self.accounts {
             text += &format!(
-                "\n[accounts.{}]\nkind = \"mediafire\"\nbase_url = \"{}\"\nemail = \"{}\"\npassword = \"{}\"\n{}",
+                "\n[accounts.{}]\nkind = \"{}\"\nbase_url = \"{}\"\n{}{}",
                 account.name,
+                KIND.name,
                 self.service.base_url(&account.name),
-                account.email,
-                account.password,
+                (KIND.credentials)(account),
                 self.account_lines,
             );
         }
         text
+    }
+
+    /// The config with secrets that the service does not know.
+    pub fn config_with_wrong_secrets(&self) -> String {
+        let secrets = self.accounts.iter().flat_map(|account| (KIND.secrets)(account));
+        secrets.fold(self.config_text(), |text, secret| {
+            text.replace(&secret, KIND.wrong_secret)
+        })
     }
 
     pub fn write_config(&self, text: &str) {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::harness::{World, content, run, sha256_of, wait_for};
+use super::harness::{Call, World, content, run, sha256_of, wait_for};
 
 fn errno(result: std::io::Result<impl Sized>) -> Option<i32> {
     result.err().and_then(|error| error.raw_os_error())
@@ -17,20 +17,28 @@ fn names(world: &World) -> Vec<String> {
     world.stored().into_keys().collect()
 }
 
+/// The next upload of a small file takes its time.
+fn slow_upload(world: &World) {
+    world.service.faults(&[(
+        Call::Upload,
+        json!({"fault": "delay", "milliseconds": 1500, "times": 1}),
+    )]);
+}
+
 #[test]
 fn files_are_renamed_in_a_folder_and_across_folders() {
     let world = World::new();
     world.put("a/one.txt", b"one");
     world.put("b/two.txt", b"two");
     let mount = world.mount();
-    let key = world.stored()["a/one.txt"].quickkey.clone();
+    let id = world.stored()["a/one.txt"].id.clone();
     fs::rename(mount.path("a/one.txt"), mount.path("a/uno.txt")).expect("rename");
     assert_eq!(names(&world), ["a/uno.txt", "b/two.txt"]);
     fs::rename(mount.path("a/uno.txt"), mount.path("b/uno.txt")).expect("move");
     assert_eq!(names(&world), ["b/two.txt", "b/uno.txt"]);
     fs::rename(mount.path("b/uno.txt"), mount.path("a/eins.txt")).expect("move and rename");
     assert_eq!(names(&world), ["a/eins.txt", "b/two.txt"]);
-    assert_eq!(world.stored()["a/eins.txt"].quickkey, key);
+    assert_eq!(world.stored()["a/eins.txt"].id, id);
     assert_eq!(mount.read("a/eins.txt"), b"one");
     assert_eq!(
         (mount.list("a"), mount.list("b")),
@@ -54,7 +62,9 @@ fn a_file_renamed_over_another_takes_its_place() {
     assert_eq!(names(&world), ["sub/other.txt"]);
     assert_eq!(world.stored()["sub/other.txt"].sha256, sha256_of(b"new"));
     wait_for("a listing later it is the same", || {
-        world.service.calls().of("device/get_status") > 3 && mount.list("sub") == ["other.txt"]
+        assert_eq!(mount.list("sub"), ["other.txt"]);
+        let calls = world.service.calls();
+        calls.of(Call::Changes).max(calls.of(Call::Listing)) > 3
     });
 }
 
@@ -88,12 +98,12 @@ fn a_file_renamed_over_one_of_another_kind_or_of_the_same_content_takes_its_plac
 }
 
 #[test]
-fn content_replaced_with_cp_or_rsync_keeps_the_quickkey() {
+fn content_replaced_with_cp_or_rsync_keeps_the_id_where_it_can() {
     let world = World::new();
     world.put("shared.pdf", &content(1, 10_000));
-    let key = world.stored()["shared.pdf"].quickkey.clone();
     let mount = world.mount();
     for (seed, tool) in [(2, "cp"), (3, "rsync")] {
+        let before = world.stored()["shared.pdf"].clone();
         let source = world.folder().join("shared.pdf");
         fs::write(&source, content(seed, 12_000 + seed as usize)).expect("write");
         run(tool, &[&source, &mount.path("shared.pdf")]).succeeded();
@@ -105,7 +115,7 @@ fn content_replaced_with_cp_or_rsync_keeps_the_quickkey() {
             sha256_of(&content(seed, 12_000 + seed as usize)),
             "{tool}"
         );
-        assert_eq!(stored["shared.pdf"].quickkey, key, "{tool}");
+        stored["shared.pdf"].replaces(&before);
     }
 }
 
@@ -144,13 +154,12 @@ fn a_file_renamed_while_it_is_uploaded_ends_under_its_new_name() {
     world.put("folder/x", b"x");
     let mount = world.mount();
     assert_eq!(mount.list("folder"), ["x"]);
-    let slow = json!([{"match": "upload/simple", "fault": "delay", "milliseconds": 1500, "times": 1}]);
     for (name, target) in [("first.txt", "renamed.txt"), ("second.txt", "folder/moved.txt")] {
-        world.service.faults(slow.clone());
+        slow_upload(&world);
         world.service.reset_calls();
         mount.write(name, name.as_bytes());
         wait_for("the upload is under way", || {
-            world.service.calls().of("upload/simple") == 1
+            world.service.calls().of(Call::Upload) == 1
         });
         fs::rename(mount.path(name), mount.path(target)).expect("rename");
         assert_eq!(mount.read(target), name.as_bytes());
@@ -173,12 +182,10 @@ fn a_file_renamed_while_it_is_uploaded_ends_under_its_new_name() {
 fn a_file_deleted_while_it_is_uploaded_is_gone_in_the_end() {
     let world = World::new();
     let mount = world.mount();
-    world
-        .service
-        .faults(json!([{"match": "upload/simple", "fault": "delay", "milliseconds": 1500, "times": 1}]));
+    slow_upload(&world);
     mount.write("regret.txt", b"no");
     wait_for("the upload is under way", || {
-        world.service.calls().of("upload/simple") == 1
+        world.service.calls().of(Call::Upload) == 1
     });
     fs::remove_file(mount.path("regret.txt")).expect("unlink");
     assert!(mount.list("").is_empty());
@@ -204,19 +211,17 @@ fn a_pending_file_renamed_over_a_pending_one_takes_its_place() {
         world.stored_sha256(),
         [("target.txt".to_owned(), sha256_of(b"new"))].into()
     );
-    assert_eq!(world.service.calls().of("upload/simple"), 1);
+    assert_eq!(world.service.calls().of(Call::Upload), 1);
 }
 
 #[test]
 fn a_file_renamed_over_one_that_is_being_uploaded_takes_its_place() {
     let world = World::new();
     let mount = world.mount();
-    world
-        .service
-        .faults(json!([{"match": "upload/simple", "fault": "delay", "milliseconds": 1500, "times": 1}]));
+    slow_upload(&world);
     mount.write("target.txt", b"old");
     wait_for("the upload is under way", || {
-        world.service.calls().of("upload/simple") == 1
+        world.service.calls().of(Call::Upload) == 1
     });
     mount.write("source.txt", b"new");
     fs::rename(mount.path("source.txt"), mount.path("target.txt")).expect("rename over");

@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::Duration;
 
-use crate::harness::{MEDIA, Mount, Scratch, World, content, run, sha256_of, wait_for};
+use super::harness::{Call, MEDIA, Mount, Scratch, World, content, run, sha256_of, wait_for};
 
 /// The content that the service holds at a path.
 fn held(world: &World, path: &str) -> Vec<u8> {
@@ -182,16 +182,16 @@ fn writing_through_a_mapping_reaches_the_service() {
 }
 
 #[test]
-fn rewriting_a_file_fetches_nothing_and_keeps_its_quickkey() {
+fn rewriting_a_file_fetches_nothing_and_keeps_its_id_where_it_can() {
     let (world, mount) = with_file("report.txt", &content(7, 500_000));
     let before = world.stored()["report.txt"].clone();
     let calls = world.counted(|| {
         mount.write("report.txt", b"all new");
         world.drain();
     });
-    assert_eq!(calls.of("download") + calls.of("file/get_links"), 0, "{calls:?}");
+    assert_eq!(calls.of(Call::Download) + calls.of(Call::Link), 0, "{calls:?}");
     assert_eq!(held(&world, "report.txt"), b"all new");
-    assert_eq!(world.stored()["report.txt"].quickkey, before.quickkey);
+    world.stored()["report.txt"].replaces(&before);
     no_more_than(&world, &["report.txt"]);
 }
 
@@ -236,9 +236,10 @@ fn what_one_handle_writes_another_reads_at_once() {
 fn a_file_that_is_written_again_while_it_is_uploaded_ends_with_the_last_content() {
     let world = World::new();
     let mount = world.mount();
-    world.service.faults(serde_json::json!([
-        {"match": "upload/simple", "fault": "delay", "milliseconds": 700, "times": 2}
-    ]));
+    world.service.faults(&[(
+        Call::Upload,
+        serde_json::json!({"fault": "delay", "milliseconds": 700, "times": 2}),
+    )]);
     for round in 0..5 {
         mount.write("draft.txt", format!("version {round}").as_bytes());
         std::thread::sleep(Duration::from_millis(150));
@@ -270,7 +271,7 @@ fn a_file_that_is_deleted_while_open_is_read_on_and_never_uploaded() {
     drop(file);
     world.drain();
     no_more_than(&world, &[]);
-    assert_eq!(world.service.calls().starting("upload/"), 0);
+    assert_eq!(world.service.calls().of(Call::AnyUpload), 0);
 }
 
 #[test]
@@ -293,7 +294,7 @@ fn sed_in_place_edits_a_remote_file() {
     assert_eq!(mount.read("conf.ini"), b"color = blue\nsize = 3\n");
     world.drain();
     assert_eq!(held(&world, "conf.ini"), b"color = blue\nsize = 3\n");
-    assert_eq!(world.stored()["conf.ini"].quickkey, before.quickkey);
+    world.stored()["conf.ini"].replaces(&before);
     no_more_than(&world, &["conf.ini"]);
 }
 
@@ -361,10 +362,10 @@ fn rsyncs_temporary_name_never_reaches_the_service() {
         run("rsync", &[&"-a", &source, &mount.path("song.mp3")]).succeeded();
         world.drain();
     });
-    assert_eq!(calls.of("upload/simple"), 1, "{calls:?}");
-    assert_eq!(calls.of("file/update") + calls.of("file/move"), 0, "{calls:?}");
+    assert_eq!(calls.of(Call::Upload), 1, "{calls:?}");
+    assert_eq!(calls.of(Call::Rename) + calls.of(Call::Move), 0, "{calls:?}");
     no_more_than(&world, &["song.mp3"]);
-    let key = world.stored()["song.mp3"].quickkey.clone();
+    let before = world.stored()["song.mp3"].clone();
 
     // Again over the file that is there: the new content takes the place of the old.
     let source = scratch.dated_file("song.mp3", &content(10, 200_000), 1_600_000_000);
@@ -372,10 +373,8 @@ fn rsyncs_temporary_name_never_reaches_the_service() {
     world.drain();
     no_more_than(&world, &["song.mp3"]);
     let stored = world.stored()["song.mp3"].clone();
-    assert_eq!(
-        (stored.sha256, stored.quickkey),
-        (sha256_of(&content(10, 200_000)), key)
-    );
+    assert_eq!(stored.sha256, sha256_of(&content(10, 200_000)));
+    stored.replaces(&before);
     assert_eq!(
         fs::metadata(mount.path("song.mp3")).expect("stat").mtime(),
         1_600_000_000
@@ -397,8 +396,8 @@ fn a_download_under_a_part_name_is_uploaded_once_under_its_own() {
         fs::rename(mount.path("disk.iso.part"), mount.path("disk.iso")).expect("rename");
         world.drain();
     });
-    assert_eq!(calls.of("upload/simple"), 1, "{calls:?}");
-    assert_eq!(calls.of("file/update"), 0, "{calls:?}");
+    assert_eq!(calls.of(Call::Upload), 1, "{calls:?}");
+    assert_eq!(calls.of(Call::Rename), 0, "{calls:?}");
     no_more_than(&world, &["disk.iso"]);
     assert!(held(&world, "disk.iso") == body);
 }
@@ -429,7 +428,7 @@ fn a_modification_time_set_before_or_after_the_upload_is_kept() {
         );
     }
     mount.unmount(&world.config());
-    assert_eq!(world.service.calls().of("upload/simple"), 2);
+    assert_eq!(world.service.calls().of(Call::Upload), 2);
     world.forget();
     let mount = world.mount();
     for (name, seconds) in times {
@@ -449,7 +448,11 @@ fn touching_a_file_never_uploads_it() {
         run("touch", &[&"-d", &"2015-01-01 UTC", &mount.path("still.txt")]).succeeded();
         world.drain();
     });
-    assert_eq!(calls.starting("upload/") + calls.of("download"), 0, "{calls:?}");
+    assert_eq!(
+        calls.of(Call::AnyUpload) + calls.of(Call::Download),
+        0,
+        "{calls:?}"
+    );
     assert_eq!(
         fs::metadata(mount.path("still.txt")).expect("stat").mtime(),
         1_420_070_400

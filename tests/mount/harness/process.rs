@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{MEDIA, wait_for};
+use crate::KIND;
 
 /// When a mount counts as hung.
 const WATCHDOG: Duration = Duration::from_secs(180);
@@ -58,6 +59,19 @@ impl Ran {
         self
     }
 
+    #[track_caller]
+    pub fn tells_no_secret(&self) -> &Self {
+        let mut secrets = (KIND.secrets)(&(KIND.account)(MEDIA));
+        secrets.push(KIND.wrong_secret.to_owned());
+        for secret in secrets {
+            assert!(
+                !self.stdout.contains(&secret) && !self.stderr.contains(&secret),
+                "tells a secret: {self:#?}"
+            );
+        }
+        self
+    }
+
     /// Failed with this exit status and a sentence that holds all of `words`.
     #[track_caller]
     pub fn failed(&self, code: i32, words: &[&str]) -> &Self {
@@ -71,11 +85,7 @@ impl Ran {
             );
         }
         assert!(!said.contains("panicked"), "{}", self.stderr);
-        assert!(
-            !said.contains("demo-password"),
-            "tells the password: {}",
-            self.stderr
-        );
+        self.tells_no_secret();
         self
     }
 }

@@ -1,0 +1,89 @@
+//! MediaFire.
+
+use lockerfs::provider::{Capabilities, Capability};
+use lockerfs::sandbox::{Account, Options};
+
+use super::{Budget, Call, Kind};
+
+pub const MEDIAFIRE: Kind = Kind {
+    name: "mediafire",
+    capabilities: Capabilities::none()
+        .with(Capability::List)
+        .with(Capability::Read)
+        .with(Capability::Write)
+        .with(Capability::CreateFolder)
+        .with(Capability::Rename)
+        .with(Capability::Move)
+        .with(Capability::Copy)
+        .with(Capability::Trash)
+        .with(Capability::Purge)
+        .with(Capability::ChangeFeed)
+        .with(Capability::EmptyFiles)
+        .with(Capability::ModificationTime)
+        .with(Capability::ReplaceKeepsId)
+        .with(Capability::ContentHash)
+        .with(Capability::Batches),
+    account,
+    quirks: |options| options.quirks.processing = std::time::Duration::from_millis(50),
+    credentials: |account| {
+        format!(
+            "email = \"{}\"\npassword = \"{}\"\n",
+            account.email, account.password
+        )
+    },
+    secret: "password",
+    secrets: |account| vec![account.password.clone()],
+    wrong_secret: "wrong-password",
+    owner: |account| account.email.clone(),
+    listed: |account| account.email.clone(),
+    sessions: &["token_version = 1\n", "token_version = 2\n"],
+    limit_size,
+    calls,
+    budget: Budget {
+        root: 2,
+        new_file: 3,
+        known_file: 2,
+        replace: 3,
+        // 10 units of 2 MiB.
+        large_file: 10 + 3,
+        rename: 1,
+        move_to: 1,
+        move_and_rename: 2,
+        rename_folder: 1,
+        delete: 1,
+        create_folder: 1,
+    },
+};
+
+fn account(name: &str) -> Account {
+    Account {
+        email: format!("{name}@example.com"),
+        ..Account::mediafire(name)
+    }
+}
+
+fn limit_size(options: &mut Options, size: u64) {
+    options.quirks.max_upload_size = size;
+}
+
+fn calls(call: Call) -> &'static [&'static str] {
+    match call {
+        Call::Session => &["user/*"],
+        Call::Login => &["user/get_session_token"],
+        Call::Changes => &["device/get_status"],
+        Call::Listing => &["folder/get_content"],
+        Call::Dates => &[],
+        Call::Link => &["file/get_links"],
+        Call::Download => &["download"],
+        Call::AnyUpload => &["upload/*"],
+        Call::BeginUpload => &["upload/check"],
+        Call::Upload => &["upload/simple"],
+        Call::UploadUnit => &["upload/resumable"],
+        Call::InstantUpload => &["upload/instant"],
+        Call::PollUpload => &["upload/poll_upload"],
+        Call::CreateFolder => &["folder/create"],
+        Call::Rename => &["file/update", "folder/update"],
+        Call::Move => &["file/move", "folder/move"],
+        Call::Delete => &["file/delete", "folder/delete"],
+    }
+}
