@@ -263,7 +263,12 @@ fn on_a_service_that_fails_in_every_way_50_files_are_stored_right() {
         mount.write(&path, &content);
         wanted.insert(path, sha256_of(&content));
     }
-    wait_for("all is stored", || world.stored_sha256() == wanted);
+    wait_for("all is stored", || {
+        // What failed often waits long; a person need not.
+        world.lockerfs(&["retry"]).succeeded();
+        std::thread::sleep(Duration::from_secs(1));
+        world.stored_sha256() == wanted
+    });
     world.service.faults(&[]);
     world.drain();
     assert_same(&world.stored_sha256(), &wanted, "nothing twice");

@@ -119,6 +119,7 @@ impl World {
             ("upload_delay", "\"50ms\""),
             ("poll_interval", "\"1s\""),
             ("listing_age", listing_age),
+            ("dates_per_second", "99"),
             ("calls_per_second", "999"),
             ("burst", "1000"),
         ];
@@ -211,6 +212,11 @@ impl World {
         self.place.replace(place);
     }
 
+    /// From now on the program starts with the state and cache of a former place.
+    pub fn return_to(&self, place: Place) {
+        self.place.replace(place);
+    }
+
     /// Mounts at the present place and returns when the mount is there.
     pub fn mount(&self) -> Mount {
         self.mount_in(&self.place())
@@ -238,6 +244,40 @@ impl World {
         let ran = self.lockerfs(&["status", "--json"]);
         ran.succeeded();
         serde_json::from_str(&ran.stdout).expect("status prints JSON")
+    }
+
+    /// What waits to be uploaded.
+    pub fn pending(&self) -> Vec<Value> {
+        self.journaled(|state| state != "kept")
+    }
+
+    /// The paths of empty files that the service does not take and that are kept here.
+    pub fn kept(&self) -> Vec<String> {
+        let kept = self.journaled(|state| state == "kept");
+        let path = |file: &Value| file["path"].as_str().expect("a path").to_owned();
+        kept.iter().map(path).collect()
+    }
+
+    fn journaled(&self, wanted: impl Fn(&str) -> bool) -> Vec<Value> {
+        let mut files = self.status()["pending"].as_array().expect("a list").clone();
+        files.retain(|file| wanted(file["state"].as_str().expect("a state")));
+        files
+    }
+
+    /// A file of no bytes is where it belongs: on the service where that takes such files, else kept here
+    /// alone, and `status` says so.
+    #[track_caller]
+    pub fn assert_empty_file(&self, mount: &Mount, path: &str) {
+        let size = std::fs::metadata(mount.path(path)).expect("stat").len();
+        assert_eq!((size, mount.read(path)), (0, Vec::new()), "{path}");
+        if KIND.has(Capability::EmptyFiles) {
+            assert_eq!(self.stored()[path].size, 0, "{path}");
+        } else {
+            assert!(!self.stored().contains_key(path), "{path} is on the service");
+            assert_eq!(mount.xattr(path, "state").expect("a state"), "kept");
+            let kept = self.kept();
+            assert!(kept.iter().any(|kept| kept.ends_with(path)), "{path} in {kept:?}");
+        }
     }
 
     /// The files that the service holds, by path.

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::harness::{Call, World, content, run, sha256_of, wait_for};
+use super::harness::{Call, Mount, World, content, run, sha256_of, wait_for};
+use crate::KIND;
 
 fn errno(result: std::io::Result<impl Sized>) -> Option<i32> {
     result.err().and_then(|error| error.raw_os_error())
@@ -356,7 +357,10 @@ fn of_twins_both_are_shown_and_each_can_be_read() {
 
 #[test]
 fn a_name_that_the_service_refuses_is_told_and_loses_nothing() {
-    let world = World::with(|setup| setup.service.quirks.refused_characters = "\0/*".to_owned());
+    let Some(refuse_stars) = KIND.refuse_stars else {
+        return stars_are_names_like_others();
+    };
+    let world = World::with(|setup| refuse_stars(&mut setup.service));
     let mount = world.mount();
     assert_eq!(errno(fs::create_dir(mount.path("no*folder"))), Some(libc::EINVAL));
     mount.write("no*file.txt", b"precious");
@@ -384,12 +388,24 @@ fn a_name_that_the_service_refuses_is_told_and_loses_nothing() {
     assert_eq!(world.stored()["good file.txt"].sha256, sha256_of(b"precious"));
 }
 
+fn stars_are_names_like_others() {
+    let world = World::new();
+    let mount = world.mount();
+    fs::create_dir(mount.path("a*folder")).expect("mkdir");
+    mount.write("a*folder/a*file.txt", b"precious");
+    world.drain();
+    assert_eq!(names(&world), ["a*folder/a*file.txt"]);
+}
+
 #[test]
 fn names_that_are_too_long_or_not_unicode_are_refused_at_once() {
     let world = World::new();
     let mount = world.mount();
     let long = "n".repeat(256);
-    assert_eq!(errno(fs::write(mount.path(&long), b"")), Some(libc::ENAMETOOLONG));
+    assert_eq!(
+        errno(fs::write(mount.path(&long), b"x")),
+        Some(libc::ENAMETOOLONG)
+    );
     assert_eq!(errno(fs::create_dir(mount.path(&long))), Some(libc::ENAMETOOLONG));
     let binary = mount.path("").join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
     assert_eq!(errno(fs::write(&binary, b"")), Some(libc::EILSEQ));
@@ -400,32 +416,56 @@ fn names_that_are_too_long_or_not_unicode_are_refused_at_once() {
 }
 
 #[test]
-fn names_keep_blanks_dots_and_case() {
+fn names_keep_blanks_dots_case_and_what_the_service_would_alter() {
     let world = World::new();
     let mount = world.mount();
-    let wanted = [
+    let mut wanted = [
         " lead",
+        "\"double\"",
+        "'single'",
+        "..two dots",
         ".dot",
+        "<b>bold</b>.txt",
         "CASE",
         "Case",
+        "back\\slash",
         "case",
+        "line\nbreak",
         "mid  dle",
+        "one < two",
+        "tab\tbed",
         "trail ",
         "trail.",
         "＊look／alike‛",
     ];
+    wanted.sort_unstable();
     for name in wanted {
         mount.write(name, name.as_bytes());
+        fs::create_dir(mount.path(&format!("{name} folder"))).expect("mkdir");
+        mount.write(&format!("{name} folder/{name}"), name.as_bytes());
     }
-    assert_eq!(mount.list(""), wanted);
+    let all = |mount: &Mount| {
+        for name in wanted {
+            assert_eq!(mount.read(name), name.as_bytes());
+            assert_eq!(mount.list(&format!("{name} folder")), [name]);
+        }
+        assert_eq!(mount.list("").len(), 2 * wanted.len());
+    };
+    all(&mount);
     mount.unmount(&world.config());
-    assert_eq!(world.stored().len(), wanted.len());
-    world.forget();
-    let mount = world.mount();
-    assert_eq!(mount.list(""), wanted);
-    for name in wanted {
-        assert_eq!(mount.read(name), name.as_bytes());
+    let stored = world.stored();
+    assert_eq!(stored.len(), 2 * wanted.len());
+    for name in wanted.iter().filter(|name| name.is_ascii()) {
+        let altered = (KIND.alters)(name);
+        assert_eq!(
+            stored.contains_key(*name),
+            !altered,
+            "{name:?}: {:?}",
+            names(&world)
+        );
     }
+    world.forget();
+    all(&world.mount());
 }
 
 #[test]

@@ -31,6 +31,10 @@ pub struct Kind {
     pub listed: fn(&Account) -> String,
     /// Lines for each way in which a session can be held.
     pub sessions: &'static [&'static str],
+    /// Whether the service would not hold this name as it is: it is encoded then.
+    pub alters: fn(&str) -> bool,
+    /// Makes the service refuse names with a star, where a service refuses names at all.
+    pub refuse_stars: Option<fn(&mut Options)>,
     /// The largest file that the service takes, in bytes.
     pub limit_size: fn(&mut Options, u64),
     pub calls: fn(Call) -> &'static [&'static str],

@@ -37,6 +37,8 @@ pub const MEDIAFIRE: Kind = Kind {
     owner: |account| account.email.clone(),
     listed: |account| account.email.clone(),
     sessions: &["token_version = 1\n", "token_version = 2\n"],
+    alters: |name| name.trim() != name || name.chars().any(char::is_control),
+    refuse_stars: Some(|options| options.quirks.refused_characters = "\0/*".to_owned()),
     limit_size,
     calls,
     budget: Budget {
