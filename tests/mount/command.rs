@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::harness::{Call, Daemon, Ran, World, content, is_mount_point, run, sha256_of, wait_for};
+use super::harness::{Call, Daemon, Ran, Tune, World, content, is_mount_point, run, sha256_of, wait_for};
 use crate::KIND;
 
 fn point(world: &World) -> String {
@@ -363,7 +363,7 @@ fn a_file_that_the_service_has_no_room_for_waits_until_there_is_room() {
 
 #[test]
 fn a_file_too_large_for_the_service_is_refused_when_it_is_written() {
-    let world = World::with(|setup| (KIND.limit_size)(&mut setup.service, 1 << 20));
+    let world = World::with(|setup| setup.tune(Tune::LargestFile(1 << 20)));
     let mount = world.mount();
     run("df", &[&mount.path("")]).succeeded();
     world.service.settle();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::harness::{Call, Mount, World, assert_same, content, sha256_of, snapshot, wait_for};
+use super::harness::{Call, Mount, Tune, World, assert_same, content, sha256_of, snapshot, wait_for};
 
 /// 200 small files and a few of several units, with their hashes.
 fn write_many(mount: &Mount) -> BTreeMap<String, String> {
@@ -179,7 +179,7 @@ fn a_lost_answer_makes_no_twin_and_loses_nothing() {
 
 #[test]
 fn a_lost_answer_to_an_upload_that_the_service_still_works_on_makes_no_twin() {
-    let world = World::with(|setup| setup.service.quirks.processing = Duration::from_millis(1500));
+    let world = World::with(|setup| setup.tune(Tune::Processing(Duration::from_millis(1500))));
     let mount = world.mount();
     world.service.faults(&[
         (Call::Upload, json!({"fault": "lost_reply", "times": 1})),

@@ -10,7 +10,7 @@ mod process;
 mod service;
 
 pub use files::{Scratch, assert_same, content, sha256_of, snapshot, wait_for};
-pub use kind::{Call, Kind, MEDIAFIRE};
+pub use kind::{Call, KORAMAUP, Kind, MEDIAFIRE, ONE_CLOUD_FILE, Tune};
 pub use process::{Daemon, Mount, Place, Ran, is_mount_point, run};
 pub use service::{Calls, Service};
 
@@ -37,6 +37,8 @@ pub struct Setup {
     pub options: BTreeMap<&'static str, String>,
     /// Added to each account of the config.
     pub account_lines: String,
+    /// Of accounts, by name.
+    kinds: BTreeMap<String, &'static Kind>,
 }
 
 impl Setup {
@@ -46,7 +48,7 @@ impl Setup {
 
     /// A second account of the same service, named `other`.
     pub fn second_account(&mut self) {
-        self.service.accounts.push((KIND.account)("other"));
+        self.guest(KIND, "other");
     }
 
     /// The room that the account has, in bytes.
@@ -56,11 +58,21 @@ impl Setup {
         }
     }
 
+    pub fn tune(&mut self, tune: Tune) {
+        (KIND.tune)(&mut self.service, tune);
+    }
+
+    /// Another account, of whatever kind.
+    pub fn guest(&mut self, kind: &'static Kind, name: &str) {
+        self.service.accounts.push((kind.account)(name));
+        self.kinds.insert(name.to_owned(), kind);
+    }
+
     /// The mount asks for nothing by itself, so that every call has a known cause.
     pub fn asks_for_nothing(&mut self) {
         self.option("poll_interval", "\"1h\"");
         self.option("listing_age", "\"1h\"");
-        self.service.quirks.processing = Duration::ZERO;
+        self.tune(Tune::Processing(Duration::ZERO));
     }
 }
 
@@ -90,6 +102,7 @@ pub struct World {
     setup_options: BTreeMap<&'static str, String>,
     account_lines: String,
     accounts: Vec<Account>,
+    kinds: BTreeMap<String, &'static Kind>,
     place: RefCell<Place>,
     places: RefCell<usize>,
     folder: TempDir,
@@ -108,7 +121,9 @@ impl World {
             .expect("a temporary folder");
         let mut service = Options::new(folder.path().join("service"));
         service.accounts = vec![(KIND.account)(MEDIA)];
-        (KIND.quirks)(&mut service);
+        for kind in [&MEDIAFIRE, KIND] {
+            (kind.quirks)(&mut service);
+        }
         // Nothing else tells of changes where there is no feed.
         let listing_age = if KIND.has(Capability::ChangeFeed) {
             "\"30s\""
@@ -128,6 +143,7 @@ impl World {
             service,
             options,
             account_lines: String::new(),
+            kinds: [(MEDIA.to_owned(), KIND)].into(),
         };
         adjust(&mut setup);
         let accounts = setup.service.accounts.clone();
@@ -139,6 +155,7 @@ impl World {
             setup_options: setup.options,
             account_lines: setup.account_lines,
             accounts,
+            kinds: setup.kinds,
             place: RefCell::new(place),
             places: RefCell::new(1),
             folder,
@@ -161,12 +178,13 @@ impl World {
             text += &format!("{name} = {value}\n");
         }
         for account in &self.accounts {
+            let kind = self.kinds[&account.name];
             text += &format!(
                 "\n[accounts.{}]\nkind = \"{}\"\nbase_url = \"{}\"\n{}{}",
                 account.name,
-                KIND.name,
+                kind.name,
                 self.service.base_url(&account.name),
-                (KIND.credentials)(account),
+                (kind.credentials)(account),
                 self.account_lines,
             );
         }

@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-use super::harness::{Call, Mount, World, content, sha256_of, wait_for};
+use super::harness::{Call, Mount, Tune, World, content, sha256_of, wait_for};
 
 #[test]
 fn a_file_of_many_ranges_is_read_right_from_start_to_end() {
@@ -71,7 +71,7 @@ fn the_tail_of_a_large_file_is_read_without_fetching_the_rest() {
 
 #[test]
 fn a_link_that_expires_in_the_middle_is_renewed_where_reading_stands() {
-    let world = World::with(|setup| setup.service.quirks.link_life = Duration::from_secs(1));
+    let world = World::with(|setup| setup.tune(Tune::LinkLife(Duration::from_secs(1))));
     let wanted = content(5, 24 << 20);
     world.put("long.bin", &wanted);
     let mount = world.mount();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use lockerfs::provider::Capability;
 use md5::Digest;
 
-use super::harness::{Call, World, content, run, sha256_of, snapshot, wait_for};
+use super::harness::{Call, Tune, World, content, run, sha256_of, snapshot, wait_for};
 use crate::KIND;
 
 fn quiet() -> World {
@@ -264,7 +264,7 @@ fn every_kind_of_session_serves_beyond_the_life_of_a_token() {
     for lines in KIND.sessions {
         let world = World::with(|setup| {
             setup.account_lines = (*lines).to_owned();
-            setup.service.quirks.token_life = Duration::from_secs(2);
+            setup.tune(Tune::TokenLife(Duration::from_secs(2)));
         });
         world.put("a.txt", b"a");
         let mount = world.mount();

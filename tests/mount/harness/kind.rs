@@ -1,8 +1,12 @@
 //! One kind of account as tests see it: what it can do, how it is set up, and what its calls are called.
 
 mod mediafire;
+mod yetishare;
 
 pub use mediafire::MEDIAFIRE;
+pub use yetishare::{KORAMAUP, ONE_CLOUD_FILE};
+
+use std::time::Duration;
 
 use lockerfs::provider::{Capabilities, Capability};
 use lockerfs::sandbox::{Account, Options};
@@ -15,7 +19,7 @@ pub struct Kind {
     pub capabilities: Capabilities,
     /// An account of this name on the emulated service, with an owner of its own.
     pub account: fn(&str) -> Account,
-    /// What else the emulated service does in this kind's own way.
+    /// What the emulated service does in this kind's own way.
     pub quirks: fn(&mut Options),
     /// What the config says of an account beside its kind and `base_url`, one line a field.
     pub credentials: fn(&Account) -> String,
@@ -35,8 +39,7 @@ pub struct Kind {
     pub alters: fn(&str) -> bool,
     /// Makes the service refuse names with a star, where a service refuses names at all.
     pub refuse_stars: Option<fn(&mut Options)>,
-    /// The largest file that the service takes, in bytes.
-    pub limit_size: fn(&mut Options, u64),
+    pub tune: fn(&mut Options, Tune),
     pub calls: fn(Call) -> &'static [&'static str],
     pub budget: Budget,
 }
@@ -45,6 +48,19 @@ impl Kind {
     pub fn has(&self, capability: Capability) -> bool {
         self.capabilities.has(capability)
     }
+}
+
+/// What every service has, in its own way.
+#[derive(Debug, Clone, Copy)]
+pub enum Tune {
+    /// From an upload's last byte until the service has made a file of it.
+    Processing(Duration),
+    /// The life of a link.
+    LinkLife(Duration),
+    /// The life of a token, where it has one.
+    TokenLife(Duration),
+    /// The largest file that the service takes, in bytes.
+    LargestFile(u64),
 }
 
 /// What a call is for. A kind may have several names for it, or none; a name that ends with `*` stands for all

@@ -27,6 +27,8 @@ pub struct Place {
     pub cache: PathBuf,
     pub mount_point: PathBuf,
     pub log: PathBuf,
+    /// What all mounts of a user share.
+    pub runtime: PathBuf,
 }
 
 impl Place {
@@ -36,11 +38,13 @@ impl Place {
             cache: folder.join(format!("cache-{number}")),
             mount_point: folder.join(format!("mount-{number}")),
             log: folder.join(format!("log-{number}.txt")),
+            runtime: folder.join("run"),
         }
     }
 
     pub fn prepare(&self) {
         std::fs::create_dir_all(&self.mount_point).expect("make a mount point");
+        std::fs::create_dir_all(&self.runtime).expect("make a runtime directory");
     }
 }
 
@@ -93,6 +97,7 @@ impl Ran {
 fn base_command(config: &Path, place: &Place) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lockerfs"));
     command
+        .env("XDG_RUNTIME_DIR", &place.runtime)
         .arg("--config")
         .arg(config)
         .arg("--state-dir")

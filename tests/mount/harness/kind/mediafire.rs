@@ -3,7 +3,7 @@
 use lockerfs::provider::{Capabilities, Capability};
 use lockerfs::sandbox::{Account, Options};
 
-use super::{Budget, Call, Kind};
+use super::{Budget, Call, Kind, Tune};
 
 pub const MEDIAFIRE: Kind = Kind {
     name: "mediafire",
@@ -39,7 +39,7 @@ pub const MEDIAFIRE: Kind = Kind {
     sessions: &["token_version = 1\n", "token_version = 2\n"],
     alters: |name| name.trim() != name || name.chars().any(char::is_control),
     refuse_stars: Some(|options| options.quirks.refused_characters = "\0/*".to_owned()),
-    limit_size,
+    tune,
     calls,
     budget: Budget {
         root: 2,
@@ -64,8 +64,14 @@ fn account(name: &str) -> Account {
     }
 }
 
-fn limit_size(options: &mut Options, size: u64) {
-    options.quirks.max_upload_size = size;
+fn tune(options: &mut Options, tune: Tune) {
+    let quirks = &mut options.quirks;
+    match tune {
+        Tune::Processing(time) => quirks.processing = time,
+        Tune::LinkLife(life) => quirks.link_life = life,
+        Tune::TokenLife(life) => quirks.token_life = life,
+        Tune::LargestFile(size) => quirks.max_upload_size = size,
+    }
 }
 
 fn calls(call: Call) -> &'static [&'static str] {

@@ -1,0 +1,6 @@
+//! The program as its users meet it: the binary, a real mount, and an emulated 1CloudFile behind it.
+
+#[path = "mount/suite.rs"]
+mod suite;
+
+const KIND: &suite::harness::Kind = &suite::harness::ONE_CLOUD_FILE;
