@@ -14,15 +14,18 @@
 mod admin;
 mod blobs;
 mod calls;
+mod content;
 mod faults;
 mod fetch;
 mod front;
 mod mediafire;
+mod multipart;
 mod state;
 mod throttle;
 mod tree;
 mod view;
 mod wire;
+mod yetishare;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -31,12 +34,17 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use state::Shared;
 use throttle::Pace;
 use wire::{Gate, Line, Wire};
+pub use yetishare::quirks::{ErrorShape, YetiShareQuirks};
+
+/// Paths at the root that no YetiShare host can have.
+const RESERVED: [&str; 8] = ["sandbox", "api", "dl", "hop", "file", "view", "listen", "watch"];
 
 const GIB: u64 = 1 << 30;
 
@@ -86,6 +94,8 @@ impl Options {
 #[non_exhaustive]
 pub enum Service {
     MediaFire,
+    /// The script behind 1CloudFile, KoramaUp and others: its API version 2.
+    YetiShare,
 }
 
 /// An account that the sandbox offers. Its password protects made-up data only.
@@ -94,11 +104,19 @@ pub struct Account {
     /// Names the account's directory and stands in the admin pages; not known to the service.
     pub name: String,
     pub service: Service,
-    /// Unique among the accounts of a service.
+    /// MediaFire: the login's name, and unique.
     pub email: String,
+    /// YetiShare: the login's name, where a client has no keys.
+    pub username: String,
     pub password: String,
-    /// Bytes.
+    /// YetiShare: 64 characters, one half of the login.
+    pub key1: String,
+    /// YetiShare: 64 characters, the other half of the login.
+    pub key2: String,
+    /// Bytes. YetiShare: 0 for no limit.
     pub storage_limit: u64,
+    /// YetiShare: the largest file in bytes, 0 for no limit. MediaFire has [`Quirks::max_upload_size`].
+    pub max_upload_size: u64,
 }
 
 impl Account {
@@ -108,13 +126,36 @@ impl Account {
             name: name.into(),
             service: Service::MediaFire,
             email: "demo@example.com".to_owned(),
+            username: String::new(),
             password: "demo-password".to_owned(),
+            key1: String::new(),
+            key2: String::new(),
             storage_limit: 50 * GIB,
+            max_upload_size: 0,
+        }
+    }
+
+    /// An account that is the only one on a YetiShare host of its own, with keys that follow from its name,
+    /// the user name `demo`, the password `demo-password`, room for 50 GiB and files of up to 5 GiB.
+    pub fn yetishare(name: impl Into<String>) -> Self {
+        let name = name.into();
+        let key = |half: &str| hex::encode(Sha256::digest(format!("{half} of {name}")));
+        Self {
+            service: Service::YetiShare,
+            email: "demo@example.com".to_owned(),
+            username: "demo".to_owned(),
+            password: "demo-password".to_owned(),
+            key1: key("key1"),
+            key2: key("key2"),
+            storage_limit: 50 * GIB,
+            max_upload_size: 5 * GIB,
+            name,
         }
     }
 }
 
-/// What the services do in their own way, and what nobody knows for sure about them.
+/// What the services do in their own way, and what nobody knows for sure about them. All but `yetishare` is
+/// MediaFire's.
 #[derive(Clone)]
 pub struct Quirks {
     /// Life of a version 1 session token.
@@ -146,6 +187,8 @@ pub struct Quirks {
     pub bulk_job: Duration,
     /// The HTTP status of answers that tell an API error other than a refused login or token (403).
     pub error_status: u16,
+    /// Those of the YetiShare hosts.
+    pub yetishare: YetiShareQuirks,
 }
 
 impl Default for Quirks {
@@ -165,6 +208,7 @@ impl Default for Quirks {
             ignore_ranges: false,
             bulk_job: Duration::ZERO,
             error_status: 200,
+            yetishare: YetiShareQuirks::default(),
         }
     }
 }
@@ -222,9 +266,14 @@ impl Sandbox {
     }
 
     /// What a client of this account takes as the service's root, with a slash at the end. For MediaFire,
-    /// `api/1.5/...` is added to it.
-    pub fn base_url(&self, _account: &str) -> String {
-        format!("http://{}/", self.shared.address)
+    /// `api/1.5/...` is added to it; for YetiShare, `authorize` and the like.
+    pub fn base_url(&self, account: &str) -> String {
+        let mut accounts = self.shared.options.accounts.iter();
+        let account = accounts.find(|found| found.name == account);
+        match account.filter(|account| account.service == Service::YetiShare) {
+            Some(account) => yetishare::api_url(self.shared.address, account),
+            None => format!("http://{}/", self.shared.address),
+        }
     }
 
     /// Where the account's live files stand as plain files.
@@ -269,9 +318,15 @@ fn check(options: &Options) -> io::Result<()> {
         if earlier.clone().any(|other| other.name == *name) {
             return refuse(format!("two sandbox accounts are named \"{name}\""));
         }
-        if earlier
-            .clone()
-            .any(|other| other.service == account.service && other.email == account.email)
+        if account.service == Service::YetiShare && RESERVED.contains(&name.as_str()) {
+            return refuse(format!(
+                "\"{name}\" cannot name a YetiShare account: MediaFire has that path"
+            ));
+        }
+        if account.service == Service::MediaFire
+            && earlier
+                .clone()
+                .any(|other| other.service == account.service && other.email == account.email)
         {
             return refuse(format!(
                 "two sandbox accounts have the e-mail address {}",

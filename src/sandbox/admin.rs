@@ -5,7 +5,7 @@
 //! | `GET /sandbox/calls` | `{"total", "calls": {name: count}, "bytes_in", "bytes_out"}` since the last reset |
 //! | `POST /sandbox/calls/reset` | counts from zero |
 //! | `POST /sandbox/rescan` | takes up what was done to the live files by hand |
-//! | `GET /sandbox/files?account=NAME` | the live files: path, size, sha256, quickkey |
+//! | `GET /sandbox/files?account=NAME` | the live files: path, size, sha256, id (`quickkey`, too) |
 //! | `GET /sandbox/accounts` | the accounts: name, service, e-mail, directory of live files |
 //! | `POST /sandbox/faults` | a JSON list of rules, which replace the former ones |
 //! | `POST /sandbox/touch` | `{"account", "path", "content"}`: changes or makes a file behind a client's back |
@@ -19,10 +19,10 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::Service;
 use super::faults::Rule;
-use super::state::{Shared, files_dir, now};
-use super::tree::{Kind, ROOT};
-use super::{Service, mediafire};
+use super::state::{Shared, World, files_dir, now};
+use super::tree::{Content, Kind, ROOT};
 
 /// The largest body that an admin call takes, in bytes.
 const MAX_BODY: usize = 64 << 20;
@@ -75,6 +75,7 @@ fn accounts(shared: &Shared) -> Value {
     let accounts = shared.options.accounts.iter().map(|account| {
         let service = match account.service {
             Service::MediaFire => "mediafire",
+            Service::YetiShare => "yetishare",
         };
         json!({
             "name": account.name,
@@ -107,6 +108,7 @@ fn files(shared: &Shared, query: &str) -> Answer {
                     "size": file.content.size,
                     "sha256": file.content.sha256,
                     "quickkey": file.key,
+                    "id": file.key,
                 }));
             }
         }
@@ -141,33 +143,42 @@ async fn touch(shared: &Shared, request: Request) -> Answer {
         .blobs
         .put_bytes(touch.content.as_bytes())
         .map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
-    let key = shared.with(|world| {
-        let index = world.account(&touch.account)?;
-        let tree = &mut world.accounts.get_mut(index)?.tree;
-        if let Some(key) = tree.resolve_file(&touch.path).map(|file| file.key.clone()) {
-            tree.put_content(&key, content, now(), now());
-            return Some(key);
-        }
-        let path = touch.path.trim_matches('/');
-        let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let mut parent = ROOT.to_owned();
-        for folder in folders.split('/').filter(|folder| !folder.is_empty()) {
-            let known = tree
-                .folder_named(&parent, folder)
-                .map(|folder| folder.key.clone());
-            parent = known.unwrap_or_else(|| {
-                let key = mediafire::mint(Kind::Folder);
-                tree.add_folder(&key, &parent, folder, now());
-                key
-            });
-        }
-        let key = mediafire::mint(Kind::File);
-        tree.add_file(&key, &parent, name, content, now(), now());
-        Some(key)
-    });
+    let key = shared.with(|world| put(world, &touch, content));
     shared.catch_up().await;
     match key {
-        Some(key) => Ok(json!({ "quickkey": key })),
+        Some(key) => Ok(json!({ "quickkey": key, "id": key })),
         None => Err((StatusCode::NOT_FOUND, "no such account".to_owned())),
     }
+}
+
+/// Gives the file at a path new content, or makes it with the folders above it. `None`: no such account.
+fn put(world: &mut World, touch: &Touch, content: Content) -> Option<String> {
+    let index = world.account(&touch.account)?;
+    let tree = &mut world.accounts.get_mut(index)?.tree;
+    if let Some(key) = tree.resolve_file(&touch.path).map(|file| file.key.clone()) {
+        tree.put_content(&key, content, now(), now());
+        return Some(key);
+    }
+    let path = touch.path.trim_matches('/');
+    let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let mut parent = ROOT.to_owned();
+    for folder in folders.split('/').filter(|folder| !folder.is_empty()) {
+        let tree = &world.accounts.get(index)?.tree;
+        let known = tree
+            .folder_named(&parent, folder)
+            .map(|folder| folder.key.clone());
+        parent = match known {
+            Some(key) => key,
+            None => {
+                let key = world.mint(index, Kind::Folder);
+                let tree = &mut world.accounts.get_mut(index)?.tree;
+                tree.add_folder(&key, &parent, folder, now());
+                key
+            }
+        };
+    }
+    let key = world.mint(index, Kind::File);
+    let tree = &mut world.accounts.get_mut(index)?.tree;
+    tree.add_file(&key, &parent, name, content, now(), now());
+    Some(key)
 }

@@ -26,14 +26,30 @@ pub enum Fault {
     LostReply,
     /// The token that the call came with dies before the call is looked at.
     ExpireToken,
-    /// An error of the service's own kind.
+    /// An error of the service's own kind, by its number.
     Error { code: i64 },
+    /// An error of the service's own kind, by its text, where the service has no numbers.
+    Say { text: String },
     /// A link call that succeeds but gives no direct link for the files in it.
     LinkError { code: i64 },
     /// An upload that ends with this error when it is assembled.
     FileError { code: i64 },
+    /// An upload of which the service stores something else, and tells so.
+    StoreWrong { what: Wrong },
+    /// An upload that lands in the root, whatever folder was asked for.
+    WrongFolder,
     /// The call is held up, then carried out.
     Delay { milliseconds: u64 },
+}
+
+/// What is wrong with content that was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wrong {
+    /// Its last byte is missing, or doubled where it is the only one.
+    Size,
+    /// Its first byte differs.
+    Hash,
 }
 
 impl Fault {

@@ -12,14 +12,62 @@ use futures_util::StreamExt;
 use super::faults::Fault;
 use super::state::Shared;
 use super::wire::Wire;
-use super::{admin, mediafire};
+use super::{Service, admin, mediafire, yetishare};
 
 /// What the log says of an answer beside its status. Services attach it to their responses.
 #[derive(Clone, Default)]
 pub struct Outcome {
     pub account: Option<String>,
-    /// The service's own error number.
-    pub error: Option<i64>,
+    /// The service's own error: its number or its text.
+    pub error: Option<String>,
+}
+
+/// Who answers a request. Each YetiShare account is a host of its own, below its name; all that is not below
+/// such a name is MediaFire's.
+#[derive(Clone, Copy)]
+enum Host {
+    MediaFire,
+    /// By the account's place among the others.
+    YetiShare(usize),
+}
+
+impl Host {
+    fn of(shared: &Shared, path: &str) -> Self {
+        let mut hosts = shared.options.accounts.iter().enumerate();
+        let found = hosts.find(|(_, account)| {
+            account.service == Service::YetiShare && yetishare::inner_path(account, path).is_some()
+        });
+        found.map_or(Self::MediaFire, |(index, _)| Self::YetiShare(index))
+    }
+
+    /// The name under which a request is counted.
+    fn name_call(self, shared: &Shared, request: &Request) -> String {
+        match self {
+            Self::MediaFire => mediafire::name_call(request.method(), request.uri().path()),
+            Self::YetiShare(index) => yetishare::name_call(shared, index, request),
+        }
+    }
+
+    /// Whether a call's body is content rather than parameters.
+    fn carries_bytes(self, call: &str) -> bool {
+        match self {
+            Self::MediaFire => mediafire::carries_bytes(call),
+            Self::YetiShare(_) => yetishare::carries_bytes(call),
+        }
+    }
+
+    async fn answer(
+        self,
+        shared: &Arc<Shared>,
+        call: &str,
+        request: Request,
+        fault: Option<Fault>,
+    ) -> Response {
+        match self {
+            Self::MediaFire => mediafire::answer(shared, call, request, fault).await,
+            Self::YetiShare(index) => yetishare::answer(shared, index, call, request, fault).await,
+        }
+    }
 }
 
 /// What a web page in place of an answer looks like.
@@ -35,12 +83,13 @@ pub async fn answer(
         return admin::answer(&shared, request).await;
     }
     let began = Instant::now();
-    let call = mediafire::name_call(request.method(), request.uri().path());
+    let host = Host::of(&shared, request.uri().path());
+    let call = host.name_call(&shared, &request);
     let method = request.method().clone();
     let bytes_in = length(request.headers()).unwrap_or(0);
     shared.calls.count(&call);
     let fault = shared.faults.draw(&call);
-    let response = befall(&shared, &wire, &call, request, fault).await;
+    let response = befall(&shared, &wire, host, &call, request, fault).await;
     if !shared.options.latency.is_zero() {
         tokio::time::sleep(shared.options.latency).await;
     }
@@ -59,7 +108,7 @@ fn log(method: &Method, call: &str, response: &Response, bytes_in: u64, began: I
     let account = outcome.account.as_deref().unwrap_or("-");
     let error = outcome
         .error
-        .map(|code| format!(" error {code}"))
+        .map(|error| format!(" error {error}"))
         .unwrap_or_default();
     let bytes_out = length(response.headers()).unwrap_or(0);
     eprintln!(
@@ -76,12 +125,13 @@ fn length(headers: &axum::http::HeaderMap) -> Option<u64> {
 async fn befall(
     shared: &Arc<Shared>,
     wire: &Wire,
+    host: Host,
     call: &str,
     request: Request,
     fault: Option<Fault>,
 ) -> Response {
     match fault {
-        None => mediafire::answer(shared, call, request, None).await,
+        None => host.answer(shared, call, request, None).await,
         Some(Fault::Status { status, retry_after }) => {
             drain(request, u64::MAX).await;
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
@@ -98,16 +148,16 @@ async fn befall(
             ([(header::CONTENT_TYPE, "text/html; charset=UTF-8")], CHALLENGE).into_response()
         }
         Some(Fault::Reset) => match length(request.headers()) {
-            Some(length) if mediafire::carries_bytes(call) && length > 0 => {
+            Some(length) if host.carries_bytes(call) && length > 0 => {
                 drain(request, length / 2).await;
                 wire.cut();
                 StatusCode::OK.into_response()
             }
-            _ => break_off(mediafire::answer(shared, call, request, None).await),
+            _ => break_off(host.answer(shared, call, request, None).await),
         },
-        Some(Fault::Truncate) => truncate(mediafire::answer(shared, call, request, None).await).await,
+        Some(Fault::Truncate) => truncate(host.answer(shared, call, request, None).await).await,
         Some(Fault::LostReply) => {
-            let response = mediafire::answer(shared, call, request, None).await;
+            let response = host.answer(shared, call, request, None).await;
             wire.cut();
             response
         }
@@ -115,7 +165,7 @@ async fn befall(
             if let Some(delay) = fault.delay() {
                 tokio::time::sleep(delay).await;
             }
-            mediafire::answer(shared, call, request, Some(fault)).await
+            host.answer(shared, call, request, Some(fault)).await
         }
     }
 }

@@ -220,7 +220,7 @@ impl Answered {
     fn outcome(&self) -> Outcome {
         Outcome {
             account: self.account.clone(),
-            error: self.reply.as_ref().err().map(|fail| fail.code),
+            error: self.reply.as_ref().err().map(|fail| fail.code.to_string()),
         }
     }
 }

@@ -17,11 +17,10 @@ use tokio::sync::OwnedMutexGuard;
 use super::blobs::Blobs;
 use super::calls::Calls;
 use super::faults::Faults;
-use super::mediafire;
 use super::tree::{Kind, ROOT, Tree, ViewOp};
 use super::view::{Found, Places, ScanRules, Unplaced, View};
 use super::wire::Line;
-use super::{Account, Options};
+use super::{Account, Options, Service, mediafire, yetishare};
 
 /// How often state is written at most.
 const WRITE_BEHIND: Duration = Duration::from_millis(100);
@@ -52,6 +51,7 @@ impl AccountState {
 pub struct World {
     pub accounts: Vec<AccountState>,
     pub mediafire: mediafire::State,
+    pub yetishare: yetishare::State,
     /// Accounts that an earlier run had and this one does not offer: kept for a later one.
     dormant: HashMap<String, Tree>,
 }
@@ -66,7 +66,17 @@ impl World {
     /// A number that moves with every change that must outlive a restart.
     fn stamp(&self) -> u64 {
         let trees: u64 = self.accounts.iter().map(|account| account.tree.revision()).sum();
-        trees + self.mediafire.stamp()
+        trees + self.mediafire.stamp() + self.yetishare.stamp()
+    }
+
+    /// A fresh key in the manner of the account's service.
+    pub fn mint(&mut self, index: usize, kind: Kind) -> String {
+        match self.accounts.get(index).map(|account| &account.config) {
+            Some(config) if config.service == Service::YetiShare => {
+                self.yetishare.host(&config.name).mint(kind)
+            }
+            _ => mediafire::mint(kind),
+        }
     }
 }
 
@@ -74,12 +84,15 @@ impl World {
 struct Stored {
     accounts: HashMap<String, Tree>,
     mediafire: mediafire::State,
+    #[serde(default)]
+    yetishare: yetishare::State,
 }
 
 #[derive(Serialize)]
 struct StoredRef<'a> {
     accounts: HashMap<&'a str, &'a Tree>,
     mediafire: &'a mediafire::State,
+    yetishare: &'a yetishare::State,
 }
 
 pub struct Shared {
@@ -148,6 +161,7 @@ impl Shared {
         let world = Mutex::new(World {
             accounts,
             mediafire: stored.mediafire,
+            yetishare: stored.yetishare,
             dormant: stored.accounts,
         });
         Ok(Self {
@@ -215,11 +229,11 @@ impl Shared {
     }
 
     /// The scan at the start: as [`Shared::rescan`], and then the live files are made what the accounts say.
-    pub async fn reconcile(&self) {
+    pub async fn reconcile(self: &Arc<Self>) {
         self.scan(Duration::ZERO, true, true).await;
     }
 
-    async fn scan(&self, quiet: Duration, thorough: bool, reconcile: bool) {
+    async fn scan(self: &Arc<Self>, quiet: Duration, thorough: bool, reconcile: bool) {
         for (index, view) in self.views.iter().enumerate() {
             let mut view = Arc::clone(view).lock_owned().await;
             let ops = self.hand_out(index);
@@ -228,13 +242,14 @@ impl Shared {
             } else {
                 Unplaced::new()
             };
+            let shared = Arc::clone(self);
             let scanned = tokio::task::spawn_blocking(move || {
                 view.apply(ops);
                 let found = view.scan(&ScanRules {
                     quiet,
                     thorough,
                     unplaced: &unplaced,
-                    mint: &mediafire::mint,
+                    mint: &|kind| shared.with(|world| world.mint(index, kind)),
                 });
                 (view, found)
             })
@@ -301,6 +316,7 @@ impl Shared {
                 let bytes = serde_json::to_vec(&StoredRef {
                     accounts,
                     mediafire: &world.mediafire,
+                    yetishare: &world.yetishare,
                 });
                 (stamp, bytes)
             })

@@ -1,8 +1,9 @@
 //! The files and folders of one account, with revisions, trash and change log.
 //!
 //! Pure state: no clock, no disk, no protocol. Keys are handed in by the service's own room, which also
-//! decides what a name may be; here only the shape of the tree is kept right. Each change notes what the
-//! live view on disk has to do ([`ViewOp`]), in order.
+//! decides what a name may be; here only the shape of the tree is kept right. A file's key and a folder's
+//! may be equal. Folders may even be moved into a circle, where nothing finds them any more. Each change
+//! notes what the live view on disk has to do ([`ViewOp`]), in order.
 
 mod change;
 
@@ -10,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-/// The key of the root folder, which no service's own keys can collide with (they are longer).
+/// The key of the root folder, which no service's own keys can collide with (they are longer, or numbers).
 pub const ROOT: &str = "root";
 
 /// What a file holds: the blob's SHA-256 (lower-case hex) and its size.
@@ -60,7 +61,7 @@ pub struct Folder {
     pub deleted: Option<i64>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     File,
     Folder,
@@ -114,7 +115,7 @@ pub struct Tree {
     #[serde(skip)]
     feed: BTreeMap<u64, (Kind, String)>,
     #[serde(skip)]
-    trash: BTreeSet<(String, String)>,
+    trash: Children,
     #[serde(skip)]
     ops: Vec<ViewOp>,
     #[serde(skip)]
@@ -126,13 +127,13 @@ impl Tree {
     pub fn index(&mut self) {
         self.children = HashMap::new();
         self.feed = BTreeMap::new();
-        self.trash = BTreeSet::new();
+        self.trash = Children::default();
         for folder in self.folders.values() {
             self.feed
                 .insert(folder.changed, (Kind::Folder, folder.key.clone()));
             let entry = (folder.name.clone(), folder.key.clone());
             if folder.deleted.is_some() {
-                self.trash.insert(entry);
+                self.trash.folders.insert(entry);
             } else {
                 self.children
                     .entry(folder.parent.clone())
@@ -145,7 +146,7 @@ impl Tree {
             self.feed.insert(file.revision, (Kind::File, file.key.clone()));
             let entry = (file.name.clone(), file.key.clone());
             if file.deleted.is_some() {
-                self.trash.insert(entry);
+                self.trash.files.insert(entry);
             } else {
                 self.children
                     .entry(file.parent.clone())
@@ -234,11 +235,13 @@ impl Tree {
     }
 
     pub fn trashed_files(&self) -> impl Iterator<Item = &File> {
-        self.trash.iter().filter_map(|(_, key)| self.files.get(key))
+        let trashed = self.trash.files.iter();
+        trashed.filter_map(|(_, key)| self.files.get(key))
     }
 
     pub fn trashed_folders(&self) -> impl Iterator<Item = &Folder> {
-        self.trash.iter().filter_map(|(_, key)| self.folders.get(key))
+        let trashed = self.trash.folders.iter();
+        trashed.filter_map(|(_, key)| self.folders.get(key))
     }
 
     pub fn file_named(&self, parent: &str, name: &str) -> Option<&File> {
@@ -330,12 +333,14 @@ impl Tree {
         self.chain(key).len()
     }
 
-    /// Keys of all live folders under `key`, itself first, parents before children.
+    /// Keys of all folders under `key`, without the trash: itself first, parents before children, each once.
     pub fn subtree(&self, key: &str) -> Vec<String> {
         let mut found = vec![key.to_owned()];
         let mut at = 0;
-        while let Some(key) = found.get(at).cloned() {
-            found.extend(self.folders_in(&key).map(|folder| folder.key.clone()));
+        while let Some(parent) = found.get(at).cloned() {
+            // A circle of folders leads back to where it began, and nowhere else.
+            let below = self.folders_in(&parent).filter(|folder| folder.key != key);
+            found.extend(below.map(|folder| folder.key.clone()));
             at += 1;
         }
         found
@@ -408,8 +413,12 @@ impl Tree {
 
     /// Steps that build the whole live tree: what a view at start is brought in step with.
     pub fn all_ops(&self) -> Vec<ViewOp> {
+        self.ops_below(ROOT)
+    }
+
+    fn ops_below(&self, key: &str) -> Vec<ViewOp> {
         let mut ops = Vec::new();
-        for key in self.subtree(ROOT) {
+        for key in self.subtree(key) {
             if let Some(folder) = self.folders.get(&key) {
                 ops.push(change::put_folder(folder));
             }

@@ -154,7 +154,7 @@ impl View {
             return self.relocate(Kind::Folder, key, parent, name);
         }
         let directory = self.folder_path(parent)?;
-        let disk = self.free_name(&directory, parent, name, key);
+        let disk = self.free_name(&directory, parent, name, Kind::Folder, key);
         let path = directory.join(&disk);
         std::fs::create_dir(&path)?;
         let inode = std::fs::symlink_metadata(&path)?.ino();
@@ -193,7 +193,7 @@ impl View {
             }
             None => {
                 let directory = self.folder_path(parent)?;
-                directory.join(self.free_name(&directory, parent, name, key))
+                directory.join(self.free_name(&directory, parent, name, Kind::File, key))
             }
         };
         if placed.is_none_or(|(_, same)| !same) {
@@ -229,7 +229,7 @@ impl View {
             Kind::Folder => self.folder_path(key)?,
         };
         let directory = self.folder_path(parent)?;
-        let disk = self.free_name(&directory, parent, name, key);
+        let disk = self.free_name(&directory, parent, name, kind, key);
         std::fs::rename(from, directory.join(&disk))?;
         let Some(mut place) = self.unplace(kind, key) else {
             return Ok(());
@@ -321,13 +321,13 @@ impl View {
     }
 
     /// A name for the disk that nobody has, not even a plain file that waits to be taken up.
-    fn free_name(&self, directory: &Path, parent: &str, name: &str, key: &str) -> String {
+    fn free_name(&self, directory: &Path, parent: &str, name: &str, kind: Kind, key: &str) -> String {
         let usable =
             !matches!(name, "" | "." | "..") && name.len() <= NAME_MAX && !name.contains(['/', '\0']);
         let mine = |disk: &str| {
             self.taken
                 .get(&(parent.to_owned(), disk.to_owned()))
-                .is_some_and(|(_, holder)| holder == key)
+                .is_some_and(|(held, holder)| (*held, holder.as_str()) == (kind, key))
         };
         if usable && (mine(name) || !directory.join(name).exists()) {
             return name.to_owned();

@@ -1,21 +1,16 @@
 //! What is not an API call: direct links with their data, and web pages.
 
-use std::io::SeekFrom;
-
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
-use tokio_util::io::ReaderStream;
 
 use super::shape;
+use crate::sandbox::content;
 use crate::sandbox::front::Outcome;
 use crate::sandbox::state::Shared;
 use crate::sandbox::tree::Content;
-
-const BUFFER: usize = 64 * 1024;
 
 /// What a link that ran out leads to: a page, with success as its status.
 const REPAIR_PAGE: &str = "<!DOCTYPE html><html><head><title>File sharing and storage made simple</title></head>\
@@ -97,40 +92,12 @@ fn served(world: &crate::sandbox::state::World, quickkey: &str) -> Option<Served
     })
 }
 
-/// The bytes that a `Range` header asks for, from and to (exclusive). `Ok(None)`: no range that is
-/// understood, so everything. `Err`: beyond the end.
-fn range(headers: &HeaderMap, size: u64) -> Result<Option<(u64, u64)>, ()> {
-    // Links carry no validator, so that an `If-Range` can never hold.
-    if headers.contains_key(header::IF_RANGE) {
-        return Ok(None);
-    }
-    let asked = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
-    let Some(asked) = asked.and_then(|range| range.strip_prefix("bytes=")) else {
-        return Ok(None);
-    };
-    let Some((from, to)) = asked.split_once('-').filter(|_| !asked.contains(',')) else {
-        return Ok(None);
-    };
-    let parse = |number: &str| number.trim().parse::<u64>();
-    match (parse(from), parse(to)) {
-        (Ok(from), _) if from >= size => Err(()),
-        (Ok(from), Ok(to)) if to >= from => Ok(Some((from, to.saturating_add(1).min(size)))),
-        (Ok(from), Err(_)) if to.trim().is_empty() => Ok(Some((from, size))),
-        (Err(_), Ok(0)) if from.trim().is_empty() => Err(()),
-        (Err(_), Ok(last)) if from.trim().is_empty() && size > 0 => {
-            Ok(Some((size.saturating_sub(last), size)))
-        }
-        (Err(_), Ok(_)) if from.trim().is_empty() => Err(()),
-        _ => Ok(None),
-    }
-}
-
 async fn send(shared: &Shared, method: &Method, headers: &HeaderMap, served: Served) -> Response {
     let size = served.content.size;
     let asked = if shared.options.quirks.ignore_ranges {
         Ok(None)
     } else {
-        range(headers, size)
+        content::range(headers, size)
     };
     let outcome = Outcome {
         account: Some(served.account),
@@ -148,7 +115,7 @@ async fn send(shared: &Shared, method: &Method, headers: &HeaderMap, served: Ser
     let body = if method == Method::HEAD {
         Body::empty()
     } else {
-        match open(shared, &served.content, from, to - from).await {
+        match content::open(&shared.blobs, &served.content, from, to - from).await {
             Ok(body) => body,
             Err(error) => {
                 tracing::warn!(%error, "the sandbox could not read a blob");
@@ -179,15 +146,4 @@ async fn send(shared: &Shared, method: &Method, headers: &HeaderMap, served: Ser
     }
     response.extensions_mut().insert(outcome);
     response
-}
-
-async fn open(shared: &Shared, content: &Content, from: u64, length: u64) -> std::io::Result<Body> {
-    let mut file = tokio::fs::File::open(shared.blobs.path(&content.sha256)).await?;
-    if from > 0 {
-        file.seek(SeekFrom::Start(from)).await?;
-    }
-    Ok(Body::from_stream(ReaderStream::with_capacity(
-        file.take(length),
-        BUFFER,
-    )))
 }

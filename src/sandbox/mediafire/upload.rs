@@ -4,7 +4,6 @@
 //! waits for [`super::super::Quirks::processing`], and then [`settle`] puts it into its folder. What can go
 //! wrong at that point is told to whoever polls, as the service does it.
 
-mod multipart;
 mod receive;
 mod record;
 

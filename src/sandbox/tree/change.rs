@@ -202,8 +202,10 @@ impl Tree {
         self.stir(&from);
     }
 
-    /// Renames and moves in one step. The caller has made sure that `parent` is not below the folder.
+    /// Renames and moves in one step. Into its own subtree, the folder and all below it are lost from the
+    /// root, and a later move out of the circle brings them back.
     pub fn place_folder(&mut self, key: &str, parent: &str, name: &str) {
+        let was_live = self.is_live_folder(key);
         let Some(folder) = self.folders.get_mut(key) else {
             return;
         };
@@ -215,6 +217,18 @@ impl Tree {
             .insert((name.to_owned(), key.to_owned()));
         self.note_folder(key);
         self.stir(&from);
+        match (was_live, self.is_live_folder(key)) {
+            (true, false) => {
+                self.used = self.used.saturating_sub(self.totals(key).2);
+                self.ops.push(ViewOp::DropFolder { key: key.to_owned() });
+            }
+            (false, true) => {
+                self.used = self.used.saturating_add(self.totals(key).2);
+                let ops = self.ops_below(key);
+                self.ops.extend(ops);
+            }
+            _ => {}
+        }
     }
 
     pub fn trash_file(&mut self, key: &str, now: i64) {
@@ -232,7 +246,7 @@ impl Tree {
         );
         self.used = self.used.saturating_sub(size);
         self.children_of(&parent).files.remove(&entry);
-        self.trash.insert(entry);
+        self.trash.files.insert(entry);
         self.note_file(key);
         self.ops.push(ViewOp::DropFile { key: key.to_owned() });
     }
@@ -249,7 +263,7 @@ impl Tree {
         let (parent, entry) = (folder.parent.clone(), (folder.name.clone(), key.to_owned()));
         self.used = self.used.saturating_sub(bytes);
         self.children_of(&parent).folders.remove(&entry);
-        self.trash.insert(entry);
+        self.trash.folders.insert(entry);
         self.note_folder(key);
         self.ops.push(ViewOp::DropFolder { key: key.to_owned() });
     }
@@ -263,7 +277,7 @@ impl Tree {
         self.bump();
         self.feed.remove(&file.revision);
         let entry = (file.name.clone(), file.key.clone());
-        self.trash.remove(&entry);
+        self.trash.files.remove(&entry);
         self.children_of(&file.parent).files.remove(&entry);
         self.stir(&file.parent);
         if live {
@@ -294,7 +308,7 @@ impl Tree {
             if let Some(folder) = self.folders.remove(&folder) {
                 self.feed.remove(&folder.changed);
                 let entry = (folder.name, folder.key);
-                self.trash.remove(&entry);
+                self.trash.folders.remove(&entry);
                 self.children_of(&folder.parent).folders.remove(&entry);
                 self.stir(&folder.parent);
             }
@@ -315,13 +329,12 @@ impl Tree {
     }
 
     pub fn empty_trash(&mut self) {
-        let keys: Vec<String> = self.trash.iter().map(|(_, key)| key.clone()).collect();
-        for key in keys {
-            if self.files.contains_key(&key) {
-                self.purge_file(&key);
-            } else {
-                self.purge_folder(&key);
-            }
+        let Children { folders, files } = std::mem::take(&mut self.trash);
+        for (_, file) in files {
+            self.purge_file(&file);
+        }
+        for (_, folder) in folders {
+            self.purge_folder(&folder);
         }
     }
 }

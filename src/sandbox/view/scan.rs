@@ -108,15 +108,15 @@ impl View {
                 sighting.unripe.insert(place.parent.clone());
             }
         }
-        let moved: HashSet<String> = found
+        let moved: HashSet<(Kind, String)> = found
             .iter()
             .filter_map(|found| match found {
-                Found::Moved { key, .. } => Some(key.clone()),
+                Found::Moved { kind, key, .. } => Some((*kind, key.clone())),
                 _ => None,
             })
             .collect();
         for (kind, key) in sighting.missing {
-            if !moved.contains(&key) && self.place_of(kind, &key).is_some() {
+            if !moved.contains(&(kind, key.clone())) && self.place_of(kind, &key).is_some() {
                 if kind == Kind::Folder {
                     self.forget_below(&key);
                 }
@@ -186,11 +186,11 @@ impl View {
             let known = self.taken.get(&(key.to_owned(), name.clone()));
             match known {
                 Some((Kind::Folder, folder)) if metadata.is_dir() => {
-                    seen.insert(folder.clone());
+                    seen.insert((Kind::Folder, folder.clone()));
                     queue.push_back(folder.clone());
                 }
                 Some((Kind::File, file)) if metadata.is_file() => {
-                    seen.insert(file.clone());
+                    seen.insert((Kind::File, file.clone()));
                     let stamp = Stamp::of(&metadata);
                     let held = self.places.files.get(file).and_then(|place| place.held.as_ref());
                     if held.is_none_or(|(_, held)| *held != stamp) {
@@ -212,7 +212,7 @@ impl View {
         let missing = self
             .children(key)
             .into_iter()
-            .filter(|(_, child)| !seen.contains(child));
+            .filter(|child| !seen.contains(child));
         sighting.missing.extend(missing);
         self.listed.insert(key.to_owned(), time);
         Ok(())

@@ -18,10 +18,10 @@ use super::super::envelope::{self, Fail, Reply, fields, text};
 use super::super::params::Params;
 use super::super::session::{self, Identity};
 use super::super::{Answered, Context, Signed};
-use super::multipart::Multipart;
 use super::record::{Aim, Stage, Upload};
 use super::{MISMATCH, bitmap, hash_of, unit_size};
 use crate::sandbox::faults::Fault;
+use crate::sandbox::multipart::{Multipart, Piece};
 use crate::sandbox::state::{Shared, millis, now, private_dir};
 use crate::sandbox::tree::Content;
 
@@ -35,10 +35,20 @@ struct Announced {
     doom: Option<i64>,
 }
 
-/// A body, raw or inside a form.
+/// A body, raw or inside a form, whose first file counts.
 struct Incoming {
     body: BodyDataStream,
     form: Option<Multipart>,
+    file: Place,
+    file_name: Option<String>,
+}
+
+/// Where a form has come to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    BeforeFile,
+    InFile,
+    BehindFile,
 }
 
 impl Incoming {
@@ -48,10 +58,30 @@ impl Incoming {
             Ok(bytes) => bytes,
             Err(_) => return Some(Err(Fail::new(169))),
         };
-        match &mut self.form {
-            None => Some(Ok(bytes.to_vec())),
-            Some(form) => Some(form.feed(&bytes).ok_or(Fail::new(129))),
+        let Some(form) = &mut self.form else {
+            return Some(Ok(bytes.to_vec()));
+        };
+        let Some(pieces) = form.feed(&bytes) else {
+            return Some(Err(Fail::new(129)));
+        };
+        let mut content = Vec::new();
+        for piece in pieces {
+            match piece {
+                Piece::Part(part) => {
+                    self.file = match self.file {
+                        Place::BeforeFile if part.file_name.is_some() => Place::InFile,
+                        Place::BeforeFile => Place::BeforeFile,
+                        Place::InFile | Place::BehindFile => Place::BehindFile,
+                    };
+                    if self.file == Place::InFile {
+                        self.file_name = part.file_name;
+                    }
+                }
+                Piece::Data(data) if self.file == Place::InFile => content.extend(data),
+                Piece::Data(_) => {}
+            }
         }
+        Some(Ok(content))
     }
 
     async fn drain(&mut self) {
@@ -69,6 +99,8 @@ pub async fn receive(shared: &Arc<Shared>, call: &str, request: Request, fault: 
     let mut incoming = Incoming {
         body: body.into_data_stream(),
         form: Multipart::of(&kind),
+        file: Place::BeforeFile,
+        file_name: None,
     };
     let query = parts.uri.query().unwrap_or_default();
     let params = Params::parse(query);
@@ -171,7 +203,7 @@ async fn simple(shared: &Arc<Shared>, announced: Announced, incoming: &mut Incom
     if receiver.size() == 0 || incoming.broke_off() {
         return Err(Fail::new(169));
     }
-    let inner = incoming.form.as_ref().and_then(|form| form.filename.clone());
+    let inner = incoming.file_name.take();
     let name = announced.name.or(inner).ok_or(Fail::new(128))?;
     let content = shared.blobs.keep(receiver).await.map_err(disk)?;
     let promised = Content {
