@@ -7,6 +7,7 @@
 
 mod base;
 mod body;
+mod connections;
 mod error;
 mod links;
 mod reader;
@@ -26,6 +27,7 @@ pub use reader::Reader;
 use crate::http::DataClient;
 use crate::provider::{ContentHash, FileId, Provider};
 use body::Fetcher;
+use connections::AllConnections;
 use links::Links;
 
 /// How reading behaves. The defaults suit a mount.
@@ -37,6 +39,8 @@ pub struct Options {
     pub link_gather: Duration,
     /// Links kept, over all accounts.
     pub links_kept: NonZeroUsize,
+    /// Data connections open at a time for one account; fewer where its service says that they are too many.
+    pub connections: NonZeroUsize,
 }
 
 impl Default for Options {
@@ -45,6 +49,7 @@ impl Default for Options {
             stall_timeout: Duration::from_secs(30),
             link_gather: Duration::from_millis(3),
             links_kept: NonZeroUsize::MIN.saturating_add(4095),
+            connections: NonZeroUsize::MIN.saturating_add(7),
         }
     }
 }
@@ -78,6 +83,7 @@ impl Source {
 pub struct Downloads {
     client: DataClient,
     links: Arc<Links>,
+    connections: AllConnections,
     options: Options,
 }
 
@@ -87,6 +93,7 @@ impl Downloads {
         Arc::new(Downloads {
             client,
             links,
+            connections: AllConnections::new(options.connections),
             options,
         })
     }
@@ -126,9 +133,10 @@ impl Downloads {
         Fetcher {
             client: self.client.clone(),
             links: Arc::clone(&self.links),
+            connections: self.connections.of(&source.account),
             options: self.options.clone(),
             source: Arc::new(source),
-            sends_whole: Arc::default(),
+            sends_on: Arc::default(),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use lockerfs::http::{ApiClient, ApiOptions, ApiRequest, FileRange, HttpErrorKind};
+use lockerfs::http::{ApiClient, ApiOptions, ApiRequest, FileRange, HttpErrorKind, Multipart};
 use url::Url;
 
 /// Serves one connection with `serve` and gives what that returns.
@@ -205,4 +205,147 @@ async fn an_upload_that_stalls_ends_and_one_that_creeps_does_not() {
         200
     );
     creeping.join().unwrap();
+}
+
+/// A form with this part of a file, as a file of this name.
+fn form(file: Arc<std::fs::File>, offset: u64, length: u64, name: &str) -> Multipart {
+    Multipart {
+        fields: vec![("access_token", "a&b=ü".to_owned()), ("folder_id", String::new())],
+        file_field: "upload_file",
+        file_name: name.to_owned(),
+        file: FileRange { file, offset, length },
+    }
+}
+
+fn content_length(head: &[u8]) -> u64 {
+    let text = String::from_utf8_lossy(head).to_lowercase();
+    assert!(!text.contains("transfer-encoding"), "{text}");
+    let length = text
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "));
+    length.expect("a length").parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_form_arrives_with_its_length_its_fields_and_its_file() {
+    let bytes: Vec<u8> = (0..700_000_u32).map(|i| (i % 251) as u8).collect();
+    let (url, served) = server(|mut stream| {
+        let request = read_request(&mut stream);
+        answer(&mut stream, "200 OK", b"{}");
+        request
+    });
+    let name = "größe 100% 日本's.txt";
+    let request = ApiRequest::multipart(url, form(file_of(&bytes), 1_000, 600_000, name));
+    assert_eq!(client().send(request).await.unwrap().status, 200);
+
+    let (head, body) = served.join().unwrap();
+    assert_eq!(body.len() as u64, content_length(&head));
+    let head = String::from_utf8(head).unwrap();
+    let boundary = head
+        .split_once("multipart/form-data; boundary=")
+        .and_then(|(_, rest)| rest.lines().next())
+        .expect("a boundary");
+    let mut wanted = Vec::new();
+    for (field, value) in [("access_token", "a&b=ü"), ("folder_id", "")] {
+        let part =
+            format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{field}\"\r\n\r\n{value}\r\n");
+        wanted.extend_from_slice(part.as_bytes());
+    }
+    let part = format!(
+        "--{boundary}\r\nContent-Disposition: form-data; name=\"upload_file\"; filename=\"{name}\"\r\n\
+         content-type: application/octet-stream\r\n\r\n"
+    );
+    wanted.extend_from_slice(part.as_bytes());
+    wanted.extend_from_slice(&bytes[1_000..601_000]);
+    wanted.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
+    assert!(body == wanted, "{}", String::from_utf8_lossy(&body[..600]));
+}
+
+#[tokio::test]
+async fn a_form_is_sent_while_its_file_is_read() {
+    const SIZE: u64 = 1 << 38;
+    let file = tempfile::tempfile().unwrap();
+    // All hole: more than any memory holds, and nothing on the disk.
+    file.set_len(SIZE).unwrap();
+    let (url, served) = server(|mut stream| {
+        let (mut bytes, mut piece) = (Vec::new(), vec![0; 1 << 16]);
+        while bytes.len() < 4 << 20 {
+            let read = stream.read(&mut piece).unwrap();
+            assert!(read > 0, "the request broke off");
+            bytes.extend_from_slice(&piece[..read]);
+        }
+        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n");
+        content_length(&bytes[..end.unwrap()])
+    });
+    let request = ApiRequest::multipart(url, form(Arc::new(file), 0, SIZE, "large.bin"));
+    let error = client().send(request).await.unwrap_err();
+    assert_eq!(error.kind, HttpErrorKind::NoAnswer, "{error}");
+    let length = served.join().unwrap();
+    assert!((SIZE..SIZE + 2_000).contains(&length), "{length}");
+}
+
+#[tokio::test]
+async fn a_form_whose_file_fails_on_its_way_is_a_local_error() {
+    let (url, served) = server(|mut stream| {
+        let mut sink = Vec::new();
+        let _ = stream.read_to_end(&mut sink);
+        sink.len()
+    });
+    let request = ApiRequest::multipart(url, form(file_of(&[7; 1 << 20]), 0, 2 << 20, "a.bin"));
+    let error = client().send(request).await.unwrap_err();
+    assert_eq!(error.kind, HttpErrorKind::LocalFile, "{error}");
+    assert!(served.join().unwrap() < 2 << 20, "the form looked whole");
+}
+
+#[tokio::test]
+async fn a_form_that_stalls_ends() {
+    let options = ApiOptions {
+        stall_timeout: Duration::from_millis(400),
+        ..ApiOptions::default()
+    };
+    let (url, stalled) = server(|stream| stream);
+    let request = ApiRequest::multipart(url, form(file_of(&vec![1; 16 << 20]), 0, 16 << 20, "a.bin"));
+    let error = ApiClient::new(options).unwrap().send(request).await.unwrap_err();
+    assert_eq!(error.kind, HttpErrorKind::Timeout, "{error}");
+    drop(stalled.join().unwrap());
+}
+
+#[tokio::test]
+async fn a_service_may_be_silent_for_as_long_as_the_request_says() {
+    let options = ApiOptions {
+        connect_timeout: Duration::from_millis(200),
+        answer_timeout: Duration::from_millis(200),
+        ..ApiOptions::default()
+    };
+    let client = ApiClient::new(options).unwrap();
+    for (patience, answered) in [(None, false), (Some(Duration::from_secs(20)), true)] {
+        let (url, served) = server(|mut stream| {
+            read_request(&mut stream);
+            std::thread::sleep(Duration::from_millis(1_500));
+            // Who no longer waits hears nothing.
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+        });
+        let mut request = ApiRequest::multipart(url, form(file_of(&[1; 1_000]), 0, 1_000, "a.bin"));
+        request.answer_timeout = patience;
+        match client.send(request).await {
+            Ok(got) => assert!(answered && got.status == 200),
+            Err(error) => assert!(!answered && error.kind == HttpErrorKind::Timeout, "{error}"),
+        }
+        served.join().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_file_name_that_servers_read_differently_is_refused_before_anything_is_sent() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let url: Url = format!("http://{}/api", listener.local_addr().unwrap())
+        .parse()
+        .unwrap();
+    for name in ["a\"b", "a\\b", "a\r\nb", "a\0b", "a\u{85}b"] {
+        let request = ApiRequest::multipart(url.clone(), form(file_of(b"x"), 0, 1, name));
+        let error = client().send(request).await.unwrap_err();
+        assert_eq!(error.kind, HttpErrorKind::InsecureUrl, "{name:?}: {error}");
+    }
+    assert!(listener.accept().is_err(), "a connection was made");
 }

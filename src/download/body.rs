@@ -1,5 +1,5 @@
 //! A part of a file as a stream of bytes that mends itself: dead links are renewed, broken bodies go on
-//! where they broke.
+//! where they broke, and a service that has too many of us is asked again when there is room.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use url::Url;
 
+use super::connections::{Connections, Permit};
 use super::error::DownloadError;
 use super::links::Links;
 use super::{Options, Source};
@@ -20,16 +22,20 @@ use crate::provider::{DownloadLink, ErrorKind};
 const MAX_TRIES: u32 = 8;
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
+/// How long a connection that nobody reads from is kept although others wait for one.
+const MOMENT: Duration = Duration::from_millis(250);
 
 /// Opens parts of one file.
 #[derive(Clone)]
 pub(super) struct Fetcher {
     pub client: DataClient,
     pub links: Arc<Links>,
+    pub connections: Arc<Connections>,
     pub options: Options,
     pub source: Arc<Source>,
-    /// Whether the service was seen to ignore ranges for this file.
-    pub sends_whole: Arc<AtomicBool>,
+    /// Whether the service goes on to the end of the file wherever it begins, for it knows no end of a range:
+    /// who reads in order then needs one request.
+    pub sends_on: Arc<AtomicBool>,
 }
 
 impl Fetcher {
@@ -54,6 +60,24 @@ impl Fetcher {
         Ok(window.get(range).unwrap_or_default())
     }
 
+    /// Finds out whether the service sends on, as far as its link tells. Costs what the first request for the
+    /// file would cost, which then has its link.
+    pub async fn learn(&self) -> Result<bool, DownloadError> {
+        let limit = self.options.stall_timeout;
+        let Ok(link) = tokio::time::timeout(limit, self.link(None)).await else {
+            let message = format!("cannot read {}: no link came for {limit:?}", self.source.name);
+            return Err(DownloadError::new(ErrorKind::Timeout, message));
+        };
+        if link?.habits.open_ended_ranges {
+            self.sends_on.store(true, Ordering::Relaxed);
+        }
+        Ok(self.sends_on())
+    }
+
+    pub fn sends_on(&self) -> bool {
+        self.sends_on.load(Ordering::Relaxed)
+    }
+
     async fn link(&self, dead: Option<&Url>) -> Result<DownloadLink, DownloadError> {
         let Source { account, file, .. } = &*self.source;
         match dead {
@@ -62,19 +86,36 @@ impl Fetcher {
         }
     }
 
-    async fn get(&self, link: &DownloadLink, range: Range<u64>) -> Result<DataBody, HttpError> {
+    async fn get(
+        &self,
+        link: &DownloadLink,
+        range: Range<u64>,
+        mut permit: Permit,
+    ) -> Result<Open, HttpError> {
         let want = DataRequest {
             range,
             total: self.source.size,
             may_be_html: self.source.may_be_html(),
             habits: link.habits,
         };
-        let body = self.client.get(&link.url, &want).await?;
+        let got = self.client.get(&link.url, &want).await;
+        let body = got.inspect_err(|error| {
+            if is_crowded(error) {
+                permit.refused();
+            }
+        })?;
+        permit.served();
         if body.ignores_ranges() {
-            self.sends_whole.store(true, Ordering::Relaxed);
+            self.sends_on.store(true, Ordering::Relaxed);
         }
-        Ok(body)
+        Ok(Open { body, permit })
     }
+}
+
+/// An answer that is being read. The permit goes after the connection.
+struct Open {
+    body: DataBody,
+    permit: Permit,
 }
 
 /// The bytes of a range, in order.
@@ -82,7 +123,7 @@ pub(super) struct Body {
     fetcher: Fetcher,
     /// What is still to come.
     range: Range<u64>,
-    open: Option<DataBody>,
+    open: Option<Open>,
     /// Failures since the last byte.
     tries: u32,
     /// The link that was refused since the last byte: a second one refused is the file's fault.
@@ -95,6 +136,11 @@ enum Cure {
     NewLink,
     TryAgain(Option<Duration>),
     GiveUp,
+}
+
+/// Whether the service refused a connection because it has too many.
+fn is_crowded(error: &HttpError) -> bool {
+    matches!(error.kind, HttpErrorKind::Status(429 | 503))
 }
 
 fn cure(error: &HttpError) -> Cure {
@@ -134,38 +180,76 @@ impl Body {
         }
     }
 
-    /// Sends the request ahead of the first [`Body::chunk`], which tells of a failure.
-    pub async fn connect(&mut self) {
-        if self.open.is_none()
-            && let Ok(link) = self.fetcher.link(None).await
-        {
-            self.open = self.fetcher.get(&link, self.range.clone()).await.ok();
+    /// Opens the connection ahead of the first [`Body::chunk`], which tells of a failure, and keeps it until
+    /// `taken`. Does without where no connection is free, and gives it up when anybody waits for one.
+    pub async fn open_ahead(&mut self, taken: oneshot::Receiver<()>) {
+        let connections = Arc::clone(&self.fetcher.connections);
+        let kept = async {
+            self.connect().await;
+            // An error means that nobody will take it.
+            let _ = taken.await;
+        };
+        tokio::select! {
+            biased;
+            () = kept => return,
+            () = connections.until_wanted() => {}
+        }
+        self.close();
+    }
+
+    async fn connect(&mut self) {
+        let Ok(link) = self.fetcher.link(None).await else {
+            return;
+        };
+        if let Some(permit) = self.fetcher.connections.try_acquire() {
+            self.open = self.fetcher.get(&link, self.range.clone(), permit).await.ok();
         }
     }
 
+    /// Returns when a connection is open that nobody reads from for a moment while others wait for one.
+    pub async fn until_in_the_way(&self) {
+        if self.open.is_none() {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(MOMENT).await;
+        self.fetcher.connections.until_wanted().await;
+    }
+
+    /// Gives up the connection. The next [`Body::chunk`] opens another where this one stood.
+    pub fn close(&mut self) {
+        self.open = None;
+    }
+
     async fn chunk_until(&mut self, until: Instant) -> Result<Option<Bytes>, DownloadError> {
+        let turn_is_over = self.open.as_ref().is_some_and(|open| open.permit.turn_is_over());
+        if turn_is_over && !self.range.is_empty() {
+            self.close();
+        }
         while !self.range.is_empty() {
-            let mut body = match self.open.take() {
-                Some(body) => body,
+            let mut open = match self.open.take() {
+                Some(open) => open,
                 None => match self.reopen(until).await? {
-                    Some(body) => body,
+                    Some(open) => open,
                     None => continue,
                 },
             };
-            match body.chunk().await {
+            match open.body.chunk().await {
                 Ok(Some(bytes)) => {
                     self.range.start += bytes.len() as u64;
                     (self.tries, self.dead, self.last) = (0, None, None);
-                    self.open = Some(body);
+                    self.open = Some(open);
                     return Ok(Some(bytes));
                 }
                 Ok(None) => {}
-                Err(error) => self.recover(&error, until, None).await?,
+                Err(error) => {
+                    drop(open);
+                    self.recover(&error, until, None).await?;
+                }
             }
         }
         // A body that must end with the file is asked for its end.
-        if let Some(mut body) = self.open.take()
-            && let Err(error) = body.chunk().await
+        if let Some(mut open) = self.open.take()
+            && let Err(error) = open.body.chunk().await
         {
             return Err(DownloadError::new(
                 ErrorKind::Corrupt,
@@ -175,10 +259,20 @@ impl Body {
         Ok(None)
     }
 
-    async fn reopen(&mut self, until: Instant) -> Result<Option<DataBody>, DownloadError> {
+    async fn reopen(&mut self, until: Instant) -> Result<Option<Open>, DownloadError> {
         let link = self.fetcher.link(self.dead.as_ref()).await?;
-        match self.fetcher.get(&link, self.range.clone()).await {
-            Ok(body) => Ok(Some(body)),
+        let permit = match self.fetcher.connections.try_acquire() {
+            Some(permit) => permit,
+            None => {
+                let account = &self.fetcher.source.account;
+                let busy = format!("all connections of {account} are in use");
+                self.last
+                    .get_or_insert_with(|| DownloadError::new(ErrorKind::Busy, busy));
+                self.fetcher.connections.acquire().await
+            }
+        };
+        match self.fetcher.get(&link, self.range.clone(), permit).await {
+            Ok(open) => Ok(Some(open)),
             Err(error) => {
                 self.recover(&error, until, Some(link.url)).await?;
                 Ok(None)
@@ -203,11 +297,17 @@ impl Body {
                 (self.dead, self.last) = (link, Some(told));
                 return Ok(());
             }
+            Cure::NewLink if self.dead.is_some() => {
+                let message = format!("{told} (a new link was refused as well)");
+                return Err(DownloadError::new(told.kind(), message));
+            }
             Cure::NewLink | Cure::GiveUp => return Err(told),
             Cure::TryAgain(asked) => asked,
         };
-        let wait = asked.unwrap_or_else(|| backoff(self.tries));
-        if self.tries >= MAX_TRIES || Instant::now() + wait >= until {
+        let wait = asked.unwrap_or_default().max(backoff(self.tries));
+        // Room at the service is waited for as long as the read may take.
+        let tried_enough = self.tries >= MAX_TRIES && !is_crowded(error);
+        if tried_enough || Instant::now() + wait >= until {
             return Err(told);
         }
         self.last = Some(told);

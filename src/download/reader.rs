@@ -190,9 +190,9 @@ impl Shared {
         lock(&self.state).read_to
     }
 
-    /// Waits until the reader has come to `offset`.
-    pub async fn until_read_to(&self, offset: u64) {
-        while self.read_to() < offset {
+    /// Waits until the reader has come to a place that is `far_enough`.
+    pub async fn until_read_to(&self, far_enough: impl Fn(u64) -> bool) {
+        while !far_enough(self.read_to()) {
             self.consumed.notified().await;
         }
     }

@@ -1,13 +1,15 @@
 //! The running fetch of a reader that reads in order.
 //!
 //! It asks for ranges that grow while the reader goes on, fills the reader's window, stops when it is far
-//! enough ahead, and hashes what passes when it began at the start of the file.
+//! enough ahead, and hashes what passes when it began at the start of the file. Of a service that sends on to
+//! the end of the file anyway it asks once, and takes from the answer no faster than the reader goes; how far it
+//! runs ahead then grows in place of the ranges.
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use sha2::Digest;
+use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::body::Body;
@@ -27,51 +29,75 @@ pub(super) async fn run(shared: Arc<Shared>, generation: u64, start: u64) {
         hasher: Hasher::new(&shared, start),
         shared,
         generation,
+        start,
     };
-    let result = stream.fetch_from(start).await;
+    let result = stream.fetch().await;
     stream.shared.finish(generation, result.err());
 }
 
 struct Stream {
     shared: Arc<Shared>,
     generation: u64,
+    start: u64,
     hasher: Option<Hasher>,
 }
 
+/// The request for the range that follows, sent before the running one ends.
+struct LookAhead {
+    task: AbortOnDropHandle<Body>,
+    take: oneshot::Sender<()>,
+    range: Range<u64>,
+}
+
+impl LookAhead {
+    fn start(mut body: Body, range: Range<u64>) -> Self {
+        let (take, taken) = oneshot::channel();
+        let task = AbortOnDropHandle::new(tokio::spawn(async move {
+            body.open_ahead(taken).await;
+            body
+        }));
+        LookAhead { task, take, range }
+    }
+
+    async fn take(self) -> Result<(Body, Range<u64>), DownloadError> {
+        // Where it is not heard, the task is at its end already.
+        let _ = self.take.send(());
+        let body = self.task.await;
+        let body = body.map_err(|_| DownloadError::new(ErrorKind::Unexpected, "a fetch failed"))?;
+        Ok((body, self.range))
+    }
+}
+
 impl Stream {
-    async fn fetch_from(&mut self, start: u64) -> Result<(), DownloadError> {
+    async fn fetch(&mut self) -> Result<(), DownloadError> {
         let mut step = FIRST_RANGE;
-        let mut range = next_range(start, step, self.shared.size());
+        self.shared.fetcher.learn().await?;
+        let mut range = self.following(self.start, step);
         let mut body = self.shared.fetcher.body(range.clone());
         loop {
             step = (step * 2).min(MAX_RANGE);
             let next = self.drain(body, &range, step).await?;
-            let following = self.following(&range, step);
+            let following = self.following(range.end, step);
             if following.is_empty() {
                 return Ok(());
             }
             (body, range) = match next {
-                Some((task, asked)) => {
-                    let body = task.await;
-                    let body =
-                        body.map_err(|_| DownloadError::new(ErrorKind::Unexpected, "a fetch failed"))?;
-                    (body, asked)
-                }
+                Some(next) => next.take().await?,
                 None => {
-                    self.shared.until_read_to(middle(&range)).await;
+                    self.shared.until_read_to(|at| at >= middle(&range)).await;
                     (self.shared.fetcher.body(following.clone()), following)
                 }
             };
         }
     }
 
-    /// The range to ask for after `range`: all the rest where the service sends files whole anyway.
-    fn following(&self, range: &Range<u64>, step: u64) -> Range<u64> {
+    /// The range to ask for at `start`: all the rest where the service sends on anyway.
+    fn following(&self, start: u64, step: u64) -> Range<u64> {
         let size = self.shared.size();
-        if self.shared.fetcher.sends_whole.load(Ordering::Relaxed) {
-            return range.end..size;
+        if self.shared.fetcher.sends_on() {
+            return start..size;
         }
-        next_range(range.end, step, size)
+        next_range(start, step, size)
     }
 
     /// Hands on all bytes of `body`, and sends the request for what follows when its end comes near and the
@@ -81,11 +107,11 @@ impl Stream {
         mut body: Body,
         range: &Range<u64>,
         step: u64,
-    ) -> Result<Option<(AbortOnDropHandle<Body>, Range<u64>)>, DownloadError> {
+    ) -> Result<Option<LookAhead>, DownloadError> {
         let mut at = range.start;
         let mut next = None;
         while at < range.end {
-            self.shared.until_read_to(at.saturating_sub(AHEAD)).await;
+            self.keep_pace(&mut body, at).await;
             let Some(bytes) = body.chunk().await? else { break };
             at += bytes.len() as u64;
             if let Some(hasher) = &mut self.hasher {
@@ -96,17 +122,37 @@ impl Stream {
             }
             self.shared.push(self.generation, bytes);
             let near = range.end - at <= OVERLAP && self.shared.read_to() >= middle(range);
-            let following = self.following(range, step);
+            let following = self.following(range.end, step);
             if near && next.is_none() && !following.is_empty() {
-                let mut body = self.shared.fetcher.body(following.clone());
-                let connecting = AbortOnDropHandle::new(tokio::spawn(async move {
-                    body.connect().await;
-                    body
-                }));
-                next = Some((connecting, following));
+                let body = self.shared.fetcher.body(following.clone());
+                next = Some(LookAhead::start(body, following));
             }
         }
         Ok(next)
+    }
+
+    /// Waits until the reader is near enough to `at`. A connection that is in the way of others meanwhile is
+    /// given up; the reader then has to come nearer, so that another one is worth its request.
+    async fn keep_pace(&self, body: &mut Body, at: u64) {
+        let shared = &self.shared;
+        tokio::select! {
+            biased;
+            () = shared.until_read_to(|read_to| at <= read_to + self.ahead(read_to)) => return,
+            () = body.until_in_the_way() => {}
+        }
+        body.close();
+        shared
+            .until_read_to(|read_to| at <= read_to + self.ahead(read_to) / 2)
+            .await;
+    }
+
+    /// How far to run ahead of a reader that has come to `read_to`.
+    fn ahead(&self, read_to: u64) -> u64 {
+        if self.shared.fetcher.sends_on() {
+            read_to.saturating_sub(self.start).clamp(FIRST_RANGE, AHEAD)
+        } else {
+            AHEAD
+        }
     }
 }
 

@@ -63,8 +63,8 @@ pub struct Multipart {
     pub fields: Vec<(&'static str, String)>,
     /// The name of the file's field.
     pub file_field: &'static str,
-    /// Sent as it is, in UTF-8; it must hold neither quotes, backslashes nor line breaks, on which servers
-    /// do not agree.
+    /// Sent as it is, in UTF-8. With double quotes, backslashes or control characters, on which servers do not
+    /// agree, it is refused before anything is sent.
     pub file_name: String,
     pub file: FileRange,
 }
@@ -253,6 +253,13 @@ impl ApiClient {
                 self.client.post(url).body(body::stream(range, progress.clone()))
             }
             ApiBody::Multipart(form) => {
+                if form
+                    .file_name
+                    .contains(|c: char| matches!(c, '"' | '\\') || c.is_control())
+                {
+                    let message = "a file name with quotes, backslashes or control characters cannot be sent";
+                    return Err(HttpError::new(HttpErrorKind::InsecureUrl, message));
+                }
                 progress.start_body();
                 self.client
                     .post(url)

@@ -24,7 +24,8 @@ pub enum HttpErrorKind {
     Body,
     /// The local file that was to be sent could not be read: the server got no whole request.
     LocalFile,
-    /// Plain HTTP to something other than loopback, or no URL at all.
+    /// Nothing was sent: plain HTTP to something other than loopback, no URL at all, or text that would not
+    /// arrive as it is.
     InsecureUrl,
 }
 
