@@ -3,4 +3,4 @@
 #[path = "mount/suite.rs"]
 mod suite;
 
-const KIND: &suite::harness::Kind = &suite::harness::ONE_CLOUD_FILE;
+const KIND: &suite::harness::Kind = &suite::harness::kind::ONE_CLOUD_FILE;

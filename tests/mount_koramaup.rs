@@ -3,4 +3,4 @@
 #[path = "mount/suite.rs"]
 mod suite;
 
-const KIND: &suite::harness::Kind = &suite::harness::KORAMAUP;
+const KIND: &suite::harness::Kind = &suite::harness::kind::KORAMAUP;

@@ -5,12 +5,12 @@
 
 mod files;
 mod http;
-mod kind;
+pub mod kind;
 mod process;
 mod service;
 
 pub use files::{Scratch, assert_same, content, sha256_of, snapshot, wait_for};
-pub use kind::{Call, KORAMAUP, Kind, MEDIAFIRE, ONE_CLOUD_FILE, Tune};
+pub use kind::{Call, Kind, MEDIAFIRE, Tune};
 pub use process::{Daemon, Mount, Place, Ran, is_mount_point, run};
 pub use service::{Calls, Service};
 
@@ -321,6 +321,21 @@ impl World {
                 .get(path)
                 .is_some_and(|stored| stored.sha256 == sha256_of(content))
         });
+    }
+
+    /// Removes a file of the account behind the program's back.
+    pub fn remove(&self, path: &str) {
+        std::fs::remove_file(self.service.files_dir(MEDIA).join(path)).expect("remove a file of the service");
+        self.service.rescan();
+    }
+
+    /// Gives a file of the account other content behind the program's back: under its id, where the service can
+    /// do that, else as people do it there, who remove the one and upload the other.
+    pub fn change(&self, path: &str, content: &[u8]) {
+        if !KIND.has(Capability::ReplaceKeepsId) {
+            self.remove(path);
+        }
+        self.put(path, content);
     }
 
     /// Counts the calls that `work` causes, after the mount has come to rest.

@@ -99,21 +99,15 @@ fn what_is_added_changed_and_deleted_elsewhere_shows_up_by_itself() {
     });
     assert_eq!(mount.read("folder/new.txt"), b"new");
 
-    world
-        .service
-        .touch("media", "folder/old.txt", "changed elsewhere");
-    wait_for("the changed content is read", || {
-        mount.read("folder/old.txt") == b"changed elsewhere"
-    });
-
-    world
-        .service
-        .touch("media", "folder/old.txt", "the same length!!");
+    let reads = |wanted: &[u8]| std::fs::read(mount.path("folder/old.txt")).is_ok_and(|got| got == wanted);
+    world.change("folder/old.txt", b"changed elsewhere");
+    wait_for("the changed content is read", || reads(b"changed elsewhere"));
+    world.change("folder/old.txt", b"the same length!!");
     wait_for("content of the same length is read anew", || {
-        mount.read("folder/old.txt") == b"the same length!!"
+        reads(b"the same length!!")
     });
 
-    std::fs::remove_file(world.service.files_dir("media").join("folder/new.txt")).expect("delete elsewhere");
+    world.remove("folder/new.txt");
     wait_for("the deleted file is gone", || mount.list("folder") == ["old.txt"]);
     assert!(std::fs::metadata(mount.path("folder/new.txt")).is_err());
 
@@ -143,7 +137,7 @@ fn an_open_file_that_is_changed_elsewhere_never_mixes_two_versions() {
     file.read_exact_at(&mut piece, 0).expect("read the first version");
     assert!(piece.iter().all(|byte| *byte == b'a'));
 
-    world.put("data.bin", &new);
+    world.change("data.bin", &new);
     wait_for("the mount knows of the change", || {
         version(&mount, "data.bin") != old_version
     });

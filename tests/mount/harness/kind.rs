@@ -4,6 +4,7 @@ mod mediafire;
 mod yetishare;
 
 pub use mediafire::MEDIAFIRE;
+#[allow(unused_imports, reason = "each test binary takes one kind")]
 pub use yetishare::{KORAMAUP, ONE_CLOUD_FILE};
 
 use std::time::Duration;

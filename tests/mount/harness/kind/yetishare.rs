@@ -1,6 +1,8 @@
 //! Hosts that run the YetiShare script, by their presets. The two differ in what nobody knows for sure: one
 //! streams by the script and tells numbers as strings, the other does both as a web server would.
 
+#![allow(dead_code, reason = "each test binary takes one kind")]
+
 use lockerfs::provider::{Capabilities, Capability};
 use lockerfs::sandbox::{Account, Options};
 
