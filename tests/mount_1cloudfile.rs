@@ -1,5 +1,7 @@
 //! The program as its users meet it: the binary, a real mount, and an emulated 1CloudFile behind it.
 
+#[path = "mount/hosts.rs"]
+mod hosts;
 #[path = "mount/suite.rs"]
 mod suite;
 
