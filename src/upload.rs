@@ -15,12 +15,15 @@
 //! table's (to tell a size), never the other way round. The journal's order is the order of truth: the table is changed on the database's thread, right
 //! after the commit, so that both always agree.
 
+mod compare;
 mod edit;
 mod engine;
+mod finish;
 mod handle;
 mod hash;
 mod hydrate;
 mod journal;
+mod keep;
 mod outcome;
 mod poll;
 mod queue;

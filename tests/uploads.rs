@@ -108,7 +108,7 @@ fn a_rename_during_the_upload_is_caught_up_with() {
             let later = SystemTime::UNIX_EPOCH + Duration::from_secs(1_200_000_000);
             life.uploads.set_mtime(id, later).await.unwrap();
             gate.open();
-            let entry = life.uploads.wait(id).await.unwrap();
+            let entry = life.uploaded(id).await;
             assert_eq!(
                 (entry.name.as_str(), entry.mtime),
                 ("after", Some(later)),
@@ -202,7 +202,7 @@ fn an_edit_that_changes_nothing_uploads_nothing_again() {
         let (_staged, hold) = life.uploads.edit(id).await.unwrap();
         gate.open();
         // Held, it stays pending although the service has it.
-        assert_eq!(life.uploads.wait(id).await.unwrap().size, 7);
+        assert_eq!(life.uploaded(id).await.size, 7);
         let rests = |file: &PendingFile| file.replaces.is_some() && file.status == UploadStatus::Staged;
         life.until(id, rests).await;
         drop(hold);
@@ -245,14 +245,14 @@ fn waiting_uploads_a_file_that_is_held() {
     bench.life(async |life| {
         let staged = life.write(b"one");
         let (id, hold) = life.uploads.commit_held(&staged, new("f", None)).await.unwrap();
-        let first = life.uploads.wait(id).await.unwrap();
+        let first = life.uploaded(id).await;
         assert_eq!(bench.service.files(), only("f", b"one"));
         staged.write_at(3, b" two").unwrap();
         life.uploads
             .recommit(id, &staged, SystemTime::now())
             .await
             .unwrap();
-        let second = life.uploads.wait(id).await.unwrap();
+        let second = life.uploaded(id).await;
         assert_eq!((second.id, second.size), (first.id, 7));
         drop(hold);
         life.uploads.drain().await;
@@ -334,7 +334,7 @@ fn an_edited_remote_file_is_made_whole_before_it_is_sent() {
                     .await
                     .unwrap();
                 if !crash {
-                    life.uploads.wait(id).await.unwrap();
+                    life.uploaded(id).await;
                 }
             },
         );
@@ -392,7 +392,7 @@ fn a_large_file_does_not_keep_small_ones_waiting() {
                 small.push(life.add(&format!("small {i}"), b"s").await);
             }
             for id in small {
-                life.uploads.wait(id).await.unwrap();
+                life.uploaded(id).await;
             }
             assert!(matches!(
                 life.uploads.get(large).unwrap().status,

@@ -88,7 +88,7 @@ fn print_resting(state_dir: &Path, pending: &[PendingStatus], args: &StatusArgs)
     }
     println!("No mount runs with the state directory {}.", state_dir.display());
     print_pending(pending);
-    if !pending.is_empty() {
+    if pending.iter().any(|file| file.state != PendingState::Kept) {
         println!("The next mount goes on with them.");
     }
     Ok(())
@@ -176,19 +176,23 @@ fn account_row(account: &AccountStatus) -> Vec<String> {
 }
 
 fn print_pending(pending: &[PendingStatus]) {
-    if pending.is_empty() {
+    let is_kept = |file: &&PendingStatus| file.state == PendingState::Kept;
+    let (kept, waiting): (Vec<_>, Vec<_>) = pending.iter().partition(is_kept);
+    if waiting.is_empty() {
         println!("Nothing waits for its upload.");
-        return;
+    } else {
+        let bytes = waiting.iter().map(|file| file.size).sum();
+        println!(
+            "{} to upload, {}:",
+            text::count(waiting.len(), "file", "files"),
+            text::size(bytes)
+        );
     }
-    let bytes = pending.iter().map(|file| file.size).sum();
-    println!(
-        "{} to upload, {}:",
-        text::count(pending.len(), "file", "files"),
-        text::size(bytes)
-    );
     let now = SystemTime::now();
-    let rows: Vec<Vec<String>> = pending.iter().map(|file| pending_row(file, now)).collect();
-    print!("{}", text::table(&rows));
+    let rows = |files: Vec<&PendingStatus>| files.into_iter().map(|file| pending_row(file, now)).collect();
+    let (waiting, kept): (Vec<Vec<String>>, Vec<Vec<String>>) = (rows(waiting), rows(kept));
+    print!("{}", text::table(&waiting));
+    print!("{}", text::table(&kept));
     if pending.iter().any(|file| file.state == PendingState::Parked) {
         println!("What needs you stays here until the cause is mended: then run `lockerfs retry`.");
     }

@@ -64,7 +64,7 @@ pub enum AccountState {
     LoginRefused,
 }
 
-/// A file that the service does not hold yet.
+/// A file that the service does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingStatus {
     pub account: String,
@@ -101,7 +101,7 @@ pub enum PendingState {
 /// How far a drain has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrainProgress {
-    /// Files that the service does not hold yet.
+    /// Files that the service does not hold yet. Those that are kept here for good are not among them.
     pub files: usize,
     /// Bytes of them that are to be sent.
     pub bytes: u64,

@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::FutureExt as _;
 
-use crate::provider::{FileEntry, FileId, FolderId, Provider, UploadRequest, UploadTicket};
+use crate::provider::{Capability, FileEntry, FileId, FolderId, Provider, UploadRequest, UploadTicket};
 use crate::state::{AttemptRow, JournalRow, RowState};
 
 use super::handle::Uploads;
-use super::journal::{Change, Changed};
+use super::journal::{Change, Changed, Facts};
 use super::outcome::{self, Failure};
 use super::queue::{Account, Slot};
 use super::staged_file::StagedFile;
@@ -37,8 +37,8 @@ pub(super) struct Worker {
 pub(super) struct Sending {
     pub attempt: AttemptRow,
     pub staged: Arc<StagedFile>,
-    /// Whether nothing was said to the service before.
-    pub fresh: bool,
+    /// Whether something of it may be on the service.
+    pub may_be_there: bool,
 }
 
 /// Works on a file until it is done or has to wait.
@@ -79,6 +79,12 @@ impl Worker {
             let Some(row) = self.row() else { return Ok(()) };
             if row.state == RowState::Removed {
                 return self.clear_away(row).await;
+            }
+            if row.size == 0 && !self.can(Capability::EmptyFiles) {
+                if self.keep(&row).await? {
+                    return Ok(());
+                }
+                continue;
             }
             if let Some(attempt) = row.attempt.clone() {
                 let known = attempt.file.is_some() || attempt.ticket.is_some();
@@ -147,7 +153,7 @@ impl Worker {
         if had_base {
             staged.finish_base();
         }
-        let fresh = row.attempt.is_none();
+        let may_be_there = row.attempt.is_some();
         let attempt = match row.attempt {
             Some(before) if before.sha256 == sha256 && before.size == row.size => before,
             Some(before) => {
@@ -177,7 +183,7 @@ impl Worker {
         Ok(Some(Sending {
             attempt,
             staged,
-            fresh,
+            may_be_there,
         }))
     }
 
@@ -229,8 +235,13 @@ impl Worker {
 
     /// Replaces what is written down of the attempt, whatever else changed in the row.
     pub async fn set_attempt(&self, attempt: AttemptRow) -> Result<(), Failure> {
+        self.set_attempt_with(attempt, None).await
+    }
+
+    /// As [`set_attempt`](Self::set_attempt), with what the index learns at once.
+    pub async fn set_attempt_with(&self, attempt: AttemptRow, facts: Option<Facts>) -> Result<(), Failure> {
         self.uploads
-            .change(self.id, move |row| {
+            .change_with(self.id, facts, move |row| {
                 if row.attempt.is_none() {
                     return Change::Skip;
                 }
@@ -267,13 +278,7 @@ impl Worker {
             return Err(Failure::Superseded);
         }
         if let Some(file) = attempt.file.clone() {
-            let entry = self
-                .provider()
-                .file_info(&[FileId::new(file)])
-                .await?
-                .into_iter()
-                .next();
-            let Some(entry) = entry else {
+            let Some(entry) = self.file_now(&FileId::new(file)).await? else {
                 return self.clear_attempt().await.map(|()| false);
             };
             return self.settle(attempt, entry).await.map(|()| true);
@@ -307,12 +312,7 @@ impl Worker {
             return self.forget_removed().await;
         };
         let entry = match attempt.file.clone() {
-            Some(file) => self
-                .provider()
-                .file_info(&[FileId::new(file)])
-                .await?
-                .into_iter()
-                .next(),
+            Some(file) => self.file_now(&FileId::new(file)).await?,
             None => self.find(&attempt).await?,
         };
         match entry {
@@ -322,13 +322,19 @@ impl Worker {
     }
 
     /// Finds the file that an attempt made, if it made one, without sending a byte.
-    async fn find(&mut self, attempt: &AttemptRow) -> Result<Option<FileEntry>, Failure> {
+    pub async fn find(&mut self, attempt: &AttemptRow) -> Result<Option<FileEntry>, Failure> {
         if let Some(ticket) = &attempt.ticket
             && let Some(entry) = self.poll(UploadTicket::new(ticket.clone())).await?
         {
             return Ok(Some(entry));
         }
-        self.find_by_request(&request(attempt)).await
+        self.find_announced(attempt).await
+    }
+
+    /// A file as the service has it now; `None` where it is gone.
+    pub async fn file_now(&self, file: &FileId) -> Result<Option<FileEntry>, Failure> {
+        let found = self.provider().file_info(std::slice::from_ref(file)).await?;
+        Ok(found.into_iter().next())
     }
 
     pub fn provider(&self) -> &Arc<dyn Provider> {
@@ -363,7 +369,7 @@ impl Worker {
     }
 }
 
-pub(super) fn request(attempt: &AttemptRow) -> UploadRequest {
+pub(super) fn request(attempt: &AttemptRow, sent_before: bool) -> UploadRequest {
     UploadRequest {
         folder: FolderId::new(attempt.folder.clone()),
         name: attempt.name.clone(),
@@ -371,6 +377,6 @@ pub(super) fn request(attempt: &AttemptRow) -> UploadRequest {
         sha256: attempt.sha256,
         mtime: attempt.mtime,
         replaces: attempt.replaces.clone().map(FileId::new),
-        sent_before: false,
+        sent_before,
     }
 }

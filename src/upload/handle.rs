@@ -95,6 +95,11 @@ impl Uploads {
         self.table().snapshots_in(account, folder)
     }
 
+    /// How many files are to go to the service still; those that are kept here for good are not among them.
+    pub fn unfinished(&self) -> usize {
+        self.table().unfinished()
+    }
+
     /// Bytes of an account that the service does not hold yet.
     pub fn waiting_bytes(&self, account: &str) -> u64 {
         self.table().waiting_bytes(account)
@@ -129,24 +134,26 @@ impl Uploads {
     }
 
     /// Waits until the content committed last is on the service, without the upload delay and although
-    /// the file may be held. Fails where it is parked or removed meanwhile.
-    pub async fn wait(self: &Arc<Self>, id: PendingId) -> Result<FileEntry, UploadError> {
+    /// the file may be held. `None` where it is kept here, since it is empty and the service takes no empty
+    /// files. Fails where it is parked or removed meanwhile.
+    pub async fn wait(self: &Arc<Self>, id: PendingId) -> Result<Option<FileEntry>, UploadError> {
         let Some((mut outcome, generation, _hurry)) = self.hurry(id) else {
-            return self.finished(id).ok_or(UploadError::Gone);
+            return self.finished(id).map(Some).ok_or(UploadError::Gone);
         };
         loop {
             match outcome.borrow_and_update().clone() {
                 Outcome::Done {
                     generation: done,
                     entry,
-                } if done >= generation => return Ok(entry),
+                } if done >= generation => return Ok(Some(entry)),
+                Outcome::Kept => return Ok(None),
                 Outcome::Parked { reason } => return Err(UploadError::Parked { reason }),
                 Outcome::Removed => return Err(UploadError::Gone),
                 Outcome::Open | Outcome::Done { .. } => {}
             }
             tokio::select! {
                 changed = outcome.changed() => if changed.is_err() {
-                    return self.finished(id).ok_or(UploadError::Gone);
+                    return self.finished(id).map(Some).ok_or(UploadError::Gone);
                 },
                 () = self.stopping.cancelled() => return Err(UploadError::Stopped),
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use crate::provider::{FileId, FolderId};
-use crate::state::{BaseRow, JournalRow, JournalTransaction, RowState, StateError};
+use crate::state::{BaseRow, ItemFacts, ItemKey, JournalRow, JournalTransaction, RowState, StateError};
 
 use super::edit::Hold;
 use super::handle::Uploads;
@@ -31,6 +31,19 @@ pub(super) enum Changed {
     Deleted,
     /// There was none.
     Absent,
+}
+
+/// What the index learns together with a change of the journal.
+pub(super) struct Facts {
+    pub id_space: String,
+    pub item: ItemKey,
+    pub facts: ItemFacts,
+}
+
+impl Facts {
+    pub fn note(&self, journal: &JournalTransaction<'_>) -> Result<(), StateError> {
+        journal.note_facts(&self.id_space, &self.item, &self.facts)
+    }
 }
 
 impl Uploads {
@@ -196,8 +209,10 @@ impl Uploads {
             }
             let replaced = row.replaces.clone();
             row.superseded.retain(|file| Some(file) != replaced.as_ref());
-            // Another name may be what helps.
-            if row.state == RowState::Parked || row.next_try.is_some() {
+            // Another name may be what helps, and what is replaced goes although nothing is sent.
+            let replaces_now = row.replaces.is_some() || !row.superseded.is_empty();
+            let kept = row.state == RowState::Kept && replaces_now;
+            if row.state == RowState::Parked || row.next_try.is_some() || kept {
                 row.state = RowState::Queued;
                 (row.tries, row.next_try, row.last_error) = (0, None, None);
             }
@@ -267,7 +282,23 @@ impl Uploads {
         id: PendingId,
         change: impl FnOnce(&mut JournalRow) -> Change + Send + 'static,
     ) -> Result<Changed, UploadError> {
-        let work = move |journal: &JournalTransaction<'_>| change_row(journal, id, change);
+        self.change_with(id, None, change).await
+    }
+
+    /// As [`change`](Self::change); where the row is saved, the index learns `facts` with it.
+    pub(super) async fn change_with(
+        self: &Arc<Self>,
+        id: PendingId,
+        facts: Option<Facts>,
+        change: impl FnOnce(&mut JournalRow) -> Change + Send + 'static,
+    ) -> Result<Changed, UploadError> {
+        let work = move |journal: &JournalTransaction<'_>| {
+            let changed = change_row(journal, id, change)?;
+            if let (Changed::Saved(_), Some(facts)) = (&changed, &facts) {
+                facts.note(journal)?;
+            }
+            Ok(changed)
+        };
         let uploads = self.clone();
         let note = move |changed: &Changed| {
             match changed {

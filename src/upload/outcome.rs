@@ -65,6 +65,11 @@ impl Failure {
         matches!(self.verdict(), Some(Verdict::Park(_)))
     }
 
+    /// Whether the service is known to have done nothing.
+    pub fn is_without_effect(&self) -> bool {
+        matches!(self, Failure::Provider { error, .. } if error.retry != Retry::OutcomeUnknown)
+    }
+
     fn verdict(&self) -> Option<Verdict> {
         match self {
             Failure::Superseded => None,

@@ -83,7 +83,12 @@ fn restore(mut row: JournalRow, staged: Option<&StagedFile>) -> JournalRow {
             row.next_try = None;
         }
         (state, Some(staged)) => {
-            if state != RowState::Parked || row.last_error.as_deref() == Some(LOST) {
+            let rests = match state {
+                RowState::Parked => row.last_error.as_deref() != Some(LOST),
+                RowState::Kept => staged.len() == 0,
+                _ => false,
+            };
+            if !rests {
                 row.state = RowState::Queued;
                 // What the service or its login lacked may be there by now.
                 row.next_try = None;

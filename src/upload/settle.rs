@@ -7,19 +7,28 @@ use crate::provider::{
     Capability, ContentHash, DeleteMode, Entry, ErrorKind, FileEntry, FileId, FolderId, ItemId, ListHint,
     ProviderError, Retry,
 };
-use crate::state::{AttemptRow, JournalRow, JournalTransaction, RowState};
+use crate::state::{AttemptRow, JournalRow, RowState};
 
-use super::UploadEvent;
+use super::compare::is_numbered;
 use super::engine::Worker;
 use super::hash;
 use super::journal::{Change, take_the_place_of};
 use super::outcome::Failure;
-use super::table::{Outcome, Step};
+use super::table::Step;
 
 /// Services keep times to the second.
 const SAME_TIME: Duration = Duration::from_secs(1);
 /// How long a place is waited for at which a removed file is being cleared away, before the file is put off.
 const CLEARING: Duration = Duration::from_secs(2);
+
+/// What came out of comparing a file with what was sent.
+enum Verified {
+    /// The hash that the service told is that of the content.
+    ByHash(String),
+    /// The size is right, and more was not told.
+    BySize,
+    Differs,
+}
 
 impl Worker {
     /// Ends an attempt whose file is on the service.
@@ -28,8 +37,13 @@ impl Worker {
         self.set_step(Step::Verifying);
         let (mut attempt, mut entry) = (attempt, entry);
         // Once it was found to be what was sent, what differs is somebody else's change.
-        if attempt.file.is_none() && !self.is_as_sent(&attempt, &entry).await? {
-            return self.start_again(&attempt, &entry).await;
+        let mut hash = None;
+        if attempt.file.is_none() {
+            match self.verify(&attempt, &entry).await? {
+                Verified::ByHash(told) => hash = Some(told),
+                Verified::BySize => {}
+                Verified::Differs => return self.start_again(&attempt, &entry).await,
+            }
         }
         entry
             .parent
@@ -50,7 +64,7 @@ impl Worker {
                 return self.absorb(&entry).await;
             }
             if !self.needs_calls(&row, &entry, told) {
-                if self.finish(&row, &attempt, &entry).await? {
+                if self.finish(&row, &attempt, &entry, hash.as_deref()).await? {
                     return Ok(());
                 }
                 continue;
@@ -58,9 +72,11 @@ impl Worker {
             if attempt.file.is_none() {
                 // From here on a crash goes on with this file and not with a new upload.
                 attempt.file = Some(entry.id.as_str().to_owned());
-                self.set_attempt(attempt.clone()).await?;
+                let facts = self.facts(&row, &entry, hash.as_deref());
+                self.set_attempt_with(attempt.clone(), facts).await?;
             }
-            self.bring_into_line(&row, &mut entry, &mut told).await?;
+            self.bring_into_line(&row, &mut attempt, &mut entry, &mut told)
+                .await?;
         }
     }
 
@@ -74,26 +90,26 @@ impl Worker {
         Ok(())
     }
 
-    async fn is_as_sent(&self, attempt: &AttemptRow, entry: &FileEntry) -> Result<bool, Failure> {
+    async fn verify(&self, attempt: &AttemptRow, entry: &FileEntry) -> Result<Verified, Failure> {
         if entry.size != attempt.size {
-            return Ok(false);
+            return Ok(Verified::Differs);
         }
-        match entry.hash {
-            None => Ok(true),
-            Some(ContentHash::Sha256(told)) => Ok(told == attempt.sha256),
-            Some(ContentHash::Md5(told)) => {
-                let staged = self.uploads.table().item(self.id).and_then(|item| {
-                    item.staged
-                        .clone()
-                        .filter(|_| item.row.generation == attempt.generation)
-                });
-                match staged {
-                    Some(staged) => Ok(hash::md5(staged.file().clone(), attempt.size).await? == told),
-                    // An older content, which is replaced or deleted anyway.
-                    None => Ok(true),
-                }
-            }
-        }
+        let Some(told) = entry.hash else {
+            return Ok(Verified::BySize);
+        };
+        let is_same = match told {
+            ContentHash::Sha256(told) => told == attempt.sha256,
+            ContentHash::Md5(told) => match self.content_of(attempt) {
+                Some(staged) => hash::md5(staged.file().clone(), attempt.size).await? == told,
+                // An older content, which is replaced or deleted anyway.
+                None => return Ok(Verified::BySize),
+            },
+        };
+        Ok(if is_same {
+            Verified::ByHash(told.to_hex())
+        } else {
+            Verified::Differs
+        })
     }
 
     /// The service stored something else. What was sent in this run goes, unless it is the file to be
@@ -107,13 +123,36 @@ impl Worker {
             .into_iter()
             .flatten()
             .any(|replaced| replaced == entry.id.as_str());
-        if !in_place && self.sent_here {
+        let goes = (!in_place && self.sent_here).then(|| entry.id.as_str().to_owned());
+        // Noted first, so that it goes after a crash as well, with what the next upload replaces.
+        let noted = goes.clone();
+        self.uploads
+            .change(self.id, move |row| {
+                if row.state == RowState::Removed {
+                    return Change::Skip;
+                }
+                row.superseded.extend(noted);
+                row.attempt = None;
+                row.state = RowState::Queued;
+                Change::Save
+            })
+            .await?;
+        if goes.is_some() {
             self.delete(vec![entry.id.clone()]).await?;
         }
-        self.clear_attempt().await?;
-        Err(Failure::wait(
-            "the service stored other bytes than were sent; the file is sent again",
-        ))
+        self.uploads
+            .change(self.id, move |row| {
+                if row.state == RowState::Removed {
+                    return Change::Delete;
+                }
+                row.superseded.retain(|old| Some(old) != goes.as_ref());
+                Change::Save
+            })
+            .await?;
+        Err(Failure::Wait(format!(
+            "the service stored other bytes than were sent ({} bytes of {}); the file is sent again",
+            entry.size, attempt.size
+        )))
     }
 
     fn is_content_committed(&self) -> bool {
@@ -126,7 +165,7 @@ impl Worker {
     }
 
     /// The content changed meanwhile: the file on the service is the one that the next upload replaces.
-    async fn absorb(&self, entry: &FileEntry) -> Result<(), Failure> {
+    pub async fn absorb(&self, entry: &FileEntry) -> Result<(), Failure> {
         let file = entry.id.as_str().to_owned();
         self.uploads
             .change(self.id, move |row| {
@@ -170,14 +209,15 @@ impl Worker {
 
     /// Makes the calls that bring the file to where and what the row says, and notes them in `entry`.
     async fn bring_into_line(
-        &self,
+        &mut self,
         row: &JournalRow,
+        attempt: &mut AttemptRow,
         entry: &mut FileEntry,
         told: &mut SystemTime,
     ) -> Result<(), Failure> {
         let item = ItemId::File(entry.id.clone());
-        let brought = self.is_elsewhere(row, entry) || self.is_named_otherwise(row, entry);
-        if self.is_elsewhere(row, entry) {
+        let moved = self.is_elsewhere(row, entry);
+        if moved {
             self.await_place(&row.folder, &entry.name).await?;
             let folder = FolderId::new(row.folder.clone());
             let moved = self
@@ -187,6 +227,17 @@ impl Worker {
             self.check(moved, entry).await?;
             entry.parent = Some(folder);
         }
+        let obsolete = obsolete(row, entry);
+        if !obsolete.is_empty() {
+            // Before the name is given: while another file bears it, some services give one like it.
+            self.delete(obsolete).await?;
+            self.note_replaced_by(row, entry).await?;
+        } else if (moved || self.is_named_otherwise(row, entry))
+            && self.has_numbered_twins()
+            && self.clear_name(row, attempt, entry).await?
+        {
+            return Ok(());
+        }
         if self.is_named_otherwise(row, entry) {
             self.await_place(&row.folder, &row.name).await?;
             let mut renamed = self.provider().rename(&item, &row.name, Some(row.mtime)).await;
@@ -194,31 +245,11 @@ impl Worker {
                 self.make_room(row, entry).await?;
                 renamed = self.provider().rename(&item, &row.name, Some(row.mtime)).await;
             }
-            if matches!(&renamed, Err(error) if is_refused(error)) && self.can_go_anew(row, entry) {
+            if matches!(&renamed, Err(error) if is_refused(error)) && can_go_anew(row, entry) {
                 return self.announce_anew(entry).await;
             }
             self.check(renamed, entry).await?;
             entry.name = row.name.clone();
-        }
-        let obsolete = obsolete(row, entry);
-        if !obsolete.is_empty() {
-            self.delete(obsolete).await?;
-            if brought && self.can(Capability::Rename) {
-                // While another file bore the name, the service may have chosen a name like it.
-                let renamed = self.provider().rename(&item, &row.name, Some(row.mtime)).await;
-                self.check(renamed, entry).await?;
-            }
-            let file = entry.id.as_str().to_owned();
-            let (replaces, superseded) = (row.replaces.clone(), row.superseded.clone());
-            self.uploads
-                .change(self.id, move |row| {
-                    if row.replaces == replaces {
-                        row.replaces = Some(file);
-                    }
-                    row.superseded.retain(|old| !superseded.contains(old));
-                    Change::Save
-                })
-                .await?;
         }
         if self.has_another_time(row, entry, *told) {
             let set = self.provider().set_mtime(&item, row.mtime).await;
@@ -227,6 +258,76 @@ impl Worker {
             *told = row.mtime;
         }
         Ok(())
+    }
+
+    /// What the row names as replaced is deleted, and the uploaded file stands in its place.
+    async fn note_replaced_by(&self, seen: &JournalRow, entry: &FileEntry) -> Result<(), Failure> {
+        let file = entry.id.as_str().to_owned();
+        let (replaces, superseded) = (seen.replaces.clone(), seen.superseded.clone());
+        self.uploads
+            .change(self.id, move |row| {
+                if row.replaces == replaces {
+                    row.replaces = Some(file);
+                }
+                row.superseded.retain(|old| !superseded.contains(old));
+                Change::Save
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// Makes sure that no file of which nothing is known here bears the name that ours is to get, on a
+    /// service that would store twins. One with our bytes is what an earlier try of the attempt left, whose
+    /// answer was lost: then it is taken for the uploaded file, true is returned, and the one that was sent
+    /// since goes.
+    async fn clear_name(
+        &mut self,
+        row: &JournalRow,
+        attempt: &mut AttemptRow,
+        entry: &mut FileEntry,
+    ) -> Result<bool, Failure> {
+        let is_second = self.sent_here
+            && row.folder == attempt.folder
+            && row.name == attempt.name
+            && is_numbered(&entry.name, &attempt.name);
+        for other in self.bearers(row, entry).await? {
+            let same = match is_second {
+                true => self.find_own(attempt, vec![other.clone()]).await?,
+                false => None,
+            };
+            let Some(mut first) = same else {
+                self.keep_aside(&other.id, &row.name).await?;
+                continue;
+            };
+            let second = entry.id.as_str().to_owned();
+            attempt.file = Some(first.id.as_str().to_owned());
+            first.parent = Some(FolderId::new(row.folder.clone()));
+            *entry = first;
+            self.sent_here = false;
+            let attempt = attempt.clone();
+            self.uploads
+                .change(self.id, move |row| {
+                    row.superseded.push(second);
+                    row.attempt = Some(attempt);
+                    Change::Save
+                })
+                .await?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Other files of the row's name in its folder.
+    async fn bearers(&self, row: &JournalRow, entry: &FileEntry) -> Result<Vec<FileEntry>, Failure> {
+        let folder = FolderId::new(row.folder.clone());
+        let listing = self.provider().list(&folder, ListHint::default()).await?;
+        let files = listing.entries.into_iter().filter_map(|other| match other {
+            Entry::File(other) => Some(other),
+            Entry::Folder(_) => None,
+        });
+        Ok(files
+            .filter(|other| other.name == row.name && other.id != entry.id)
+            .collect())
     }
 
     /// A removed file that looks for its remains at a place would take ours for them.
@@ -243,14 +344,6 @@ impl Worker {
         }
     }
 
-    /// Whether the file got its name from an attempt under an older one, and replaces nothing in place.
-    fn can_go_anew(&self, row: &JournalRow, entry: &FileEntry) -> bool {
-        let older = row.attempt.as_ref().is_some_and(|sent| sent.name != row.name);
-        let id = Some(entry.id.as_str());
-        let in_place = row.attempt.as_ref().and_then(|sent| sent.replaces.as_deref()) == id;
-        older && !in_place && row.replaces.as_deref() != id && row.staging.is_some()
-    }
-
     /// The service refuses the row's name for a file that bears another: the content is announced under the
     /// right name, and the file goes when that one is there.
     async fn announce_anew(&self, entry: &FileEntry) -> Result<(), Failure> {
@@ -260,6 +353,7 @@ impl Worker {
                 if row.state == RowState::Removed {
                     return Change::Skip;
                 }
+                row.replaces.take_if(|replaced| *replaced == file);
                 row.superseded.push(file);
                 row.attempt = None;
                 row.state = RowState::Queued;
@@ -293,13 +387,7 @@ impl Worker {
 
     /// Another file bears the name that ours is to get, on a service that has no twins.
     async fn make_room(&self, row: &JournalRow, entry: &FileEntry) -> Result<(), Failure> {
-        let folder = FolderId::new(row.folder.clone());
-        let listing = self.provider().list(&folder, ListHint::default()).await?;
-        for other in listing.entries {
-            let Entry::File(other) = other else { continue };
-            if other.name != row.name || other.id == entry.id {
-                continue;
-            }
+        for other in self.bearers(row, entry).await? {
             if obsolete(row, entry).contains(&other.id) {
                 self.delete(vec![other.id]).await?;
             } else {
@@ -319,107 +407,17 @@ impl Worker {
         if mode == DeleteMode::Purge && !self.can(Capability::Purge) {
             return Ok(());
         }
-        let items: Vec<_> = files.into_iter().map(ItemId::File).collect();
+        let items: Vec<_> = files.iter().cloned().map(ItemId::File).collect();
         match self.provider().delete(&items, mode).await {
-            Err(error) if error.kind != ErrorKind::NotFound => Err(error.into()),
-            _ => Ok(()),
+            Err(error) if error.kind != ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
         }
+        self.forget_facts(&files).await;
+        Ok(())
     }
 
-    fn can(&self, capability: Capability) -> bool {
+    pub fn can(&self, capability: Capability) -> bool {
         self.provider().capabilities().has(capability)
-    }
-
-    /// Forgets the row and its content, if nobody changed the row since it was read. False where somebody
-    /// did. A file that a writer holds stays pending, with nothing left to do.
-    async fn finish(
-        &self,
-        row: &JournalRow,
-        attempt: &AttemptRow,
-        entry: &FileEntry,
-    ) -> Result<bool, Failure> {
-        let held = self.uploads.update(|table| {
-            let Some(item) = table.item_mut(self.id) else {
-                return false;
-            };
-            let held = item.holds > 0 || item.draft.is_some();
-            if let Some(run) = item.run.as_mut().filter(|_| !held) {
-                run.step = Step::Finishing;
-            }
-            held
-        });
-        if held {
-            return self.rest(row, attempt, entry).await;
-        }
-        let (id, seen) = (self.id, row.clone());
-        let work = move |journal: &JournalTransaction<'_>| {
-            if journal.get(seen.id)?.as_ref() != Some(&seen) {
-                return Ok(false);
-            }
-            if let Some(staging) = &seen.staging {
-                journal.discard(staging)?;
-            }
-            journal.delete(seen.id).map(|()| true)
-        };
-        let (uploads, done) = (self.uploads.clone(), entry.clone());
-        let note = move |finished: &bool| {
-            if *finished {
-                uploads.update(|table| table.remove(id, Some(done)));
-            }
-        };
-        let finished = self
-            .uploads
-            .database
-            .journal("finish an upload", work, note)
-            .await;
-        if !matches!(finished, Ok(true)) {
-            self.set_step(Step::Verifying);
-            return finished.map_err(|error| Failure::Local(error.into()));
-        }
-        self.uploads
-            .delete_discarded(row.staging.clone().into_iter().collect());
-        let (account, generation, entry) = (row.account.clone(), row.generation, entry.clone());
-        self.uploads
-            .tell(UploadEvent::Done {
-                account,
-                id,
-                generation,
-                entry,
-            })
-            .await;
-        Ok(true)
-    }
-
-    async fn rest(&self, row: &JournalRow, attempt: &AttemptRow, entry: &FileEntry) -> Result<bool, Failure> {
-        let (seen, file) = (row.clone(), entry.id.as_str().to_owned());
-        let attempt = AttemptRow {
-            file: Some(file.clone()),
-            ..attempt.clone()
-        };
-        let changed = self
-            .uploads
-            .change(self.id, move |row| {
-                if *row != seen {
-                    return Change::Skip;
-                }
-                row.state = RowState::Staged;
-                (row.tries, row.next_try, row.last_error) = (0, None, None);
-                row.replaces = Some(file);
-                row.attempt = Some(attempt);
-                Change::Save
-            })
-            .await?;
-        if !matches!(changed, super::journal::Changed::Saved(_)) {
-            return Ok(false);
-        }
-        let outcome = Outcome::Done {
-            generation: row.generation,
-            entry: entry.clone(),
-        };
-        self.uploads.update(|table| {
-            table.item(self.id).map(|item| item.outcome.send_replace(outcome));
-        });
-        Ok(true)
     }
 }
 
@@ -427,6 +425,13 @@ impl Worker {
 fn is_refused(error: &ProviderError) -> bool {
     let kind = matches!(error.kind, ErrorKind::Unsupported | ErrorKind::InvalidArgument);
     kind && error.retry == Retry::Never
+}
+
+/// Whether the file got its name from an attempt under an older one, and was not replaced in place.
+fn can_go_anew(row: &JournalRow, entry: &FileEntry) -> bool {
+    let is_older =
+        |sent: &AttemptRow| sent.name != row.name && sent.replaces.as_deref() != Some(entry.id.as_str());
+    row.attempt.as_ref().is_some_and(is_older) && row.staging.is_some()
 }
 
 /// The files that the content took the place of and that are still there.

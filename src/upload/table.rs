@@ -34,7 +34,22 @@ pub(super) enum Outcome {
     Parked {
         reason: String,
     },
+    /// Empty, and it stays here.
+    Kept,
     Removed,
+}
+
+impl Outcome {
+    /// What a row that nothing is done with stands for.
+    fn of(row: &JournalRow) -> Option<Outcome> {
+        match row.state {
+            RowState::Parked => Some(Outcome::Parked {
+                reason: row.last_error.clone().unwrap_or_default(),
+            }),
+            RowState::Kept => Some(Outcome::Kept),
+            _ => None,
+        }
+    }
 }
 
 /// How far the run of an item is.
@@ -79,7 +94,7 @@ pub(super) struct Item {
 
 impl Item {
     pub fn new(row: JournalRow, staged: Option<Arc<StagedFile>>, committed: u64, due: Instant) -> Self {
-        let outcome = watch::Sender::new(Outcome::Open);
+        let outcome = watch::Sender::new(Outcome::of(&row).unwrap_or(Outcome::Open));
         Item {
             row,
             staged,
@@ -107,6 +122,19 @@ impl Item {
     /// Whether no writer stands in the way of the upload.
     pub fn is_released(&self) -> bool {
         self.holds == 0 || self.hurried > 0 || self.is_removed()
+    }
+
+    /// Whether nothing goes on by itself: a person is needed, or the file stays here as it is.
+    fn is_at_rest(&self) -> bool {
+        match self.row.state {
+            RowState::Parked => true,
+            RowState::Kept => {
+                let written = |staged: &Arc<StagedFile>| staged.modifications() != self.committed;
+                let drafted = |draft: &Arc<StagedFile>| draft.modifications() > 0;
+                !self.staged.as_ref().is_some_and(written) && !self.draft.as_ref().is_some_and(drafted)
+            }
+            _ => false,
+        }
     }
 
     /// Whether a failed try waits for its next one.
@@ -251,6 +279,11 @@ impl Table {
         self.items.values().filter(here).map(Item::snapshot).collect()
     }
 
+    pub fn unfinished(&self) -> usize {
+        let here = |item: &&Item| !item.is_removed() && item.row.state != RowState::Kept;
+        self.items.values().filter(here).count()
+    }
+
     pub fn waiting_bytes(&self, account: &str) -> u64 {
         let here = |item: &&Item| item.row.account == account && !item.is_removed();
         self.items.values().filter(here).map(|item| item.row.size).sum()
@@ -277,10 +310,9 @@ impl Table {
                 None => {}
             }
         }
-        if parked {
-            let reason = item.row.last_error.clone().unwrap_or_default();
-            item.outcome.send_replace(Outcome::Parked { reason });
-        } else if matches!(*item.outcome.borrow(), Outcome::Parked { .. }) {
+        if let Some(outcome) = Outcome::of(&item.row) {
+            item.outcome.send_replace(outcome);
+        } else if matches!(*item.outcome.borrow(), Outcome::Parked { .. } | Outcome::Kept) {
             item.outcome.send_replace(Outcome::Open);
         }
         let account = item.row.account.clone();
@@ -326,7 +358,7 @@ impl Table {
         if (hurry || item.hurried > 0) && !item.is_waiting() {
             item.due = item.due.min(Instant::now());
         }
-        let could_run = item.run.is_none() && item.is_released() && item.row.state != RowState::Parked;
+        let could_run = item.run.is_none() && item.is_released() && !item.is_at_rest();
         let before = item.queued_at;
         item.queued_at = could_run.then_some(item.due);
         let (after, account) = (item.queued_at, item.row.account.clone());
@@ -433,6 +465,14 @@ impl Table {
             })
     }
 
+    /// Whether another item works on a place on the service, or may have left something at it.
+    pub fn is_place_of_another(&self, account: &str, folder: &str, name: &str, me: PendingId) -> bool {
+        let target = (folder.to_owned(), name.to_owned());
+        let queue = self.queues.get(account);
+        let owner = queue.and_then(|queue| queue.targets.get(&target));
+        owner.is_some_and(|owner| *owner != me)
+    }
+
     /// Marks an account as one whose queue is worked on, and returns what wakes its worker.
     pub fn serve(&mut self, account: &str) -> Arc<Notify> {
         let queue = self.queue(account);
@@ -447,7 +487,7 @@ impl Table {
                 .queues
                 .get(&item.row.account)
                 .is_some_and(|queue| queue.served);
-            let idle = item.row.state == RowState::Parked || !item.is_released();
+            let idle = item.is_at_rest() || !item.is_released();
             served && (item.run.is_some() || !idle)
         })
     }
@@ -456,7 +496,7 @@ impl Table {
     pub fn is_held(&self) -> bool {
         self.items.values().any(|item| {
             let queue = self.queues.get(&item.row.account);
-            queue.is_some_and(|queue| queue.served) && !item.is_released()
+            queue.is_some_and(|queue| queue.served) && !item.is_released() && !item.is_at_rest()
         })
     }
 

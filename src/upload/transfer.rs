@@ -24,20 +24,21 @@ const UNIT_TRIES: u32 = 3;
 /// What a transfer came to.
 enum Sent {
     Progress(UploadProgress),
-    /// The answer was lost, or the content is not wanted any more: announce it again to find out.
+    /// The answer was lost, or not all was sent: announce it again to find out.
     Unclear,
+    /// Nothing was sent: the content is not wanted any more.
+    Unwanted,
 }
 
 impl Worker {
     /// Announces the content and sends what the service lacks. `None` where nothing came of it because the
     /// content is not wanted any more.
     pub async fn send(&mut self, sending: &mut Sending) -> Result<Option<FileEntry>, Failure> {
-        for round in 0..ROUNDS {
-            let first = round == 0 && sending.fresh;
-            if first && !self.is_wanted(&sending.attempt) {
+        for _ in 0..ROUNDS {
+            if !sending.may_be_there && !self.is_wanted(&sending.attempt) {
                 return self.abandon().await;
             }
-            let wish = request(&sending.attempt);
+            let wish = request(&sending.attempt, sending.may_be_there);
             let plan = match self.provider().upload_begin(&wish).await {
                 Ok(plan) => plan,
                 Err(error) if error.kind == ErrorKind::NotFound && wish.replaces.is_some() => {
@@ -45,12 +46,16 @@ impl Worker {
                     continue;
                 }
                 Err(error) => {
-                    let no_effect = first && error.retry != Retry::OutcomeUnknown;
-                    return Err(Failure::Provider {
-                        error,
-                        clear: no_effect,
-                    });
+                    let clear = !sending.may_be_there && error.retry != Retry::OutcomeUnknown;
+                    return Err(Failure::Provider { error, clear });
                 }
+            };
+            let plan = match plan {
+                UploadPlan::Candidates(found) => match self.find_own(&sending.attempt, found).await? {
+                    Some(entry) => UploadPlan::Done(entry),
+                    None => UploadPlan::Whole,
+                },
+                plan => plan,
             };
             let sent = match plan {
                 UploadPlan::Done(entry) => return Ok(Some(entry)),
@@ -70,15 +75,18 @@ impl Worker {
                 } if missing.is_empty() => Ok(Sent::Progress(UploadProgress::Processing(ticket))),
                 // The service has not got it, so nothing is left to look up.
                 _ if !self.is_wanted(&sending.attempt) => return self.abandon().await,
-                UploadPlan::Candidates(_) => {
-                    return Err(Failure::wait(
-                        "whether the upload is there already cannot be told",
-                    ));
-                }
-                UploadPlan::Whole => self.send_whole(sending, &wish).await,
                 UploadPlan::Units {
                     unit_size, missing, ..
-                } => self.send_units(sending, &wish, unit_size, missing).await,
+                } => {
+                    sending.may_be_there = true;
+                    self.send_units(sending, &wish, unit_size, missing).await
+                }
+                UploadPlan::Whole | UploadPlan::Candidates(_) => {
+                    let sent = self.send_whole(sending, &wish).await;
+                    // The service did not have it, and what fails for sure leaves nothing.
+                    sending.may_be_there = !matches!(&sent, Err(failure) if failure.is_without_effect());
+                    sent
+                }
             };
             let sent = match sent {
                 Ok(sent) => sent,
@@ -89,9 +97,14 @@ impl Worker {
                     self.check_replaced(sending, error).await?;
                     continue;
                 }
+                Err(Failure::Provider { error, clear }) => {
+                    let clear = clear || !sending.may_be_there;
+                    return Err(Failure::Provider { error, clear });
+                }
                 Err(failure) => return Err(failure),
             };
             match sent {
+                Sent::Unwanted => return self.abandon().await,
                 Sent::Progress(UploadProgress::Done(entry)) => {
                     self.sent_here = true;
                     return Ok(Some(entry));
@@ -107,10 +120,11 @@ impl Worker {
         ))
     }
 
-    /// Finds the file that a request made, if it made one, by announcing it again.
-    pub async fn find_by_request(&mut self, wish: &UploadRequest) -> Result<Option<FileEntry>, Failure> {
-        match self.provider().upload_begin(wish).await {
+    /// Finds the file that an attempt made, if it made one, by announcing it again.
+    pub async fn find_announced(&mut self, attempt: &AttemptRow) -> Result<Option<FileEntry>, Failure> {
+        match self.provider().upload_begin(&request(attempt, true)).await {
             Ok(UploadPlan::Done(entry)) => Ok(Some(entry)),
+            Ok(UploadPlan::Candidates(found)) => self.find_own(attempt, found).await,
             Ok(UploadPlan::Units {
                 missing,
                 ticket: Some(ticket),
@@ -123,6 +137,10 @@ impl Worker {
                 failure => Err(failure),
             },
         }
+    }
+
+    pub fn has_numbered_twins(&self) -> bool {
+        self.provider().name_rules().numbered_twins
     }
 
     /// Whether the attempt goes where the row wants to be by now.
@@ -159,7 +177,7 @@ impl Worker {
             .await
             .map_err(|_| Failure::Superseded)?;
         if !self.is_wanted(&sending.attempt) {
-            return Ok(Sent::Unclear);
+            return Ok(Sent::Unwanted);
         }
         self.reset_progress();
         let body = FileRange {
@@ -171,6 +189,10 @@ impl Worker {
             Ok(progress) => {
                 self.sent.store(wish.size, Ordering::Relaxed);
                 Ok(Sent::Progress(progress))
+            }
+            // A service that would store it twice may still be at work on it: it is looked up after a while.
+            Err(error) if error.retry == Retry::OutcomeUnknown && self.has_numbered_twins() => {
+                Err(error.into())
             }
             Err(error) if error.retry == Retry::OutcomeUnknown => {
                 tracing::debug!(id = %self.id, %error, "an upload's answer was lost: looking it up");

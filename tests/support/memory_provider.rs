@@ -2,18 +2,21 @@
 //! demand. It outlives the providers that talk to it, as a service outlives a crash of its client.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use lockerfs::http::FileRange;
 use lockerfs::provider::{
     AccountInfo, Capabilities, Capability, ChangeCursor, Changes, ContentHash, DeleteMode, DownloadLink,
     Entry, ErrorKind, FileEntry, FileId, FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules,
     Provider, ProviderError, Result, Retry, UploadPlan, UploadProgress, UploadRequest, UploadTicket,
 };
+use md5::Md5;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
@@ -32,6 +35,16 @@ pub enum Fault {
     PauseAfter(Gate),
     /// The content is stored with one byte changed.
     StoreWrong,
+    /// The content is stored without its last byte.
+    StoreShort,
+}
+
+/// How the content of a call comes to be stored.
+#[derive(Clone, Copy)]
+enum Stored {
+    Right,
+    Wrong,
+    Short,
 }
 
 /// A place where a call stands still.
@@ -94,6 +107,9 @@ pub struct MemoryService {
     polls: u32,
     keeps_ids: bool,
     numbers_twins: AtomicBool,
+    /// A host that takes a file in one request and nothing empty, tells a hash in the answer to an upload
+    /// alone, keeps no times, and stores a second file of a name as `name (2).ext`.
+    is_plain: bool,
 }
 
 impl MemoryService {
@@ -103,7 +119,25 @@ impl MemoryService {
             polls,
             keeps_ids,
             numbers_twins: AtomicBool::new(false),
+            is_plain: false,
         })
+    }
+
+    pub fn plain() -> Arc<Self> {
+        Arc::new(MemoryService {
+            state: Mutex::default(),
+            polls: 0,
+            keeps_ids: false,
+            numbers_twins: AtomicBool::new(false),
+            is_plain: true,
+        })
+    }
+
+    fn told(&self, mut entry: FileEntry) -> FileEntry {
+        if self.is_plain {
+            (entry.hash, entry.revision) = (None, None);
+        }
+        entry
     }
 
     /// From now on a file that is given a taken name gets `name(2)`, as on services without twins.
@@ -180,6 +214,19 @@ impl MemoryService {
         self.state().files.remove(id.as_str());
     }
 
+    pub fn trash(&self) -> Vec<Vec<u8>> {
+        self.state()
+            .trash
+            .iter()
+            .map(|file| file.content.clone())
+            .collect()
+    }
+
+    /// How many calls of any kind were made.
+    pub fn all_calls(&self) -> usize {
+        self.state().calls.values().sum()
+    }
+
     pub fn entry(&self, id: &FileId) -> Option<FileEntry> {
         self.state().entry(id.as_str())
     }
@@ -205,6 +252,37 @@ impl State {
             revision: Some(file.revision.to_string()),
             parent: Some(FolderId::new(file.folder.clone())),
         })
+    }
+
+    /// As a host without hashes stores it, and as it answers the upload.
+    fn store_beside(&mut self, request: &UploadRequest, content: Vec<u8>) -> FileEntry {
+        let folder = request.folder.as_str();
+        let numbers = 2..;
+        let names = std::iter::once(request.name.clone())
+            .chain(numbers.map(|number| numbered(&request.name, number)));
+        let name = names.into_iter().find(|name| self.named(folder, name).is_empty());
+        let file = StoredFile {
+            folder: folder.into(),
+            name: name.expect("a free name"),
+            mtime: SystemTime::now(),
+            revision: 1,
+            content,
+        };
+        let id = self.new_id();
+        let hash = ContentHash::Md5(Md5::digest(&file.content).into());
+        self.files.insert(id.clone(), file);
+        let mut entry = self.entry(&id).expect("the file that was stored");
+        (entry.hash, entry.revision) = (Some(hash), None);
+        entry
+    }
+
+    /// What an upload may have made, by name and size.
+    fn candidates(&self, request: &UploadRequest) -> Vec<FileEntry> {
+        let folder = request.folder.as_str();
+        let twins = (2..10).map(|number| numbered(&request.name, number));
+        let names: Vec<_> = std::iter::once(request.name.clone()).chain(twins).collect();
+        let named = names.iter().flat_map(|name| self.named(folder, name));
+        named.filter(|entry| entry.size == request.size).collect()
     }
 
     /// All files of a name: the service has no rule against twins.
@@ -266,6 +344,13 @@ impl State {
     }
 }
 
+fn numbered(name: &str, number: u32) -> String {
+    match name.rsplit_once('.') {
+        Some((stem, extension)) => format!("{stem} ({number}).{extension}"),
+        None => format!("{name} ({number})"),
+    }
+}
+
 fn same_upload(a: &UploadRequest, b: &UploadRequest) -> bool {
     (&a.folder, &a.name, a.sha256) == (&b.folder, &b.name, b.sha256)
 }
@@ -292,7 +377,7 @@ impl MemoryProvider {
     async fn call<T>(
         &self,
         operation: &'static str,
-        effect: impl FnOnce(&mut State, bool) -> Result<T>,
+        effect: impl FnOnce(&mut State, Stored) -> Result<T>,
     ) -> Result<T> {
         let fault = {
             let mut state = self.0.state();
@@ -300,22 +385,40 @@ impl MemoryProvider {
             let place = state.faults.iter().position(|(name, _)| *name == operation);
             place.map(|place| state.faults.remove(place).1)
         };
-        let wrong = matches!(fault, Some(Fault::StoreWrong));
+        let stored = match fault {
+            Some(Fault::StoreWrong) => Stored::Wrong,
+            Some(Fault::StoreShort) => Stored::Short,
+            _ => Stored::Right,
+        };
         match fault {
             Some(Fault::Fail(kind, retry)) => return Err(error(kind, retry, operation)),
             Some(Fault::PauseBefore(gate)) => gate.pass().await,
             Some(Fault::PauseAfter(gate)) => {
-                let result = effect(&mut self.0.state(), wrong);
+                let result = effect(&mut self.0.state(), stored);
                 gate.pass().await;
                 return result;
             }
             Some(Fault::LoseReply) => {
-                effect(&mut self.0.state(), wrong)?;
+                effect(&mut self.0.state(), stored)?;
                 return Err(error(ErrorKind::Timeout, Retry::OutcomeUnknown, operation));
             }
-            Some(Fault::StoreWrong) | None => {}
+            Some(Fault::StoreWrong | Fault::StoreShort) | None => {}
         }
-        effect(&mut self.0.state(), wrong)
+        effect(&mut self.0.state(), stored)
+    }
+}
+
+impl MemoryProvider {
+    /// Part of a content, as a download brings it.
+    pub async fn read(&self, id: &FileId, range: Range<u64>) -> Result<Bytes> {
+        self.call("read", |state, _| {
+            let gone = || error(ErrorKind::NotFound, Retry::Never, "read");
+            let content = &state.files.get(id.as_str()).ok_or_else(gone)?.content;
+            let end = content.len().min(range.end as usize);
+            let part = content.get(range.start as usize..end).unwrap_or_default();
+            Ok(Bytes::copy_from_slice(part))
+        })
+        .await
     }
 }
 
@@ -327,9 +430,11 @@ fn read(body: &FileRange) -> Vec<u8> {
     content
 }
 
-fn spoil(mut content: Vec<u8>, wrong: bool) -> Vec<u8> {
-    if let Some(first) = content.first_mut().filter(|_| wrong) {
-        *first ^= 1;
+fn spoil(mut content: Vec<u8>, stored: Stored) -> Vec<u8> {
+    match stored {
+        Stored::Right => {}
+        Stored::Wrong => content[0] ^= 1,
+        Stored::Short => content.truncate(content.len() - 1),
     }
     content
 }
@@ -348,6 +453,9 @@ impl Provider for MemoryProvider {
             .with(Capability::Rename)
             .with(Capability::Move)
             .with(Capability::Trash);
+        if self.0.is_plain {
+            return all;
+        }
         all.with(Capability::EmptyFiles)
             .with(Capability::ModificationTime)
             .with(Capability::ContentHash)
@@ -359,7 +467,7 @@ impl Provider for MemoryProvider {
             forbidden: "",
             edge_blanks: true,
             leading_dot: true,
-            numbered_twins: false,
+            numbered_twins: self.0.is_plain,
         }
     }
 
@@ -379,7 +487,7 @@ impl Provider for MemoryProvider {
                 .filter(|(_, file)| file.folder == folder.as_str());
             let entries = ids
                 .filter_map(|(id, _)| state.entry(id))
-                .map(Entry::File)
+                .map(|entry| Entry::File(self.0.told(entry)))
                 .collect();
             Ok(Listing { entries })
         })
@@ -388,7 +496,8 @@ impl Provider for MemoryProvider {
 
     async fn file_info(&self, files: &[FileId]) -> Result<Vec<FileEntry>> {
         self.call("info", |state, _| {
-            Ok(files.iter().filter_map(|id| state.entry(id.as_str())).collect())
+            let found = files.iter().filter_map(|id| state.entry(id.as_str()));
+            Ok(found.map(|entry| self.0.told(entry)).collect())
         })
         .await
     }
@@ -441,6 +550,12 @@ impl Provider for MemoryProvider {
     }
 
     async fn set_mtime(&self, item: &ItemId, mtime: SystemTime) -> Result<()> {
+        if self.0.is_plain {
+            return Err(ProviderError::unsupported(
+                "set_mtime",
+                Capability::ModificationTime,
+            ));
+        }
         self.call("mtime", |state, _| {
             if let ItemId::File(id) = item
                 && let Some(file) = state.files.get_mut(id.as_str())
@@ -474,6 +589,20 @@ impl Provider for MemoryProvider {
 
     async fn upload_begin(&self, request: &UploadRequest) -> Result<UploadPlan> {
         let request = request.clone();
+        if self.0.is_plain {
+            if !request.sent_before {
+                return Ok(UploadPlan::Whole);
+            }
+            let look = |state: &mut State, _| {
+                let found: Vec<_> = state.candidates(&request);
+                let found: Vec<_> = found.into_iter().map(|entry| self.0.told(entry)).collect();
+                Ok(match found.is_empty() {
+                    true => UploadPlan::Whole,
+                    false => UploadPlan::Candidates(found),
+                })
+            };
+            return self.call("look", look).await;
+        }
         self.call("begin", |state, _| {
             if let Some(found) = state.with_content(&request) {
                 return Ok(UploadPlan::Done(found));
@@ -514,8 +643,15 @@ impl Provider for MemoryProvider {
 
     async fn upload_whole(&self, request: &UploadRequest, body: FileRange) -> Result<UploadProgress> {
         let content = read(&body);
-        self.call("whole", |state, wrong| {
-            Ok(state.complete(request, spoil(content, wrong), &self.0))
+        self.call("whole", |state, stored| {
+            if self.0.is_plain && content.is_empty() {
+                return Err(error(ErrorKind::InvalidArgument, Retry::Never, "whole"));
+            }
+            if self.0.is_plain {
+                let entry = state.store_beside(request, spoil(content, stored));
+                return Ok(UploadProgress::Done(entry));
+            }
+            Ok(state.complete(request, spoil(content, stored), &self.0))
         })
         .await
     }
@@ -533,9 +669,9 @@ impl Provider for MemoryProvider {
             *sha256,
             "the hash of unit {index}"
         );
-        self.call("unit", |state, wrong| {
+        self.call("unit", |state, stored| {
             let have = state.parts.entry(part_key(request)).or_default();
-            have.insert(index, spoil(content, wrong));
+            have.insert(index, spoil(content, stored));
             if (have.len() as u64) < request.size.div_ceil(UNIT) {
                 return Ok(UploadProgress::UnitTaken);
             }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use lockerfs::provider::{FileId, FolderId, Provider, Result as ProviderResult};
+use lockerfs::provider::{FileEntry, FileId, FolderId, Provider, Result as ProviderResult};
 use lockerfs::state::{Database, StateDir};
 use lockerfs::upload::{
     Base, BaseContent, NewPending, Options, PendingFile, PendingId, StagedFile, UploadEvent, UploadStatus,
@@ -45,15 +45,7 @@ struct FromService(Arc<MemoryService>);
 #[async_trait::async_trait]
 impl BaseContent for FromService {
     async fn read(&self, _account: &str, base: &Base, range: Range<u64>) -> ProviderResult<Bytes> {
-        let content = self
-            .0
-            .file(&base.file)
-            .map(|file| file.content)
-            .unwrap_or_default();
-        let end = content.len().min(range.end as usize);
-        Ok(Bytes::copy_from_slice(
-            content.get(range.start as usize..end).unwrap_or_default(),
-        ))
+        MemoryProvider(self.0.clone()).read(&base.file, range).await
     }
 }
 
@@ -62,6 +54,14 @@ impl Bench {
         Bench {
             folder: tempfile::tempdir().unwrap(),
             service: MemoryService::new(polls, keeps_ids),
+        }
+    }
+
+    /// With a host that takes a file in one request and tells no hash of it later.
+    pub fn plain() -> Self {
+        Bench {
+            folder: tempfile::tempdir().unwrap(),
+            service: MemoryService::plain(),
         }
     }
 
@@ -155,6 +155,11 @@ impl Life {
             .commit(&self.write(content), new(name, Some(old.clone())))
             .await
             .unwrap()
+    }
+
+    /// Waits until the service holds a file.
+    pub async fn uploaded(&self, id: PendingId) -> FileEntry {
+        self.uploads.wait(id).await.unwrap().expect("it was kept here")
     }
 
     pub async fn until(&self, id: PendingId, reached: impl Fn(&PendingFile) -> bool) -> PendingFile {

@@ -50,7 +50,7 @@ impl Handler for MountHandler {
         let mut drained = std::pin::pin!(self.uploads.drain());
         loop {
             // A listener that is gone or slow misses a line, nothing else.
-            let _ = progress.try_send(drain_progress(&self.uploads.pending()));
+            let _ = progress.try_send(drain_progress(self.uploads.pending()));
             if progress.is_closed() {
                 return Err("nobody waits any more".to_owned());
             }
@@ -59,7 +59,7 @@ impl Handler for MountHandler {
                 () = tokio::time::sleep(PROGRESS_INTERVAL) => {}
             }
         }
-        let _ = progress.send(drain_progress(&self.uploads.pending())).await;
+        let _ = progress.send(drain_progress(self.uploads.pending())).await;
         Ok(())
     }
 
@@ -85,7 +85,8 @@ impl Handler for MountHandler {
     }
 }
 
-fn drain_progress(pending: &[PendingFile]) -> DrainProgress {
+fn drain_progress(mut pending: Vec<PendingFile>) -> DrainProgress {
+    pending.retain(|file| file.status != UploadStatus::Kept);
     let bytes = pending
         .iter()
         .map(|file| file.size.saturating_sub(sent(file)))

@@ -100,7 +100,7 @@ impl Running {
         } = self;
         let unmounted = unmount(parts.mounted, &mount_point, matches!(cause, Cause::Unmounted)).await;
         parts.uploads.stop().await;
-        let left = parts.uploads.pending().len();
+        let left = parts.uploads.unfinished();
         let farewells = parts.accounts.iter().map(|account| account.provider.close());
         // Tokens that are not given back run out by themselves.
         let _ = tokio::time::timeout(FAREWELL_LIMIT, join_all(farewells)).await;
@@ -124,7 +124,7 @@ impl Running {
 
     /// Uploads what can be uploaded within the time for it, or until a second signal.
     async fn drain(&mut self) {
-        let waiting = self.parts.uploads.pending().len();
+        let waiting = self.parts.uploads.unfinished();
         if waiting == 0 {
             return;
         }

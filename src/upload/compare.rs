@@ -1,0 +1,202 @@
+//! Which file of the service holds what an attempt sent, where the service tells no hash to know it by.
+//!
+//! Contents are read back in pieces and compared with what is staged, up to the first difference; where the
+//! staged content is gone, by their SHA-256. Equal bytes alone make no file ours: one that is known here as
+//! another's is never taken for the upload.
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::provider::{ContentHash, Entry, ErrorKind, FileEntry, FolderId, ListHint, ProviderError, Retry};
+use crate::state::{AttemptRow, ItemKey};
+
+use super::engine::Worker;
+use super::journal::blocking;
+use super::outcome::Failure;
+use super::staged_file::{Base, StagedFile};
+
+/// Bytes read back at once.
+const PIECE: u64 = 1 << 20;
+
+impl Worker {
+    /// The one among the files found that an attempt made; `None` where it made none of them. Fails where
+    /// that cannot be told now.
+    pub async fn find_own(
+        &self,
+        attempt: &AttemptRow,
+        mut found: Vec<FileEntry>,
+    ) -> Result<Option<FileEntry>, Failure> {
+        found.retain(|entry| entry.size == attempt.size && !self.is_known_otherwise(attempt, entry));
+        self.drop_indexed(&mut found).await?;
+        // The plain name first: only where it was taken did the service number ours.
+        found.sort_by_key(|entry| entry.name != attempt.name);
+        for entry in found {
+            if self.holds_content(attempt, &entry).await?
+                && (entry.name == attempt.name || self.was_name_taken(attempt).await?)
+            {
+                return Ok(Some(entry));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether a file has the bytes that an attempt sent.
+    pub async fn holds_content(&self, attempt: &AttemptRow, entry: &FileEntry) -> Result<bool, Failure> {
+        if entry.size != attempt.size {
+            return Ok(false);
+        }
+        if let Some(ContentHash::Sha256(told)) = entry.hash {
+            return Ok(told == attempt.sha256);
+        }
+        let staged = self.content_of(attempt);
+        let base = Base {
+            file: entry.id.clone(),
+            size: entry.size,
+            hash: entry.hash,
+            revision: entry.revision.clone(),
+        };
+        let mut hash = Sha256::new();
+        let mut done = 0;
+        while done < entry.size {
+            if self.uploads.stopping.is_cancelled() {
+                return Err(Failure::Superseded);
+            }
+            let piece = done..entry.size.min(done + PIECE);
+            let read = self.account.base.read(&self.account.name, &base, piece.clone());
+            let bytes = match read.await {
+                Ok(bytes) => bytes,
+                Err(error) if error.kind == ErrorKind::NotFound => return Ok(false),
+                Err(error) => return Err(unreadable(entry, error)),
+            };
+            let length = bytes.len() as u64;
+            if length == 0 || length > piece.end - piece.start {
+                return Err(Failure::wait(
+                    "the service sent another number of bytes than was asked for",
+                ));
+            }
+            match &staged {
+                Some(staged) => {
+                    let staged = staged.clone();
+                    let ours = blocking("read a staged file", move || {
+                        staged.read_at(piece.start, length as usize)
+                    });
+                    if ours.await? != bytes {
+                        return Ok(false);
+                    }
+                }
+                None => hash.update(&bytes),
+            }
+            done += length;
+        }
+        Ok(staged.is_some() || <[u8; 32]>::from(hash.finalize()) == attempt.sha256)
+    }
+
+    /// The content that an attempt sent, where it still is the staged one.
+    pub fn content_of(&self, attempt: &AttemptRow) -> Option<Arc<StagedFile>> {
+        let table = self.uploads.table();
+        let item = table.item(self.id)?;
+        let staged = item.staged.as_ref()?;
+        let is_sent = item.row.generation == attempt.generation && staged.modifications() == item.committed;
+        is_sent.then(|| staged.clone())
+    }
+
+    /// Whether a file was there before the attempt, or belongs to another one.
+    fn is_known_otherwise(&self, attempt: &AttemptRow, entry: &FileEntry) -> bool {
+        let file = entry.id.as_str();
+        let table = self.uploads.table();
+        let replaced = table.item(self.id).is_some_and(|item| {
+            let mut known = item.row.replaces.iter().chain(&item.row.superseded);
+            known.any(|known| known == file)
+        });
+        let (account, folder) = (&self.account.name, &attempt.folder);
+        replaced
+            || attempt.replaces.as_deref() == Some(file)
+            || table.is_of_another(file, self.id)
+            || table.is_place_of_another(account, folder, &entry.name, self.id)
+    }
+
+    /// Leaves out files whose hash the index knows: it learns that of a file of this service only once an
+    /// upload of it is verified, so they are older uploads.
+    async fn drop_indexed(&self, found: &mut Vec<FileEntry>) -> Result<(), Failure> {
+        if found.is_empty() {
+            return Ok(());
+        }
+        let key = |entry: &FileEntry| ItemKey::File(entry.id.as_str().to_owned());
+        let keys = found.iter().map(key).collect();
+        let database = &self.uploads.database;
+        let known = database
+            .facts(&self.provider().id_space(), keys)
+            .await
+            .map_err(|error| Failure::Local(error.into()))?;
+        found.retain(|entry| known.get(&key(entry)).is_none_or(|facts| facts.hash.is_none()));
+        Ok(())
+    }
+
+    /// Whether the service had a reason to store the attempt's file under another name than it was given.
+    async fn was_name_taken(&self, attempt: &AttemptRow) -> Result<bool, Failure> {
+        if attempt.replaces.is_some() {
+            return Ok(true);
+        }
+        let folder = FolderId::new(attempt.folder.clone());
+        let listing = self.provider().list(&folder, ListHint::default()).await?;
+        let is_holder = |entry: &Entry| matches!(entry, Entry::File(file) if file.name == attempt.name);
+        Ok(listing.entries.iter().any(is_holder))
+    }
+}
+
+/// What could not be compared is looked at again, so that nothing is sent that is there already; what never
+/// can be is for a person to settle.
+fn unreadable(entry: &FileEntry, error: ProviderError) -> Failure {
+    let name = &entry.name;
+    match error.kind {
+        ErrorKind::PermissionDenied | ErrorKind::Unsupported => Failure::Park(format!(
+            "{name} on the service may be this file, sent before, and cannot be read to tell: remove it \
+             there, then retry ({error})"
+        )),
+        _ if error.retry == Retry::Never => Failure::Wait(format!(
+            "{name} on the service may be this file, sent before, and cannot be read now ({error})"
+        )),
+        _ => error.into(),
+    }
+}
+
+/// Whether a service gave a file that was sent as `name` this name because the other was taken:
+/// `name (2).ext`.
+pub(super) fn is_numbered(numbered: &str, name: &str) -> bool {
+    let between = |before: &str, after: &str| {
+        let number = numbered
+            .strip_prefix(before)
+            .and_then(|rest| rest.strip_suffix(after))
+            .and_then(|rest| rest.strip_prefix(" (")?.strip_suffix(')'));
+        number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let parts = name.rsplit_once('.').filter(|(stem, _)| !stem.is_empty());
+    between(name, "") || parts.is_some_and(|(stem, extension)| between(stem, &format!(".{extension}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_numbered;
+
+    #[test]
+    fn a_numbered_name_has_its_number_before_the_extension_or_at_the_end() {
+        for (numbered, name) in [
+            ("a (2).txt", "a.txt"),
+            ("a.tar (13).gz", "a.tar.gz"),
+            ("plain (3)", "plain"),
+            (".hidden (2)", ".hidden"),
+        ] {
+            assert!(is_numbered(numbered, name), "{numbered}");
+        }
+        for (other, name) in [
+            ("a.txt", "a.txt"),
+            ("a (x).txt", "a.txt"),
+            ("a ().txt", "a.txt"),
+            ("a(2).txt", "a.txt"),
+            ("b (2).txt", "a.txt"),
+        ] {
+            assert!(!is_numbered(other, name), "{other}");
+        }
+    }
+}

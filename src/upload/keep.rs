@@ -1,0 +1,52 @@
+//! Empty contents on a service that takes none: what the content took the place of goes there, and the
+//! file rests here until it gets content.
+
+use crate::provider::FileId;
+use crate::state::{JournalRow, RowState};
+
+use super::engine::Worker;
+use super::journal::{Change, Changed};
+use super::outcome::Failure;
+
+impl Worker {
+    /// Lets an empty content rest. False where the row has to be looked at again.
+    pub async fn keep(&mut self, row: &JournalRow) -> Result<bool, Failure> {
+        if let Some(attempt) = row.attempt.clone() {
+            let left = match attempt.file.clone() {
+                Some(file) => self.file_now(&FileId::new(file)).await?,
+                None => self.find(&attempt).await?,
+            };
+            match left {
+                Some(entry) => self.absorb(&entry).await?,
+                None => self.clear_attempt().await?,
+            }
+            return Ok(false);
+        }
+        let gone: Vec<_> = row.replaces.iter().chain(&row.superseded).cloned().collect();
+        if !gone.is_empty() {
+            self.delete(gone.iter().cloned().map(FileId::new).collect())
+                .await?;
+        }
+        let generation = row.generation;
+        let kept = self
+            .uploads
+            .change(self.id, move |row| {
+                if row.state == RowState::Removed {
+                    return Change::Skip;
+                }
+                row.replaces.take_if(|old| gone.contains(old));
+                row.superseded.retain(|old| !gone.contains(old));
+                if row.generation == generation && row.replaces.is_none() && row.superseded.is_empty() {
+                    row.state = RowState::Kept;
+                    (row.tries, row.next_try, row.last_error) = (0, None, None);
+                }
+                Change::Save
+            })
+            .await?;
+        Ok(match kept {
+            Changed::Saved(row) => row.state == RowState::Kept,
+            Changed::Skipped => false,
+            Changed::Deleted | Changed::Absent => true,
+        })
+    }
+}
