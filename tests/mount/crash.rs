@@ -34,18 +34,23 @@ fn write_many(mount: &Mount) -> BTreeMap<String, String> {
 #[test]
 fn killed_in_the_middle_of_200_uploads_it_stores_each_file_once() {
     let world = World::with(|setup| setup.service.latency = Duration::from_millis(25));
+    // Some uploads pass and all others hang.
+    let hang = json!({"fault": "delay", "milliseconds": 300_000, "skip": 20});
+    let stuck = || world.service.faults(&[(Call::Upload, hang.clone())]);
+    stuck();
     let mut mount = world.mount();
     let wanted = write_many(&mount);
-    for _ in 0..2 {
-        let have = world.stored().len();
-        wait_for("some more are uploaded", || world.stored().len() > have + 10);
-        assert!(
-            world.stored().len() < wanted.len(),
-            "all was uploaded before the kill"
-        );
+    for round in 1..=2 {
+        wait_for("some more are uploaded and others are under way", || {
+            world.service.calls().of(Call::Upload) > 20 && world.stored().len() >= 20 * round
+        });
+        assert!(world.stored().len() < wanted.len());
         mount.kill();
+        world.service.reset_calls();
+        stuck();
         mount = world.mount();
     }
+    world.service.faults(&[]);
     assert_same(&snapshot(&mount.path("")), &wanted, "while they wait");
     world.drain();
     assert_same(&world.stored_sha256(), &wanted, "on the service");

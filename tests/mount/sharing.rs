@@ -22,7 +22,7 @@ fn files_are_copied_between_accounts_of_two_services() {
     world.drain();
     let stored = world.service.stored("fire");
     assert_eq!(stored["there/large.bin"].sha256, sha256_of(&large));
-    assert_eq!(stored.len(), 2, "{stored:?}");
+    assert_eq!(stored.len(), 3, "{stored:?}");
     assert_eq!(world.stored()["small.bin"].sha256, sha256_of(&small));
     mount.unmount(&world.config());
 
