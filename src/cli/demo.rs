@@ -1,4 +1,4 @@
-//! `lockerfs demo`: sample files on an emulated service, mounted, until ^C.
+//! `lockerfs demo`: sample files on emulated services, mounted beside each other, until ^C.
 
 mod sample;
 
@@ -11,13 +11,10 @@ use tempfile::TempDir;
 
 use super::failure::Failure;
 use super::mount::{Plan, Running, point, run_to_end};
-use super::sandbox::config_text;
+use super::sandbox::{accounts, config_text};
 use super::{Global, Outcome};
 use crate::config::{Config, Paths};
-use crate::sandbox::{Account, Options, Sandbox};
-
-/// The demo's account on each service that exists so far.
-const ACCOUNT: &str = "mediafire";
+use crate::sandbox::{Account, Options, Sandbox, Service};
 
 #[derive(Args)]
 pub(super) struct DemoArgs {
@@ -73,30 +70,39 @@ impl Drop for Place {
 
 async fn serve(folder: &TempDir, mount_point: &Path) -> Outcome {
     let service = folder.path().join("service");
-    let account = Account::mediafire(ACCOUNT);
-    let files = service.join(ACCOUNT).join("files");
-    let seed = tokio::task::spawn_blocking(move || sample::write(&files));
+    let accounts = accounts();
+    let folders: Vec<_> = accounts
+        .iter()
+        .map(|account| {
+            let holds_empty = account.service == Service::MediaFire;
+            (service.join(&account.name).join("files"), holds_empty)
+        })
+        .collect();
+    let seed = tokio::task::spawn_blocking(move || {
+        let mut folders = folders.iter();
+        folders.try_for_each(|(files, holds_empty)| sample::write(files, *holds_empty))
+    });
     seed.await
         .map_err(|e| Failure::new(e.to_string()))?
         .map_err(|e| Failure::new(format!("cannot write the sample files: {e}")))?;
     let options = Options {
-        accounts: vec![account.clone()],
+        accounts: accounts.clone(),
         ..Options::new(&service)
     };
     let sandbox = Sandbox::start(options).await;
     let sandbox = sandbox.map_err(|e| Failure::new(format!("cannot start the sandbox: {e}")))?;
-    let outcome = mounted(folder, mount_point, &sandbox, &account).await;
+    let outcome = mounted(folder, mount_point, &sandbox, &accounts).await;
     sandbox.stop().await;
     outcome
 }
 
-async fn mounted(folder: &TempDir, mount_point: &Path, sandbox: &Sandbox, account: &Account) -> Outcome {
+async fn mounted(folder: &TempDir, mount_point: &Path, sandbox: &Sandbox, accounts: &[Account]) -> Outcome {
     let paths = Paths {
         config: folder.path().join("config.toml"),
         state_dir: folder.path().join("state"),
         cache_dir: folder.path().join("cache"),
     };
-    write_private(&paths.config, &config_text(sandbox, account))
+    write_private(&paths.config, &config_text(sandbox, accounts))
         .map_err(|e| Failure::new(format!("cannot write {}: {e}", paths.config.display())))?;
     let plan = Plan {
         config: Config::load(&paths.config)?,
@@ -106,7 +112,7 @@ async fn mounted(folder: &TempDir, mount_point: &Path, sandbox: &Sandbox, accoun
         allow_other: false,
         read_only: false,
     };
-    let hints = hints(&plan.paths, mount_point, &sandbox.files_dir(&account.name));
+    let hints = hints(&plan.paths, mount_point, sandbox, accounts);
     let running = Running::start(plan).await?;
     println!("{hints}");
     running.until_end().await
@@ -118,21 +124,30 @@ fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
     std::fs::write(path, text)
 }
 
-fn hints(paths: &Paths, mount_point: &Path, files: &Path) -> String {
+fn hints(paths: &Paths, mount_point: &Path, sandbox: &Sandbox, accounts: &[Account]) -> String {
     let program =
         std::env::current_exe().map_or_else(|_| "lockerfs".to_owned(), |path| path.display().to_string());
-    let (mount, files, state) = (mount_point.display(), files.display(), paths.state_dir.display());
+    let (mount, state) = (mount_point.display(), paths.state_dir.display());
+    let list = |line: &dyn Fn(&Account) -> String| {
+        let lines: Vec<String> = accounts.iter().map(line).collect();
+        lines.join("\n")
+    };
+    let mounted = list(&|account| format!("  {mount}/{}", account.name));
+    let plain = list(&|account| format!("  {}", sandbox.files_dir(&account.name).display()));
+    let first = accounts.first().map_or("", |account| &account.name);
+    let last = accounts.last().map_or("", |account| &account.name);
     format!(
-        "An emulated MediaFire account is mounted at {mount}
+        "Emulated accounts are mounted at
+{mounted}
 
 Try in another terminal:
-  ls -lR {mount}/{ACCOUNT}
-  cat {mount}/{ACCOUNT}/README.txt
-  cp /etc/services {mount}/{ACCOUNT}/
+  ls -lR {mount}
+  cat {mount}/{first}/README.txt
+  cp {mount}/{first}/README.txt {mount}/{last}/Documents/
   {program} --state-dir {state} status
 
-What the service holds stands as plain files in
-  {files}
+What the services hold stands as plain files in
+{plain}
 Files that you add there show up in the mount a little later.
 
 ^C uploads what waits, unmounts and removes everything."

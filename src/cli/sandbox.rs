@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::signals::Signals;
 use super::{Global, Outcome};
 use crate::config::{parse_duration, parse_size};
-use crate::sandbox::{Account, Options, Sandbox};
+use crate::sandbox::{Account, Options, Sandbox, Service};
 
 const EXAMPLES: &str = "\
 Example:
@@ -58,7 +58,7 @@ pub(super) fn run(global: &Global, args: SandboxArgs) -> Outcome {
 async fn serve(args: SandboxArgs) -> Outcome {
     let data = args.data.display().to_string();
     let mut signals = Signals::catch().map_err(|e| Failure::new(format!("cannot catch signals: {e}")))?;
-    let account = Account::mediafire("mediafire");
+    let accounts = accounts();
     let options = Options {
         port: args.port,
         latency: args.latency.unwrap_or_default(),
@@ -67,33 +67,75 @@ async fn serve(args: SandboxArgs) -> Outcome {
         fail_rate: args.fail,
         seed: args.seed,
         log_requests: args.log,
-        accounts: vec![account.clone()],
+        accounts: accounts.clone(),
         ..Options::new(args.data)
     };
     let started = Sandbox::start(options).await;
     let sandbox = started.map_err(|e| Failure::new(format!("cannot start the sandbox in {data}: {e}")))?;
-    println!(
-        "The sandbox serves at {} until ^C.",
-        sandbox.base_url(&account.name)
-    );
-    println!(
-        "Its MediaFire account holds the plain files in {}",
-        sandbox.files_dir(&account.name).display()
-    );
-    println!("and goes into a config (chmod 600) as:\n");
-    print!("{}", config_text(&sandbox, &account));
+    println!("The sandbox serves until ^C. What its accounts hold stands as plain files in");
+    for account in &accounts {
+        println!("  {}", sandbox.files_dir(&account.name).display());
+    }
+    println!("and into a config (chmod 600) they go as:\n");
+    print!("{}", config_text(&sandbox, &accounts));
     signals.next().await;
     sandbox.stop().await;
     Ok(())
 }
 
-/// The account as a table of a config.
-pub(super) fn config_text(sandbox: &Sandbox, account: &Account) -> String {
-    format!(
-        "[accounts.{}]\nkind = \"mediafire\"\nbase_url = \"{}\"\nemail = \"{}\"\npassword = \"{}\"\n",
-        account.name,
-        sandbox.base_url(&account.name),
-        account.email,
-        account.password
-    )
+/// An account on each host that a config can name without its address, by the kind's name.
+pub(super) fn accounts() -> Vec<Account> {
+    vec![
+        Account::mediafire("mediafire"),
+        Account::yetishare("1cloudfile"),
+        Account::yetishare("koramaup"),
+    ]
+}
+
+/// The accounts as tables of a config. Each is named as its kind is.
+pub(super) fn config_text(sandbox: &Sandbox, accounts: &[Account]) -> String {
+    let tables: Vec<String> = accounts
+        .iter()
+        .map(|account| config_table(&sandbox.base_url(&account.name), account))
+        .collect();
+    tables.join("\n")
+}
+
+fn config_table(base_url: &str, account: &Account) -> String {
+    let Account {
+        name,
+        email,
+        password,
+        key1,
+        key2,
+        ..
+    } = account;
+    let login = match account.service {
+        Service::YetiShare => format!("key1 = \"{key1}\"\nkey2 = \"{key2}\"\n"),
+        _ => format!("email = \"{email}\"\npassword = \"{password}\"\n"),
+    };
+    format!("[accounts.{name}]\nkind = \"{name}\"\nbase_url = \"{base_url}\"\n{login}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_config_table_holds_the_login_that_its_service_takes() {
+        let tables: Vec<toml::Table> = accounts()
+            .iter()
+            .map(|account| toml::from_str(&config_table("http://127.0.0.1:1/", account)).unwrap())
+            .collect();
+        let entry = |at: usize, name: &str| tables[at]["accounts"][name].clone();
+        assert_eq!(entry(0, "mediafire")["email"].as_str(), Some("demo@example.com"));
+        for (at, name) in [(1, "1cloudfile"), (2, "koramaup")] {
+            let entry = entry(at, name);
+            assert_eq!(entry["kind"].as_str(), Some(name));
+            assert_eq!(entry["base_url"].as_str(), Some("http://127.0.0.1:1/"));
+            assert_eq!(entry["key1"].as_str().map(str::len), Some(64));
+            assert_ne!(entry["key1"], entry["key2"]);
+            assert!(entry.get("email").is_none());
+        }
+    }
 }

@@ -26,17 +26,17 @@ pub enum Fault {
     LostReply,
     /// The token that the call came with dies before the call is looked at.
     ExpireToken,
-    /// An error of the service's own kind, by its number.
+    /// An error of MediaFire's own kind, by its number.
     Error { code: i64 },
-    /// An error of the service's own kind, by its text, where the service has no numbers.
+    /// An error of YetiShare's own kind, which has a text and no number.
     Say { text: String },
-    /// A link call that succeeds but gives no direct link for the files in it.
+    /// A link call that succeeds but gives no direct link for the files in it. MediaFire only.
     LinkError { code: i64 },
-    /// An upload that ends with this error when it is assembled.
+    /// An upload that ends with this error when it is assembled. MediaFire only.
     FileError { code: i64 },
-    /// An upload of which the service stores something else, and tells so.
+    /// An upload of which the service stores something else, and tells so. YetiShare only.
     StoreWrong { what: Wrong },
-    /// An upload that lands in the root, whatever folder was asked for.
+    /// An upload that lands in the root, whatever folder was asked for. YetiShare only.
     WrongFolder,
     /// The call is held up, then carried out.
     Delay { milliseconds: u64 },

@@ -37,6 +37,7 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Service;
 use super::faults::Fault;
 use super::front::Outcome;
 use super::state::{Shared, World, now};
@@ -378,9 +379,9 @@ impl Context<'_> {
         let who = self.account()?;
         let holder = self
             .world
-            .accounts
-            .iter()
-            .position(|account| account.tree.file(key).is_some());
+            .accounts_of(Service::MediaFire)
+            .find(|(_, account)| account.tree.file(key).is_some())
+            .map(|(index, _)| index);
         match holder {
             Some(holder) if holder == who => Ok(key.to_owned()),
             Some(_) => Err(Fail::new(114)),
@@ -410,9 +411,9 @@ impl Context<'_> {
         let who = self.account()?;
         let holder = self
             .world
-            .accounts
-            .iter()
-            .position(|account| account.tree.folder(key).is_some());
+            .accounts_of(Service::MediaFire)
+            .find(|(_, account)| account.tree.folder(key).is_some())
+            .map(|(index, _)| index);
         match holder {
             Some(holder) if holder != who => Err(Fail::new(114)),
             Some(_) if key == ROOT => Err(Fail::new(112)),

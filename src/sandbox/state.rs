@@ -63,6 +63,12 @@ impl World {
             .position(|account| account.config.name == name)
     }
 
+    /// The accounts of one service, each with its place among all.
+    pub fn accounts_of(&self, service: Service) -> impl Iterator<Item = (usize, &AccountState)> {
+        let accounts = self.accounts.iter().enumerate();
+        accounts.filter(move |(_, account)| account.config.service == service)
+    }
+
     /// A number that moves with every change that must outlive a restart.
     fn stamp(&self) -> u64 {
         let trees: u64 = self.accounts.iter().map(|account| account.tree.revision()).sum();

@@ -331,6 +331,7 @@ fn dispatch(endpoint: &str, context: &mut Context<'_>, fault: Option<&Fault>) ->
 fn told(fault: Option<&Fault>) -> Result<(), Fail> {
     match fault {
         Some(Fault::Say { text }) => Err(Fail::new(text)),
+        // A rule for any call may be meant for MediaFire: here the number becomes a text.
         Some(Fault::Error { code }) => Err(Fail::new(format!("Error {code}."))),
         _ => Ok(()),
     }

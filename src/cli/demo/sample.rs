@@ -13,8 +13,8 @@ Copy something in, edit this text, rename a folder, delete a file: each change g
 service in the background. `lockerfs status` shows what is still on its way.
 ";
 
-/// Writes the tree below `root`, which is made.
-pub(super) fn write(root: &Path) -> io::Result<()> {
+/// Writes the tree below `root`, which is made. Only some services hold empty files.
+pub(super) fn write(root: &Path, holds_empty: bool) -> io::Result<()> {
     let texts = [
         ("README.txt", README),
         (
@@ -35,6 +35,9 @@ pub(super) fn write(root: &Path) -> io::Result<()> {
         ("Übersicht/emoji 🎈.txt", "🎈\n"),
     ];
     for (path, text) in texts {
+        if text.is_empty() && !holds_empty {
+            continue;
+        }
         let path = root.join(path);
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::envelope::{Fail, Reply, fields, text};
 use super::{Context, shape};
+use crate::sandbox::Service;
 use crate::sandbox::tree::File;
 
 impl Context<'_> {
@@ -11,9 +12,7 @@ impl Context<'_> {
     pub fn seen_file(&self, key: &str) -> Result<(usize, &File), Fail> {
         let found = self
             .world
-            .accounts
-            .iter()
-            .enumerate()
+            .accounts_of(Service::MediaFire)
             .find_map(|(index, account)| {
                 account
                     .tree

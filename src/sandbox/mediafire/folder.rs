@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::envelope::{Fail, Reply, fields, text, yes};
 use super::{Context, split_keys};
 use super::{MAX_DEPTH, shape};
+use crate::sandbox::Service;
 use crate::sandbox::tree::{File, Folder, ROOT, Tree};
 
 const DEFAULT_CHUNK: usize = 100;
@@ -24,9 +25,7 @@ impl Context<'_> {
         let key = self.params.filled("folder_key").unwrap_or_default();
         let found = self
             .world
-            .accounts
-            .iter()
-            .enumerate()
+            .accounts_of(Service::MediaFire)
             .find_map(|(index, account)| {
                 let folder = account.tree.folder(key)?;
                 account

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::shape;
+use crate::sandbox::Service;
 use crate::sandbox::content;
 use crate::sandbox::front::Outcome;
 use crate::sandbox::state::Shared;
@@ -79,7 +80,7 @@ fn by_link(shared: &Shared, random: &str, quickkey: &str, counts: bool) -> Optio
 }
 
 fn served(world: &crate::sandbox::state::World, quickkey: &str) -> Option<Served> {
-    world.accounts.iter().find_map(|account| {
+    world.accounts_of(Service::MediaFire).find_map(|(_, account)| {
         let file = account
             .tree
             .file(quickkey)

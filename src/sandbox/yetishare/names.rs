@@ -99,7 +99,8 @@ mod tests {
             ("C:\\dir\\a.txt", "a.txt"),
             ("dir/a.txt", "a.txt"),
             ("a\nb.txt", "ab.txt"),
-            ("<b></b>", "1700000000"),
+            ("<b>", "1700000000"),
+            ("a<b>c</b>", "b>"),
             (".", "1700000000"),
         ] {
             assert_eq!(stored_name(sent, false, 1_700_000_000), stored, "{sent:?}");

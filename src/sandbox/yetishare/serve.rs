@@ -191,7 +191,7 @@ fn loose_part(headers: &HeaderMap, size: u64) -> Part {
     let first = asked.split(',').next().unwrap_or_default();
     let (start, end) = first.split_once('-').unwrap_or((first, ""));
     let start = start.trim().parse::<u64>().unwrap_or(0);
-    // A range at the very end looks like one from the start to that number.
+    // `-N` means the last bytes, and is read as if it meant the first ones.
     let end = end.trim().parse::<u64>().ok().filter(|end| *end > 0);
     match end {
         Some(1) if size > 0 => Part::WrongByte,

@@ -1,7 +1,7 @@
 //! How the service tells files, folders, numbers and times.
 
 use md5::Md5;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use time::macros::format_description;
@@ -12,6 +12,13 @@ use super::names::extension;
 use super::quirks::YetiShareQuirks;
 use super::{Context, FolderNote, is_trashed_file, is_trashed_folder};
 use crate::sandbox::tree::{File, Folder, ROOT, Tree};
+
+/// What PHP's `rawurlencode` encodes.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 const TYPES: [(&str, &str); 14] = [
     ("bmp", "image/bmp"),
@@ -75,7 +82,7 @@ pub fn short(key: &str) -> String {
 }
 
 pub fn link_name(name: &str) -> String {
-    utf8_percent_encode(name, NON_ALPHANUMERIC).to_string()
+    utf8_percent_encode(name, ENCODED).to_string()
 }
 
 /// 32 hex characters that follow from a file.

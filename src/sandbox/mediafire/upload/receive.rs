@@ -39,16 +39,16 @@ struct Announced {
 struct Incoming {
     body: BodyDataStream,
     form: Option<Multipart>,
-    file: Place,
+    at: Place,
     file_name: Option<String>,
 }
 
-/// Where a form has come to.
+/// Where a form has come to, seen from its first file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
-    BeforeFile,
-    InFile,
-    BehindFile,
+    Before,
+    Inside,
+    Behind,
 }
 
 impl Incoming {
@@ -68,16 +68,16 @@ impl Incoming {
         for piece in pieces {
             match piece {
                 Piece::Part(part) => {
-                    self.file = match self.file {
-                        Place::BeforeFile if part.file_name.is_some() => Place::InFile,
-                        Place::BeforeFile => Place::BeforeFile,
-                        Place::InFile | Place::BehindFile => Place::BehindFile,
+                    self.at = match self.at {
+                        Place::Before if part.file_name.is_some() => Place::Inside,
+                        Place::Before => Place::Before,
+                        Place::Inside | Place::Behind => Place::Behind,
                     };
-                    if self.file == Place::InFile {
+                    if self.at == Place::Inside {
                         self.file_name = part.file_name;
                     }
                 }
-                Piece::Data(data) if self.file == Place::InFile => content.extend(data),
+                Piece::Data(data) if self.at == Place::Inside => content.extend(data),
                 Piece::Data(_) => {}
             }
         }
@@ -99,7 +99,7 @@ pub async fn receive(shared: &Arc<Shared>, call: &str, request: Request, fault: 
     let mut incoming = Incoming {
         body: body.into_data_stream(),
         form: Multipart::of(&kind),
-        file: Place::BeforeFile,
+        at: Place::Before,
         file_name: None,
     };
     let query = parts.uri.query().unwrap_or_default();
