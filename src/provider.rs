@@ -10,6 +10,7 @@ mod error;
 pub mod mediafire;
 mod types;
 pub mod wrap;
+pub mod yetishare;
 
 pub use capability::{Capabilities, Capability};
 pub use error::{ErrorKind, ProviderError, Result, Retry};

@@ -1,0 +1,394 @@
+//! One call: its URL, its envelope, its token. A call that finds its token dead gets a new one and is made
+//! once more; nothing else is repeated here. It also keeps what all calls learn of the host: its clock, the
+//! calls that it lacks, the size of the largest request. It knows no operation's meaning.
+
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+use url::Url;
+
+use super::account::Account;
+use super::errors::{Failure, Meaning, by_status, dead_token, no_such_call, said, transport};
+use super::graves::Graves;
+use super::probe::Probe;
+use super::session::{Lease, Sessions};
+use super::wire::{Node, Params, zone_offset};
+use super::{OFFERED, Settings};
+use crate::http::{ApiAnswer, ApiClient, ApiRequest, Multipart, check_url};
+use crate::provider::{Capabilities, Capability, ErrorKind, ProviderError, Result, Retry};
+
+pub(super) type Answer = std::result::Result<Value, Failure>;
+
+/// Which capability an account loses where the host lacks a call.
+const NEEDED: [(&str, Capability); 12] = [
+    ("folder/listing", Capability::List),
+    ("file/download", Capability::Read),
+    ("file/upload", Capability::Write),
+    ("folder/create", Capability::CreateFolder),
+    ("file/edit", Capability::Rename),
+    ("folder/edit", Capability::Rename),
+    // An edit of a folder must repeat what is not to change.
+    ("folder/info", Capability::Rename),
+    ("file/move", Capability::Move),
+    ("folder/move", Capability::Move),
+    ("file/copy", Capability::Copy),
+    ("file/delete", Capability::Trash),
+    ("folder/delete", Capability::Trash),
+];
+
+/// Sends requests to the host and opens the envelope of its answers.
+pub(super) struct Transport {
+    client: ApiClient,
+    /// Ends in `/`.
+    base: Url,
+    /// Seconds by which the host's clock is ahead of UTC.
+    zone: AtomicI64,
+}
+
+impl Transport {
+    fn new(client: ApiClient, base: &Url) -> Result<Self> {
+        let invalid =
+            |message| ProviderError::new(ErrorKind::InvalidArgument, Retry::Never, "base_url", message);
+        check_url(base).map_err(|error| invalid(error.to_string()))?;
+        let mut base = base.clone();
+        base.set_query(None);
+        base.set_fragment(None);
+        if !base.path().ends_with('/') {
+            let path = format!("{}/", base.path());
+            base.set_path(&path);
+        }
+        Ok(Transport {
+            client,
+            base,
+            zone: AtomicI64::new(0),
+        })
+    }
+
+    /// A call by `POST`, its parameters in the body.
+    pub(super) async fn form(&self, operation: &'static str, text: String) -> Answer {
+        let request = ApiRequest::form(self.url(operation)?, text);
+        self.send(operation, request).await
+    }
+
+    async fn send(&self, operation: &'static str, request: ApiRequest) -> Answer {
+        let answer = self.client.send(request).await;
+        let value = open(operation, &answer.map_err(|error| transport(operation, error))?)?;
+        if let Some(zone) = Node(&value)
+            .text("_datetime")
+            .and_then(|told| zone_offset(&told, SystemTime::now()))
+        {
+            self.zone.store(zone, Ordering::Relaxed);
+        }
+        Ok(value)
+    }
+
+    fn url(&self, operation: &'static str) -> Result<Url> {
+        self.base.join(operation).map_err(|error| {
+            ProviderError::new(
+                ErrorKind::InvalidArgument,
+                Retry::Never,
+                operation,
+                error.to_string(),
+            )
+        })
+    }
+}
+
+/// Opens the envelope: the answer as it is, or what the host says against the call.
+fn open(operation: &'static str, answer: &ApiAnswer) -> Answer {
+    let good = (200..300).contains(&answer.status);
+    let value = match serde_json::from_slice::<Value>(&answer.body) {
+        // An endpoint that does not exist is told by a bare text.
+        Ok(Value::String(_)) if good || matches!(answer.status, 404 | 405) => {
+            return Err(no_such_call(operation));
+        }
+        Ok(value @ Value::Object(_)) => value,
+        _ => return Err(by_status(operation, answer)),
+    };
+    let node = Node(&value);
+    let text = ["response", "message", "0", "error"]
+        .into_iter()
+        .find_map(|key| node.text(key));
+    if good {
+        return match is_error(node) {
+            Some(false) => Ok(value),
+            Some(true) => Err(said(operation, text.as_deref().unwrap_or_default())),
+            None if node.get("data").is_some() => Ok(value),
+            None => {
+                let message = "the service gave neither success nor error";
+                let retry = Retry::OutcomeUnknown;
+                Err(ProviderError::new(ErrorKind::Unexpected, retry, operation, message).into())
+            }
+        };
+    }
+    Err(match (answer.status, text) {
+        (401, _) => dead_token(operation),
+        (429 | 500.., _) | (_, None) => by_status(operation, answer),
+        (404, Some(text)) => {
+            let failure = said(operation, &text);
+            // The documented meaning of the status, where the text is a new one.
+            if failure.is(Meaning::Said) && failure.error.kind == ErrorKind::Unexpected {
+                let error = ProviderError::new(
+                    ErrorKind::NotFound,
+                    Retry::Never,
+                    operation,
+                    failure.error.message,
+                );
+                Failure {
+                    meaning: Meaning::Gone,
+                    error,
+                }
+            } else {
+                failure
+            }
+        }
+        (_, Some(text)) => said(operation, &text).with_context("HTTP status", answer.status),
+    })
+}
+
+/// Whether an answer calls itself an error; `None` where it does not say. In a file's facts `status` is the
+/// file's own, but those stand below `data`.
+fn is_error(node: Node<'_>) -> Option<bool> {
+    let says_error = |text: String| text.trim().eq_ignore_ascii_case("error");
+    if let Some(status) = node.text("_status").or_else(|| node.text("status")) {
+        return Some(says_error(status));
+    }
+    ["result", "success"]
+        .into_iter()
+        .find_map(|key| node.flag(key))
+        .map(|good| !good)
+}
+
+/// What a call carries beside its token.
+#[derive(Clone, Copy)]
+enum Body<'a> {
+    Form(&'a Params),
+    File(&'a Multipart, Duration),
+}
+
+/// The calls of one account, and what they learnt.
+pub(super) struct Api {
+    transport: Transport,
+    sessions: Sessions,
+    /// Capabilities that the host turned out to lack, as bits.
+    withdrawn: AtomicU32,
+    /// Bytes of the smallest upload that was too large for a request; `u64::MAX` for none.
+    post_limit: AtomicU64,
+    pub(super) account: Account,
+    pub(super) graves: Graves,
+    pub(super) probe: Probe,
+}
+
+impl Api {
+    pub(super) fn new(settings: &Settings, client: ApiClient) -> Result<Self> {
+        Ok(Api {
+            transport: Transport::new(client, &settings.base_url)?,
+            sessions: Sessions::new(settings),
+            withdrawn: AtomicU32::new(0),
+            post_limit: AtomicU64::new(u64::MAX),
+            account: Account::default(),
+            graves: Graves::new(settings),
+            probe: Probe::default(),
+        })
+    }
+
+    pub(super) fn base(&self) -> &Url {
+        &self.transport.base
+    }
+
+    /// Seconds by which the host's clock is ahead of UTC, as far as is known.
+    pub(super) fn zone(&self) -> i64 {
+        self.transport.zone.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn forgive(&self) {
+        self.sessions.forgive();
+    }
+
+    /// How long ago the token was last known to be good.
+    pub(super) fn idle(&self) -> Option<Duration> {
+        self.sessions.idle()
+    }
+
+    pub(super) fn capabilities(&self) -> Capabilities {
+        let withdrawn = self.withdrawn.load(Ordering::Relaxed);
+        let mut capabilities = Capabilities::none();
+        for capability in OFFERED {
+            if withdrawn & capability as u32 == 0 {
+                capabilities = capabilities.with(capability);
+            }
+        }
+        capabilities
+    }
+
+    /// Fails where the account has turned out to lack the capability.
+    pub(super) fn need(&self, capability: Capability, operation: &'static str) -> Result<()> {
+        if self.capabilities().has(capability) {
+            return Ok(());
+        }
+        Err(ProviderError::unsupported(operation, capability))
+    }
+
+    /// Takes a capability away for good; whether it was there until now.
+    pub(super) fn withdraw(&self, capability: Capability) -> bool {
+        let bit = capability as u32;
+        self.withdrawn.fetch_or(bit, Ordering::Relaxed) & bit == 0
+    }
+
+    pub(super) fn post_limit(&self) -> Option<u64> {
+        let limit = self.post_limit.load(Ordering::Relaxed);
+        (limit != u64::MAX).then(|| limit.saturating_sub(1))
+    }
+
+    /// A file of this size did not fit into a request.
+    pub(super) fn note_post_limit(&self, size: u64) {
+        self.post_limit.fetch_min(size, Ordering::Relaxed);
+    }
+
+    /// A call with the token.
+    pub(super) async fn call(&self, operation: &'static str, params: &Params) -> Answer {
+        self.with_token(operation, Body::Form(params)).await
+    }
+
+    /// A call that brings a file. The host may be silent for `answer_timeout` after the last byte.
+    pub(super) async fn send_file(
+        &self,
+        operation: &'static str,
+        form: &Multipart,
+        answer_timeout: Duration,
+    ) -> Answer {
+        self.with_token(operation, Body::File(form, answer_timeout)).await
+    }
+
+    async fn with_token(&self, operation: &'static str, body: Body<'_>) -> Answer {
+        let mut lease = self.sessions.lease(&self.transport).await?;
+        let mut answer = self.send(operation, body, &lease).await;
+        if answer
+            .as_ref()
+            .is_err_and(|failure| failure.is(Meaning::DeadToken))
+        {
+            tracing::debug!(operation, "the session has ended: a new one is needed");
+            lease = self.sessions.replace(&self.transport, &lease).await?;
+            answer = self.send(operation, body, &lease).await;
+        }
+        match &answer {
+            Ok(_) => self.sessions.note_good(&lease),
+            Err(failure) if failure.is(Meaning::NoSuchCall) => self.note_missing(operation),
+            Err(_) => {}
+        }
+        answer
+    }
+
+    async fn send(&self, operation: &'static str, body: Body<'_>, lease: &Lease) -> Answer {
+        match body {
+            Body::Form(params) => self.transport.form(operation, lease.authorize(params)).await,
+            Body::File(form, answer_timeout) => {
+                let mut form = form.clone();
+                form.fields.splice(..0, lease.fields());
+                let mut request = ApiRequest::multipart(self.transport.url(operation)?, form);
+                request.answer_timeout = Some(answer_timeout);
+                self.transport.send(operation, request).await
+            }
+        }
+    }
+
+    fn note_missing(&self, operation: &'static str) {
+        let needed = NEEDED.iter().find(|(call, _)| *call == operation);
+        if let Some((_, capability)) = needed
+            && self.withdraw(*capability)
+        {
+            let host = self.base().host_str();
+            let cannot = capability.describe();
+            tracing::warn!(
+                host,
+                "the host lacks {operation}, so this account cannot {cannot}"
+            );
+        }
+    }
+
+    pub(super) async fn close(&self) {
+        self.sessions.close(&self.transport).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open_text(status: u16, body: &str) -> Answer {
+        let answer = ApiAnswer {
+            status,
+            content_type: None,
+            retry_after: Some(Duration::from_secs(9)),
+            body: body.to_owned().into(),
+        };
+        open("x/y", &answer)
+    }
+
+    #[test]
+    fn an_error_is_known_in_each_of_its_shapes() {
+        for body in [
+            r#"{"response":"Could not find file based on file_id.","_status":"error"}"#,
+            r#"{"response":"Could not find file based on file_id.","status":"error"}"#,
+            r#"{"message":"Could not find file based on file_id.","result":false}"#,
+            r#"{"message":"Could not find file based on file_id.","success":false}"#,
+        ] {
+            let failure = open_text(200, body).unwrap_err();
+            assert!(failure.is(Meaning::Gone), "{body}: {failure:?}");
+        }
+        for (status, body) in [
+            (404, r#"{"0":"No method found on endpoint.","_status":"error"}"#),
+            (404, r#""Invalid endpoint""#),
+            (200, r#""Invalid endpoint""#),
+        ] {
+            let failure = open_text(status, body).unwrap_err();
+            assert!(failure.is(Meaning::NoSuchCall), "{body}: {failure:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_has_a_status_of_its_own_is_no_error() {
+        for body in [
+            r#"{"data":{"status":"error"},"_status":"success"}"#,
+            r#"{"data":{"file_id":1}}"#,
+            r#"{"response":"File removed.","success":true}"#,
+        ] {
+            open_text(200, body).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_none_leaves_the_outcome_open() {
+        for body in ["", "{}", "{\"data\":", "[]", "null", "<html>challenge</html>"] {
+            let failure = open_text(200, body).unwrap_err();
+            assert_eq!(failure.error.retry, Retry::OutcomeUnknown, "{body}: {failure:?}");
+        }
+    }
+
+    #[test]
+    fn a_status_counts_before_the_text_where_it_says_more() {
+        use ErrorKind as K;
+        let wait = Retry::AfterWait(Some(Duration::from_secs(9)));
+        let json = r#"{"response":"Something went wrong.","_status":"error"}"#;
+        for (status, body, kind, retry) in [
+            (429, json, K::RateLimited, wait),
+            (503, json, K::Unavailable, wait),
+            (500, json, K::Unavailable, Retry::OutcomeUnknown),
+            (504, "", K::Timeout, Retry::OutcomeUnknown),
+            (404, json, K::NotFound, Retry::Never),
+            (413, "<html>", K::TooLarge, Retry::Never),
+            (403, "<html>", K::Corrupt, wait),
+            (404, "<html>", K::Unexpected, Retry::Never),
+            (401, json, K::PermissionDenied, Retry::AfterLogin),
+            (401, "", K::PermissionDenied, Retry::AfterLogin),
+        ] {
+            let error = open_text(status, body).unwrap_err().error;
+            assert_eq!(
+                (error.kind, error.retry),
+                (kind, retry),
+                "{status} {body}: {error}"
+            );
+        }
+    }
+}

@@ -1,0 +1,478 @@
+//! What the hosts' texts, HTTP's numbers and the network's failures mean in the terms that all services share.
+//! The hosts have no error numbers: a text is known by how it begins or by a word in it. Nothing else in this
+//! folder judges a text.
+
+use crate::http::{ApiAnswer, HttpError, HttpErrorKind};
+use crate::provider::{ErrorKind, ProviderError, Retry};
+
+const WAIT: Retry = Retry::AfterWait(None);
+
+/// Characters of a host's text that are kept.
+const LONGEST_TEXT: usize = 200;
+/// A run of letters and digits of this length may be a token or a key.
+const SECRET_LENGTH: usize = 32;
+
+/// What a failure means to the calls themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// The token is not known any more: a new login may help.
+    DeadToken,
+    /// The item is not there (any more).
+    Gone,
+    /// The host does not have this call at all.
+    NoSuchCall,
+    /// The host did not read the fields of the form, so the request was larger than it takes.
+    FormLost,
+    /// The host refused the call in words of its own.
+    Said,
+    /// Anything that is not the host's own word on the call: the network, gateways, web pages.
+    Unheard,
+}
+
+/// A failed call.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) meaning: Meaning,
+    pub(super) error: ProviderError,
+}
+
+impl Failure {
+    pub(super) fn is(&self, meaning: Meaning) -> bool {
+        self.meaning == meaning
+    }
+
+    /// Whether the host itself refused the call, for a reason that lies in what was asked.
+    pub(super) fn is_refusal(&self) -> bool {
+        let waits = matches!(self.error.retry, Retry::AfterWait(_) | Retry::OutcomeUnknown);
+        matches!(self.meaning, Meaning::Said | Meaning::Gone) && !waits
+    }
+
+    #[must_use]
+    pub(super) fn with_context(mut self, key: &'static str, value: impl std::fmt::Display) -> Self {
+        self.error = self.error.with_context(key, value);
+        self
+    }
+}
+
+impl From<ProviderError> for Failure {
+    fn from(error: ProviderError) -> Self {
+        Failure {
+            meaning: Meaning::Unheard,
+            error,
+        }
+    }
+}
+
+impl From<Failure> for ProviderError {
+    fn from(failure: Failure) -> Self {
+        failure.error
+    }
+}
+
+/// An error that the host told in words.
+pub(super) fn said(operation: &'static str, text: &str) -> Failure {
+    let (meaning, kind, retry, hint) = classify(&text.trim().to_ascii_lowercase());
+    let said = clean(text);
+    let message = match (hint, said.as_str()) {
+        ("", "") => "the service refused the call".to_owned(),
+        ("", said) => said.to_owned(),
+        (hint, "") => hint.to_owned(),
+        (hint, said) => format!("{hint} (the service says: {said})"),
+    };
+    let error = ProviderError::new(kind, retry, operation, message);
+    Failure { meaning, error }
+}
+
+/// The table of texts, in lower case. The first line that fits counts.
+fn classify(text: &str) -> (Meaning, ErrorKind, Retry, &'static str) {
+    use ErrorKind as K;
+    use Meaning::{DeadToken, FormLost, Gone, NoSuchCall, Said};
+    use Retry::{AfterLogin, Never, OutcomeUnknown};
+    let starts = |beginnings: &[&str]| beginnings.iter().any(|beginning| text.starts_with(beginning));
+    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    if starts(&["could not validate"]) {
+        return (
+            DeadToken,
+            K::PermissionDenied,
+            AfterLogin,
+            "the session has ended",
+        );
+    }
+    if starts(&["please provide the access_token", "please provide the account_id"]) {
+        return (
+            FormLost,
+            K::Unexpected,
+            Never,
+            "the host did not read the call's fields",
+        );
+    }
+    if starts(&["no method found", "invalid endpoint", "no endpoint"]) {
+        return (
+            NoSuchCall,
+            K::Unsupported,
+            Never,
+            "the host does not have this call",
+        );
+    }
+    let (kind, retry, hint) = if starts(&["could not authenticate"]) {
+        (
+            K::LoginRefused,
+            Never,
+            "the service refused the login: check the keys (or user name and password); after too many \
+             failures it locks the account for a time",
+        )
+    } else if starts(&["your account level"]) {
+        (
+            K::LoginRefused,
+            Never,
+            "the account's plan does not include the API: ask the host for access",
+        )
+    } else if starts(&[
+        "please provide key",
+        "please provide username",
+        "please provide password",
+    ]) {
+        (
+            K::LoginRefused,
+            Never,
+            "the service finds the credentials malformed",
+        )
+    } else if starts(&["failed issuing"]) {
+        (K::Unavailable, WAIT, "")
+    } else if has(&["user must be an admin"]) {
+        (K::PermissionDenied, Never, "")
+    } else if starts(&["could not find", "file not found", "folder not found"]) {
+        let meaning = if has(&["destination"]) { Said } else { Gone };
+        return (meaning, K::NotFound, Never, "");
+    } else if has(&["no response received"]) {
+        (
+            K::Unavailable,
+            OutcomeUnknown,
+            "the host could not hand the file on to its file server, or did not hear of it",
+        )
+    } else if has(&["storage", "quota", "disk space", "not enough space"])
+        && has(&[
+            "full",
+            "exceed",
+            "enough",
+            "limit",
+            "insufficient",
+            "remaining",
+            "space",
+        ])
+    {
+        (K::QuotaExceeded, Never, "the account's storage is full")
+    } else if has(&[
+        "maxfilesize",
+        "max file size",
+        "maximum file size",
+        "too large",
+        "too big",
+    ]) {
+        (K::TooLarge, Never, "the file is larger than the service takes")
+    } else if has(&["filesize received was zero", "minfilesize", "too small"]) {
+        (K::InvalidArgument, Never, "the service takes no file this small")
+    } else if has(&["did not receive uploaded file"]) {
+        (
+            K::Unexpected,
+            Never,
+            "the service got the call without the file: it may take no file of this size",
+        )
+    } else if has(&["mismatch", "expected size", "expected filesize"]) {
+        (K::Corrupt, WAIT, "")
+    } else if has(&["upload"]) && has(&["disabled", "not allowed", "no longer"]) {
+        (K::PermissionDenied, Never, "")
+    } else if has(&["keyword", "acceptfiletypes", "file type", "filetype", "extension"]) {
+        (K::InvalidName, Never, "the service refuses this name")
+    } else if has(&[
+        "banned",
+        "blocked",
+        "not permitted",
+        "permission",
+        "suspended",
+        "not allowed",
+    ]) {
+        (K::PermissionDenied, Never, "")
+    } else if has(&["rate limit", "request limit", "too many", "concurrent"]) {
+        (K::RateLimited, WAIT, "")
+    } else if has(&["maintenance", "try again later"]) {
+        (K::Unavailable, WAIT, "")
+    } else if has(&["already exists", "already a"]) {
+        (K::AlreadyExists, Never, "")
+    } else if starts(&["please provide"]) {
+        (K::InvalidArgument, Never, "")
+    } else {
+        (K::Unexpected, Never, "")
+    };
+    (Said, kind, retry, hint)
+}
+
+/// An answer of which the host's JSON says nothing better than its HTTP status does.
+pub(super) fn by_status(operation: &'static str, answer: &ApiAnswer) -> Failure {
+    use ErrorKind as K;
+    let status = answer.status;
+    let page = page(answer);
+    let wait = Retry::AfterWait(answer.retry_after);
+    let (kind, retry, text) = match status {
+        401 if page.is_none() => return dead_token(operation),
+        429 => (K::RateLimited, wait, "too many calls".to_owned()),
+        503 => (K::Unavailable, wait, "the service is unavailable".to_owned()),
+        408 | 504 | 524 => (
+            K::Timeout,
+            Retry::OutcomeUnknown,
+            "the service did not answer its own gateway".to_owned(),
+        ),
+        521 | 523 | 525 | 526 => (K::Unavailable, wait, "the service is down".to_owned()),
+        500.. => (
+            K::Unavailable,
+            Retry::OutcomeUnknown,
+            "the service failed".to_owned(),
+        ),
+        413 => (
+            K::TooLarge,
+            Retry::Never,
+            "the request is larger than the service takes".to_owned(),
+        ),
+        401 | 403 => {
+            let text = match page {
+                Some(page) => format!("{page}: the service seems to block this client"),
+                None => "the service forbids the call".to_owned(),
+            };
+            match page {
+                Some(_) => (K::Corrupt, wait, text),
+                None => (K::PermissionDenied, Retry::Never, text),
+            }
+        }
+        300..400 => (
+            K::Unexpected,
+            Retry::Never,
+            "the service redirects calls: check base_url".to_owned(),
+        ),
+        400..500 => (
+            K::Unexpected,
+            Retry::Never,
+            format!(
+                "{}: check base_url",
+                page.unwrap_or("the service does not know the call")
+            ),
+        ),
+        _ if answer.body.is_empty() => (
+            K::Corrupt,
+            Retry::OutcomeUnknown,
+            "the service sent an empty answer in place of JSON".to_owned(),
+        ),
+        _ => (
+            K::Corrupt,
+            Retry::OutcomeUnknown,
+            page.unwrap_or("the service sent JSON that is broken").to_owned(),
+        ),
+    };
+    ProviderError::new(kind, retry, operation, text)
+        .with_context("HTTP status", status)
+        .into()
+}
+
+/// The token is dead, told by the HTTP status alone.
+pub(super) fn dead_token(operation: &'static str) -> Failure {
+    let text = "the session has ended";
+    Failure {
+        meaning: Meaning::DeadToken,
+        error: ProviderError::new(ErrorKind::PermissionDenied, Retry::AfterLogin, operation, text),
+    }
+}
+
+/// A call that the host does not have.
+pub(super) fn no_such_call(operation: &'static str) -> Failure {
+    let text = "the host does not have this call";
+    Failure {
+        meaning: Meaning::NoSuchCall,
+        error: ProviderError::new(ErrorKind::Unsupported, Retry::Never, operation, text),
+    }
+}
+
+/// What kind of web page stands in place of JSON, if one does.
+fn page(answer: &ApiAnswer) -> Option<&'static str> {
+    let start = answer.body.iter().position(|byte| !byte.is_ascii_whitespace());
+    let typed = answer
+        .content_type
+        .as_deref()
+        .is_some_and(|kind| kind.contains("html"));
+    let first = start.and_then(|start| answer.body.get(start)).copied();
+    if first == Some(b'{') || !(typed || first == Some(b'<')) {
+        return None;
+    }
+    let text = String::from_utf8_lossy(answer.body.get(..8192).unwrap_or(&answer.body)).to_ascii_lowercase();
+    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    Some(
+        if has(&["cloudflare", "captcha", "challenge", "checking your browser"]) {
+            "the service sent a web page that asks for a proof of being human, in place of JSON"
+        } else if has(&["maintenance"]) {
+            "the service sent a web page about maintenance in place of JSON"
+        } else if has(&["fatal error", "<b>warning"]) {
+            "the service sent a web page with an error of its script in place of JSON"
+        } else {
+            "the service sent a web page in place of JSON"
+        },
+    )
+}
+
+/// A request that got no whole answer.
+pub(super) fn transport(operation: &'static str, error: HttpError) -> Failure {
+    use ErrorKind as K;
+    let (kind, retry) = match error.kind {
+        HttpErrorKind::Connect => (K::Unavailable, Retry::AfterWait(error.retry_after)),
+        HttpErrorKind::NoAnswer | HttpErrorKind::Body => (K::Unavailable, Retry::OutcomeUnknown),
+        HttpErrorKind::Timeout => (K::Timeout, Retry::OutcomeUnknown),
+        HttpErrorKind::InsecureUrl => (K::InvalidArgument, Retry::Never),
+        HttpErrorKind::LocalFile => (K::Unexpected, Retry::Never),
+        _ => (K::Unexpected, Retry::OutcomeUnknown),
+    };
+    ProviderError::new(kind, retry, operation, error.message.clone())
+        .with_source(error)
+        .into()
+}
+
+/// A failure of what had to come before a call: the call itself was not sent, so its outcome is known.
+pub(super) fn before_call(mut error: ProviderError) -> ProviderError {
+    if error.retry == Retry::OutcomeUnknown {
+        error.retry = WAIT;
+    }
+    error
+}
+
+/// An answer that lacks what it was asked for.
+pub(super) fn incomplete(operation: &'static str, retry: Retry, what: &str) -> ProviderError {
+    let message = format!("the service's answer lacks {what}");
+    ProviderError::new(ErrorKind::Unexpected, retry, operation, message)
+}
+
+/// A text of the service, fit for one line of a log: without tags, control characters, queries of URLs and
+/// anything that could be a token.
+pub(super) fn clean(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len().min(4 * LONGEST_TEXT));
+    let mut in_tag = false;
+    for c in text.chars() {
+        match c {
+            '<' => in_tag = true,
+            '>' if in_tag => {
+                in_tag = false;
+                plain.push(' ');
+            }
+            _ if in_tag => {}
+            c if c.is_control() => plain.push(' '),
+            c => plain.push(c),
+        }
+    }
+    let words = plain.split_whitespace().map(|word| {
+        let word = match word.split_once('?') {
+            Some((before, _)) if before.contains("://") => before,
+            _ => word,
+        };
+        let longest_run = word
+            .split(|c: char| !c.is_ascii_alphanumeric())
+            .map(str::len)
+            .max()
+            .unwrap_or(0);
+        if longest_run >= SECRET_LENGTH {
+            "[...]"
+        } else {
+            word
+        }
+    });
+    let text = words.collect::<Vec<_>>().join(" ");
+    text.chars().take(LONGEST_TEXT).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind_of(text: &str) -> (Meaning, ErrorKind, Retry) {
+        let failure = said("x/y", text);
+        (failure.meaning, failure.error.kind, failure.error.retry)
+    }
+
+    #[test]
+    fn only_a_token_that_could_not_be_validated_asks_for_a_login() {
+        use ErrorKind as K;
+        let never = |kind| (Meaning::Said, kind, Retry::Never);
+        for (text, expected) in [
+            (
+                "Could not validate access_token and account_id, please reauthenticate or try again.",
+                (Meaning::DeadToken, K::PermissionDenied, Retry::AfterLogin),
+            ),
+            (
+                "Please provide the access_token param.",
+                (Meaning::FormLost, K::Unexpected, Retry::Never),
+            ),
+            (
+                "Could not authenticate user. The key pair may be invalid or your account may be locked from \
+                 too many failed logins.",
+                never(K::LoginRefused),
+            ),
+            (
+                "Your account level does not have access to the file upload API.",
+                never(K::LoginRefused),
+            ),
+            (
+                "Please provide key1. It must be 64 characters in length.",
+                never(K::LoginRefused),
+            ),
+            (
+                "Failed issuing access token.",
+                (Meaning::Said, K::Unavailable, WAIT),
+            ),
+            (
+                "Could not find file based on file_id.",
+                (Meaning::Gone, K::NotFound, Retry::Never),
+            ),
+            (
+                "Could not find the destination folder id within your account.",
+                never(K::NotFound),
+            ),
+            (
+                "Error uploading file. No response received from: https://fs2.example.com",
+                (Meaning::Said, K::Unavailable, Retry::OutcomeUnknown),
+            ),
+            (
+                "Error on: https://fs2.example.com. maxFileSize",
+                never(K::TooLarge),
+            ),
+            (
+                "You do not have enough storage space left.",
+                never(K::QuotaExceeded),
+            ),
+            ("Error on: x. acceptFileTypes", never(K::InvalidName)),
+            ("The filename contains a banned keyword.", never(K::InvalidName)),
+            ("This file has been banned.", never(K::PermissionDenied)),
+            ("Uploads are currently disabled.", never(K::PermissionDenied)),
+            ("Filesize received was zero.", never(K::InvalidArgument)),
+            (
+                "API user must be an admin user for this endpoint.",
+                never(K::PermissionDenied),
+            ),
+            (
+                "No method found on API endpoint.",
+                (Meaning::NoSuchCall, K::Unsupported, Retry::Never),
+            ),
+            ("Something new.", never(K::Unexpected)),
+        ] {
+            assert_eq!(kind_of(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_service_text_can_neither_break_the_log_nor_tell_a_secret() {
+        let token = "a1B2".repeat(32);
+        let text = format!(
+            "<p>bad\n\u{1b}[31m</p> {token} https://fs.example.com/x?token=1 {}",
+            "w ".repeat(300)
+        );
+        let text = clean(&text);
+        assert!(text.chars().count() <= LONGEST_TEXT, "{text}");
+        assert!(
+            text.starts_with("bad [31m [...] https://fs.example.com/x w"),
+            "{text}"
+        );
+    }
+}

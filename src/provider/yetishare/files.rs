@@ -1,0 +1,171 @@
+//! Files: facts and links, one call for each, and what changes a file without its bytes passing through here.
+
+use std::time::{Duration, SystemTime};
+
+use futures_util::FutureExt;
+use serde_json::Value;
+use url::Url;
+
+use super::call::Api;
+use super::errors::{Failure, Meaning, incomplete};
+use super::folders::settle;
+use super::wire::{Node, Params, State, is_root, null_root};
+use crate::http::{ServerHabits, check_url};
+use crate::provider::{DownloadLink, ErrorKind, FileEntry, FileId, FolderId, ProviderError, Result, Retry};
+
+const INFO: &str = "file/info";
+const LINK: &str = "file/download";
+const EDIT: &str = "file/edit";
+const MOVE: &str = "file/move";
+const COPY: &str = "file/copy";
+const DELETE: &str = "file/delete";
+
+/// Hosts keep a link for a day.
+const LINK_LIFE: Duration = Duration::from_secs(23 * 3600);
+
+fn by_id(file: &FileId) -> Params {
+    Params::new().with("file_id", file.as_str())
+}
+
+pub(super) async fn info(api: &Api, files: &[FileId]) -> Result<Vec<FileEntry>> {
+    let found = super::all(files.iter().map(|file| one_info(api, file).boxed()).collect()).await?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// `None` for a file that is gone or in the trash.
+pub(super) async fn one_info(api: &Api, file: &FileId) -> Result<Option<FileEntry>> {
+    match api.call(INFO, &by_id(file)).await {
+        Ok(reply) => read_info(api, INFO, &reply),
+        Err(failure) if failure.is(Meaning::Gone) => Ok(None),
+        Err(failure) => Err(failure.error.with_context("file", file)),
+    }
+}
+
+fn read_info(api: &Api, operation: &'static str, reply: &Value) -> Result<Option<FileEntry>> {
+    let data = Node(reply)
+        .get("data")
+        .ok_or_else(|| incomplete(operation, Retry::Never, "the file"))?;
+    if data.state() == State::Gone {
+        return Ok(None);
+    }
+    let file = data
+        .file()
+        .ok_or_else(|| incomplete(operation, Retry::Never, "the file's id, name or size"))?;
+    Ok(Some(FileEntry {
+        mtime: data.time("uploadedDate", api.zone()),
+        parent: data.folder_id("folderId"),
+        ..file
+    }))
+}
+
+pub(super) async fn links(api: &Api, files: &[FileId]) -> Result<Vec<Result<DownloadLink>>> {
+    super::all(files.iter().map(|file| one_link(api, file).boxed()).collect()).await
+}
+
+/// What is not the host's own word on this file is an error of the whole.
+async fn one_link(api: &Api, file: &FileId) -> Result<Result<DownloadLink>> {
+    let asked = SystemTime::now();
+    match api.call(LINK, &by_id(file)).await {
+        Ok(reply) => Ok(read_link(api, &reply, asked)),
+        Err(failure) if failure.is_refusal() => Ok(Err(failure.error.with_context("file", file))),
+        Err(failure) => Err(failure.error.with_context("file", file)),
+    }
+}
+
+fn read_link(api: &Api, reply: &Value, asked: SystemTime) -> Result<DownloadLink> {
+    let unusable = |message: String| ProviderError::new(ErrorKind::Unexpected, Retry::Never, LINK, message);
+    let text = Node(reply)
+        .get("data")
+        .and_then(|data| data.text("download_url"))
+        .ok_or_else(|| incomplete(LINK, Retry::Never, "the link"))?;
+    let mut url =
+        Url::parse(text.trim()).map_err(|error| unusable(format!("the direct link is no URL: {error}")))?;
+    if url.scheme() == "http" && api.base().scheme() == "https" {
+        url.set_scheme("https")
+            .map_err(|()| unusable("the direct link cannot be https".to_owned()))?;
+    }
+    check_url(&url).map_err(|error| unusable(error.to_string()))?;
+    Ok(DownloadLink {
+        url,
+        expires: asked + LINK_LIFE,
+        // The script behind these hosts, where it streams by itself, misreads the end of a range, and leads
+        // a link that has ended to a page.
+        habits: ServerHabits {
+            open_ended_ranges: true,
+            error_path: Some("error"),
+        },
+    })
+}
+
+pub(super) async fn rename(api: &Api, file: &FileId, name: &str) -> Result<()> {
+    let answer = api.call(EDIT, &by_id(file).with("filename", name)).await;
+    let reply = answer.map_err(|failure| failure.error.with_context("file", file))?;
+    let told = Node(&reply).get("data").and_then(|data| data.text("filename"));
+    let stored = match told {
+        Some(stored) => Some(stored),
+        None => one_info(api, file).await?.map(|file| file.name),
+    };
+    super::check_name(EDIT, name, stored)
+}
+
+pub(super) async fn move_to(api: &Api, file: &FileId, target: &FolderId) -> Result<()> {
+    let params = by_id(file).with("new_parent_folder_id", null_root(target));
+    let told = match api.call(MOVE, &params).await {
+        Ok(reply) => Node(&reply)
+            .get("data")
+            .and_then(|data| data.folder_id("folderId")),
+        // A host may refuse to move a file to where it is.
+        Err(failure) if failure.is(Meaning::Said) && failure.error.kind != ErrorKind::NotFound => {
+            return match one_info(api, file).await? {
+                Some(FileEntry {
+                    parent: Some(parent), ..
+                }) if parent == *target => Ok(()),
+                _ => Err(failure.error.with_context("file", file)),
+            };
+        }
+        Err(failure) => return Err(failure.error.with_context("file", file)),
+    };
+    let place = match told {
+        Some(place) => Some(place),
+        None => one_info(api, file).await?.and_then(|file| file.parent),
+    };
+    super::check_place(MOVE, target, place)
+}
+
+pub(super) async fn copy(api: &Api, file: &FileId, target: &FolderId) -> Result<FileId> {
+    let params = by_id(file).with("copy_to_folder_id", null_root(target));
+    let answer = api.call(COPY, &params).await;
+    let reply = answer.map_err(|failure| failure.error.with_context("file", file))?;
+    let node = Node(&reply);
+    let new = node
+        .get("new_file")
+        .or_else(|| node.get("data").and_then(|data| data.get("new_file")))
+        .and_then(|new| Some((FileId::new(new.text("id")?), new.folder_id("folderId"))));
+    let Some((id, place)) = new else {
+        return Err(incomplete(COPY, Retry::OutcomeUnknown, "the new file"));
+    };
+    // What hosts make of the word for the top folder here is not known.
+    let place = match place {
+        Some(place) => Some(place),
+        None if is_root(target) => one_info(api, &id)
+            .await
+            .map_err(copied)?
+            .and_then(|new| new.parent),
+        None => None,
+    };
+    if place.is_some_and(|place| place != *target) {
+        move_to(api, &id, target).await.map_err(copied)?;
+    }
+    Ok(id)
+}
+
+/// A failure after the copy was made.
+fn copied(mut error: ProviderError) -> ProviderError {
+    error.retry = Retry::OutcomeUnknown;
+    error
+}
+
+pub(super) async fn delete(api: &Api, file: &FileId) -> Result<()> {
+    let answer = api.call(DELETE, &by_id(file)).await;
+    settle(answer.map_err(|failure: Failure| failure.with_context("file", file)))
+}

@@ -1,0 +1,248 @@
+//! Folders: listings, and what changes a folder.
+
+use serde_json::Value;
+
+use super::call::{Answer, Api};
+use super::errors::{Meaning, incomplete};
+use super::wire::{Node, Params, State, blank_root, is_root, null_root, root};
+use crate::provider::{
+    Entry, ErrorKind, FolderEntry, FolderId, ListHint, Listing, ProviderError, Result, Retry,
+};
+
+const LIST: &str = "folder/listing";
+const CREATE: &str = "folder/create";
+const INFO: &str = "folder/info";
+const EDIT: &str = "folder/edit";
+const MOVE: &str = "folder/move";
+const DELETE: &str = "folder/delete";
+
+/// Folders above each other that are looked through for a circle.
+const DEEPEST: usize = 200;
+
+/// What a listing holds beside the deleted.
+pub(super) struct Living {
+    pub(super) entries: Vec<Entry>,
+    /// Bytes of the files, and of all that is in the folders.
+    pub(super) sizes: u64,
+}
+
+/// The host has no pages: one answer is the whole folder.
+pub(super) async fn list(api: &Api, folder: &FolderId, hint: ListHint) -> Result<Listing> {
+    if hint.files == Some(0) && hint.folders == Some(0) {
+        return Ok(Listing::default());
+    }
+    let reply = ask_listing(api, folder).await?;
+    let entries = living(api, folder, &reply).await?.entries;
+    Ok(Listing { entries })
+}
+
+pub(super) async fn ask_listing(api: &Api, folder: &FolderId) -> Result<Value> {
+    let params = Params::new().with("parent_folder_id", blank_root(folder));
+    let answer = api.call(LIST, &params).await;
+    answer.map_err(|failure| failure.error.with_context("folder", folder))
+}
+
+pub(super) async fn living(api: &Api, folder: &FolderId, reply: &Value) -> Result<Living> {
+    let data = Node(reply)
+        .get("data")
+        .ok_or_else(|| incomplete(LIST, Retry::Never, "the folder's entries"))?;
+    let at_root = is_root(folder);
+    if at_root {
+        api.graves.load().await;
+    }
+    let mut living = Living {
+        entries: Vec::new(),
+        sizes: 0,
+    };
+    for item in data.items("folders") {
+        let state = item.state();
+        let Some(entry) = item.folder(api.zone()) else {
+            left_out("folder");
+            continue;
+        };
+        let buried = state == State::Untold && at_root && api.graves.holds(&entry.id);
+        if state == State::Gone || buried {
+            continue;
+        }
+        living.sizes = living.sizes.saturating_add(item.number("totalSize").unwrap_or(0));
+        living.entries.push(Entry::Folder(entry));
+    }
+    for item in data.items("files") {
+        if item.state() == State::Gone {
+            continue;
+        }
+        match item.file() {
+            Some(file) => {
+                living.sizes = living.sizes.saturating_add(file.size);
+                living.entries.push(Entry::File(file));
+            }
+            None => left_out("file"),
+        }
+    }
+    Ok(living)
+}
+
+fn left_out(kind: &str) {
+    tracing::warn!("the service lists a {kind} without id, name or size: it is left out");
+}
+
+/// The host makes a second folder of the same name without a word, so it is looked for first.
+pub(super) async fn create(api: &Api, parent: &FolderId, name: &str) -> Result<FolderEntry> {
+    let listing = list(api, parent, ListHint::default())
+        .await
+        .map_err(super::errors::before_call)?;
+    let same_name = listing.entries.into_iter().filter_map(|entry| match entry {
+        Entry::Folder(folder) if folder.name == name => Some(folder),
+        _ => None,
+    });
+    if let Some(folder) = same_name.min_by_key(|folder| super::by_age(folder.id.as_str())) {
+        return Ok(folder);
+    }
+    let params = Params::new()
+        .with("folder_name", name)
+        .with("parent_id", blank_root(parent))
+        .with("is_public", "0");
+    let answer = api.call(CREATE, &params).await;
+    let reply = answer.map_err(|failure| failure.error.with_context("folder", parent))?;
+    let data = Node(&reply).get("data");
+    data.and_then(|data| data.folder(api.zone()))
+        .ok_or_else(|| incomplete(CREATE, Retry::OutcomeUnknown, "the new folder"))
+}
+
+/// A folder's own facts.
+async fn info(api: &Api, folder: &FolderId) -> Result<Value> {
+    // The documented name of the field is not the one that hosts read.
+    let params = Params::new()
+        .with("folder_id", folder.as_str())
+        .with("parent_folder_id", folder.as_str());
+    let answer = api.call(INFO, &params).await;
+    let mut reply = answer.map_err(|failure| failure.error.with_context("folder", folder))?;
+    let data = reply
+        .get_mut("data")
+        .map(Value::take)
+        .filter(Value::is_object)
+        .ok_or_else(|| incomplete(INFO, Retry::Never, "the folder"))?;
+    let state = Node(&data).state();
+    if state == State::Gone || (state == State::Untold && api.graves.holds(folder)) {
+        let message = "the folder is in the trash";
+        return Err(
+            ProviderError::new(ErrorKind::NotFound, Retry::Never, INFO, message)
+                .with_context("folder", folder),
+        );
+    }
+    Ok(data)
+}
+
+pub(super) async fn rename(api: &Api, folder: &FolderId, name: &str) -> Result<()> {
+    not_the_root(folder, EDIT)?;
+    let before = info(api, folder).await.map_err(super::errors::before_call)?;
+    let node = Node(&before);
+    if node.text("folderName").as_deref() == Some(name) {
+        return Ok(());
+    }
+    let parent = node
+        .folder_id("parentId")
+        .ok_or_else(|| incomplete(EDIT, Retry::Never, "the folder's parent"))?;
+    // An edit may reset what it does not name.
+    let mut params = Params::new()
+        .with("folder_id", folder.as_str())
+        .with("folder_name", name)
+        .with("parent_id", null_root(&parent));
+    if let Some(public) = node.text("isPublic") {
+        params = params.with("is_public", &public);
+    }
+    if let Some(password) = node.text("accessPassword") {
+        params = params.with("access_password", &password);
+    }
+    let answer = api.call(EDIT, &params).await;
+    let reply = answer.map_err(|failure| failure.error.with_context("folder", folder))?;
+    let told = Node(&reply).get("data").and_then(|data| data.text("folderName"));
+    let stored = match told {
+        Some(stored) => Some(stored),
+        None => Node(&info(api, folder).await?).text("folderName"),
+    };
+    super::check_name(EDIT, name, stored)
+}
+
+/// The host would also move a folder into itself, and lose it.
+pub(super) async fn move_to(api: &Api, folder: &FolderId, target: &FolderId) -> Result<()> {
+    not_the_root(folder, MOVE)?;
+    if folder == target {
+        return Err(circle(folder));
+    }
+    let before = info(api, folder).await.map_err(super::errors::before_call)?;
+    let node = Node(&before);
+    if node.folder_id("parentId").as_ref() == Some(target) {
+        return Ok(());
+    }
+    if node.number("child_folder_count") != Some(0) {
+        refuse_circle(api, folder, target)
+            .await
+            .map_err(super::errors::before_call)?;
+    }
+    let params = Params::new()
+        .with("folder_id", folder.as_str())
+        .with("new_parent_folder_id", null_root(target));
+    let answer = api.call(MOVE, &params).await;
+    let reply = answer.map_err(|failure| failure.error.with_context("folder", folder))?;
+    let told = Node(&reply)
+        .get("data")
+        .and_then(|data| data.folder_id("parentId"));
+    super::check_place(MOVE, target, told)
+}
+
+/// Looks through the folders above `target` for `folder`.
+async fn refuse_circle(api: &Api, folder: &FolderId, target: &FolderId) -> Result<()> {
+    let mut above = target.clone();
+    for _ in 0..DEEPEST {
+        if is_root(&above) {
+            return Ok(());
+        }
+        if above == *folder {
+            return Err(circle(folder));
+        }
+        let data = info(api, &above).await?;
+        above = Node(&data)
+            .folder_id("parentId")
+            .ok_or_else(|| incomplete(MOVE, Retry::Never, "the parent of a folder"))?;
+    }
+    let message = format!("the target lies deeper than {DEEPEST} folders");
+    Err(
+        ProviderError::new(ErrorKind::InvalidArgument, Retry::Never, MOVE, message)
+            .with_context("folder", target),
+    )
+}
+
+fn circle(folder: &FolderId) -> ProviderError {
+    let message = "a folder cannot be moved into itself or below itself";
+    ProviderError::new(ErrorKind::InvalidArgument, Retry::Never, MOVE, message).with_context("folder", folder)
+}
+
+pub(super) async fn delete(api: &Api, folder: &FolderId) -> Result<()> {
+    not_the_root(folder, DELETE)?;
+    let params = Params::new().with("folder_id", folder.as_str());
+    settle(api.call(DELETE, &params).await).map_err(|error| error.with_context("folder", folder))?;
+    api.graves.bury(folder).await;
+    Ok(())
+}
+
+/// What is gone already counts as deleted.
+pub(super) fn settle(answer: Answer) -> Result<()> {
+    match answer {
+        Err(failure) if !failure.is(Meaning::Gone) => Err(failure.error),
+        _ => Ok(()),
+    }
+}
+
+fn not_the_root(folder: &FolderId, operation: &'static str) -> Result<()> {
+    if *folder != root() {
+        return Ok(());
+    }
+    let message = "the account's top folder stays as it is";
+    Err(ProviderError::new(
+        ErrorKind::InvalidArgument,
+        Retry::Never,
+        operation,
+        message,
+    ))
+}

@@ -1,0 +1,213 @@
+//! Uploads: one request with the whole content, and the search for one whose answer was lost.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::call::Api;
+use super::errors::{Failure, Meaning, before_call, clean, incomplete, said};
+use super::wire::{Node, Params, blank_root, is_root};
+use super::{FORBIDDEN, account, files, folders};
+use crate::http::{FileRange, Multipart};
+use crate::provider::{
+    Capability, Entry, ErrorKind, FileEntry, FileId, ListHint, ProviderError, Result, Retry, UploadPlan,
+    UploadProgress, UploadRequest,
+};
+
+const UPLOAD: &str = "file/upload";
+
+/// The host is silent after the last byte while it hands the file on to a file server.
+const SILENCE: Duration = Duration::from_secs(120);
+/// Bytes a second at which it is taken to do so.
+const HAND_ON_RATE: u64 = 1_000_000;
+const LONGEST_SILENCE: Duration = Duration::from_secs(2 * 3600);
+
+/// Bytes from which on a token is tried by a small call first, if it was not used for so long.
+const WORTH_A_TRY: u64 = 8 << 20;
+const IDLE: Duration = Duration::from_secs(30 * 60);
+
+pub(super) async fn begin(api: &Api, request: &UploadRequest) -> Result<UploadPlan> {
+    api.need(Capability::Write, UPLOAD)?;
+    refuse_empty(request)?;
+    account::check_room(api, UPLOAD, request.size)
+        .await
+        .map_err(before_call)?;
+    if !request.sent_before {
+        return Ok(UploadPlan::Whole);
+    }
+    let candidates = candidates(api, request).await?;
+    Ok(if candidates.is_empty() {
+        UploadPlan::Whole
+    } else {
+        UploadPlan::Candidates(candidates)
+    })
+}
+
+fn refuse_empty(request: &UploadRequest) -> Result<()> {
+    if request.size == 0 {
+        return Err(ProviderError::unsupported(UPLOAD, Capability::EmptyFiles));
+    }
+    Ok(())
+}
+
+/// Files that an upload of this content may have become, the newest first.
+async fn candidates(api: &Api, request: &UploadRequest) -> Result<Vec<FileEntry>> {
+    let listing = folders::list(api, &request.folder, ListHint::default()).await?;
+    let mut candidates: Vec<_> = listing
+        .entries
+        .into_iter()
+        .filter_map(|entry| match entry {
+            Entry::File(file) => Some(file),
+            Entry::Folder(_) => None,
+        })
+        .filter(|file| file.size == request.size && Some(&file.id) != request.replaces.as_ref())
+        .filter(|file| is_name_or_twin(&request.name, &file.name))
+        .map(|file| FileEntry {
+            parent: Some(request.folder.clone()),
+            ..file
+        })
+        .collect();
+    candidates.sort_by_cached_key(|file| std::cmp::Reverse(super::by_age(file.id.as_str())));
+    Ok(candidates)
+}
+
+/// Whether `stored` is `wanted`, or what a host makes of it where it is taken: `stem (2).ext`.
+fn is_name_or_twin(wanted: &str, stored: &str) -> bool {
+    if wanted == stored {
+        return true;
+    }
+    let (stem, end) = match wanted.rsplit_once('.') {
+        Some((stem, extension)) => (stem, format!(").{extension}")),
+        None => (wanted, ")".to_owned()),
+    };
+    let number = stored
+        .strip_prefix(stem)
+        .and_then(|rest| rest.strip_prefix(" ("))
+        .and_then(|rest| rest.strip_suffix(&end));
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+pub(super) async fn whole(api: &Api, request: &UploadRequest, body: FileRange) -> Result<UploadProgress> {
+    api.need(Capability::Write, UPLOAD)?;
+    refuse_empty(request)?;
+    if request.name.contains(|c| FORBIDDEN.contains(c)) {
+        let message = "the name holds characters that the service alters";
+        return Err(ProviderError::new(
+            ErrorKind::InvalidName,
+            Retry::Never,
+            UPLOAD,
+            message,
+        ));
+    }
+    if request.size > WORTH_A_TRY && api.idle().is_none_or(|idle| idle >= IDLE) {
+        let tried = api.call("account/info", &Params::new()).await;
+        tried.map_err(|failure| before_call(failure.error))?;
+    }
+    let form = Multipart {
+        fields: vec![("folder_id", blank_root(&request.folder).to_owned())],
+        file_field: "upload_file",
+        file_name: request.name.clone(),
+        file: body,
+    };
+    let answer = api.send_file(UPLOAD, &form, silence(request.size)).await;
+    let reply = answer.map_err(|failure| refusal(api, request.size, failure))?;
+    let mut file = read_entry(&reply, request)?;
+    api.account.grow(file.size);
+    if is_root(&request.folder) {
+        file.parent = Some(request.folder.clone());
+    } else {
+        // A host puts into the top folder what it is told to put into a folder that it does not find.
+        match files::one_info(api, &file.id).await {
+            Ok(Some(found)) => {
+                file.parent = found.parent;
+                file.mtime = found.mtime;
+            }
+            Ok(None) => tracing::debug!(file = %file.id, "a new file is not found by its id"),
+            Err(error) => tracing::debug!(%error, "where a new file went is not known"),
+        }
+    }
+    Ok(UploadProgress::Done(file))
+}
+
+fn silence(size: u64) -> Duration {
+    (SILENCE + Duration::from_secs(size / HAND_ON_RATE)).min(LONGEST_SILENCE)
+}
+
+/// A request whose fields the host did not read was larger than its scripts take.
+fn refusal(api: &Api, size: u64, failure: Failure) -> ProviderError {
+    let too_large = failure.is(Meaning::FormLost)
+        || (failure.is(Meaning::Unheard) && failure.error.kind == ErrorKind::TooLarge);
+    if !too_large {
+        return failure.error;
+    }
+    api.note_post_limit(size);
+    let message = "the file is larger than the host takes in one request";
+    ProviderError::new(ErrorKind::TooLarge, Retry::Never, UPLOAD, message)
+        .with_context("bytes", size)
+        .with_source(failure.error)
+}
+
+/// The entry of the one file that was sent.
+fn read_entry(reply: &Value, request: &UploadRequest) -> Result<FileEntry> {
+    let data = Node(reply).get("data");
+    let entry = data
+        .and_then(|data| match data.0 {
+            Value::Array(entries) => entries.first().map(Node),
+            _ => Some(data),
+        })
+        .filter(|entry| entry.0.is_object())
+        .ok_or_else(|| incomplete(UPLOAD, Retry::OutcomeUnknown, "the new file"))?;
+    if let Some(error) = entry.text("error") {
+        return Err(said(UPLOAD, &error).error);
+    }
+    let id = entry
+        .text("file_id")
+        .ok_or_else(|| incomplete(UPLOAD, Retry::OutcomeUnknown, "the new file's id"))?;
+    let name = entry.text("name").unwrap_or_else(|| request.name.clone());
+    if name != request.name {
+        tracing::debug!(
+            name = clean(&name),
+            "the service stored the file under another name"
+        );
+    }
+    Ok(FileEntry {
+        id: FileId::new(id),
+        name,
+        size: entry.number("size").unwrap_or(request.size),
+        mtime: None,
+        hash: entry.md5("hash"),
+        revision: None,
+        parent: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbered_forms_of_a_name_are_known_and_nothing_else() {
+        for stored in ["a.b.txt", "a.b (1).txt", "a.b (12).txt"] {
+            assert!(is_name_or_twin("a.b.txt", stored), "{stored}");
+        }
+        for stored in [
+            "a.b ().txt",
+            "a.b (x).txt",
+            "a.b(2).txt",
+            "a.b (2).text",
+            "a (2).b.txt",
+            "b.txt",
+        ] {
+            assert!(!is_name_or_twin("a.b.txt", stored), "{stored}");
+        }
+        assert!(is_name_or_twin("plain", "plain (3)"));
+        assert!(!is_name_or_twin("plain", "plain (3).txt"));
+    }
+
+    #[test]
+    fn the_silence_grows_with_the_file_and_has_an_end() {
+        assert_eq!(silence(1), Duration::from_secs(120));
+        assert_eq!(silence(600_000_000), Duration::from_secs(720));
+        assert_eq!(silence(u64::MAX), LONGEST_SILENCE);
+    }
+}
