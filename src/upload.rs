@@ -6,6 +6,10 @@
 //! renames, retries or removes it. A retry never makes a twin: every upload is written down before the
 //! first call to the service, and its outcome is looked up before it is done again.
 //!
+//! Where a service tells no hash to know an upload by, the bytes of what may be it are compared. What a
+//! content replaces is deleted once the new file is there, and that file gets its name last; each step is
+//! in the journal. An empty content rests here where a service takes none.
+//!
 //! This room knows names only as the service holds them; it knows neither inodes nor HTTP.
 //!
 //! # Order of locks

@@ -246,6 +246,32 @@ fn an_upload_that_shows_late_leaves_no_twin() {
 }
 
 #[test]
+fn a_file_that_is_moved_while_it_is_sent_takes_its_place_and_leaves_others_alone() {
+    for known in [false, true] {
+        let bench = Bench::plain();
+        let other = bench.service.put("elsewhere", "f.txt", b"other");
+        let gate = bench.service.pause_after("whole");
+        bench.life(async |life| {
+            let id = life.add("f.txt", b"content").await;
+            gate.reached().await;
+            let replaces = known.then(|| Some(other.clone()));
+            let folder = FolderId::new("elsewhere");
+            life.uploads
+                .rename(id, folder, "f.txt".into(), replaces, None)
+                .await
+                .unwrap();
+            gate.open();
+            drained(life).await;
+        });
+        let stored = files(&bench);
+        assert_eq!(bench.service.file(&other).is_none(), known);
+        assert_eq!(stored.len(), if known { 1 } else { 2 });
+        let expected = ("elsewhere/f.txt".to_owned(), b"content".to_vec());
+        assert_eq!(stored.last(), Some(&expected), "known {known}");
+    }
+}
+
+#[test]
 fn nothing_is_sent_while_it_cannot_be_told_whether_it_is_there() {
     let bench = Bench::plain();
     bench.service.fault("whole", Fault::LoseReply);

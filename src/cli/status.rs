@@ -176,26 +176,28 @@ fn account_row(account: &AccountStatus) -> Vec<String> {
 }
 
 fn print_pending(pending: &[PendingStatus]) {
+    print!("{}", pending_text(pending, SystemTime::now()));
+}
+
+fn pending_text(pending: &[PendingStatus], now: SystemTime) -> String {
     let is_kept = |file: &&PendingStatus| file.state == PendingState::Kept;
     let (kept, waiting): (Vec<_>, Vec<_>) = pending.iter().partition(is_kept);
-    if waiting.is_empty() {
-        println!("Nothing waits for its upload.");
-    } else {
-        let bytes = waiting.iter().map(|file| file.size).sum();
-        println!(
-            "{} to upload, {}:",
-            text::count(waiting.len(), "file", "files"),
-            text::size(bytes)
-        );
+    let mut shown = match waiting.len() {
+        0 => "Nothing waits for its upload.\n".to_owned(),
+        count => {
+            let bytes = waiting.iter().map(|file| file.size).sum();
+            let files = text::count(count, "file", "files");
+            format!("{files} to upload, {}:\n", text::size(bytes))
+        }
+    };
+    for files in [waiting, kept] {
+        let rows: Vec<_> = files.into_iter().map(|file| pending_row(file, now)).collect();
+        shown.push_str(&text::table(&rows));
     }
-    let now = SystemTime::now();
-    let rows = |files: Vec<&PendingStatus>| files.into_iter().map(|file| pending_row(file, now)).collect();
-    let (waiting, kept): (Vec<Vec<String>>, Vec<Vec<String>>) = (rows(waiting), rows(kept));
-    print!("{}", text::table(&waiting));
-    print!("{}", text::table(&kept));
     if pending.iter().any(|file| file.state == PendingState::Parked) {
-        println!("What needs you stays here until the cause is mended: then run `lockerfs retry`.");
+        shown.push_str("What needs you stays here until the cause is mended: then run `lockerfs retry`.\n");
     }
+    shown
 }
 
 fn pending_row(file: &PendingStatus, now: SystemTime) -> Vec<String> {
@@ -231,4 +233,35 @@ fn pending_row(file: &PendingStatus, now: SystemTime) -> Vec<String> {
         text::size(file.size),
         state,
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str, state: PendingState) -> PendingStatus {
+        PendingStatus {
+            account: "box".to_owned(),
+            path: path.to_owned(),
+            size: 0,
+            sent: 0,
+            state,
+            error: None,
+            tries: 0,
+            next_try: None,
+        }
+    }
+
+    #[test]
+    fn an_empty_file_that_is_kept_here_does_not_count_as_waiting() {
+        let kept = file("a/empty", PendingState::Kept);
+        let row = "  box  a/empty  0 B  kept here: empty files are not taken by this service\n";
+        let alone = pending_text(std::slice::from_ref(&kept), SystemTime::UNIX_EPOCH);
+        assert_eq!(alone, format!("Nothing waits for its upload.\n{row}"));
+        let both = pending_text(&[kept, file("b", PendingState::Queued)], SystemTime::UNIX_EPOCH);
+        assert_eq!(
+            both,
+            format!("1 file to upload, 0 B:\n  box  b  0 B  waits for its turn\n{row}")
+        );
+    }
 }

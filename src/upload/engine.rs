@@ -22,6 +22,9 @@ use super::staged_file::StagedFile;
 use super::table::{Item, Step};
 use super::{PendingId, hash, hydrate};
 
+/// Why a file whose content is lost is parked.
+pub(super) const MISSING: &str = "its content is missing from the staging directory";
+
 /// The worker of one file.
 pub(super) struct Worker {
     pub uploads: Arc<Uploads>,
@@ -136,9 +139,7 @@ impl Worker {
                     ..
                 }) => (staged.clone(), *committed),
                 _ => {
-                    return Err(Failure::Park(
-                        "its content is missing from the staging directory".into(),
-                    ));
+                    return Err(Failure::Park(MISSING.into()));
                 }
             }
         };

@@ -4,13 +4,18 @@
 use crate::provider::FileId;
 use crate::state::{JournalRow, RowState};
 
-use super::engine::Worker;
+use super::engine::{MISSING, Worker};
 use super::journal::{Change, Changed};
 use super::outcome::Failure;
+use super::table::Item;
 
 impl Worker {
     /// Lets an empty content rest. False where the row has to be looked at again.
     pub async fn keep(&mut self, row: &JournalRow) -> Result<bool, Failure> {
+        let has_content = |item: &Item| item.staged.is_some();
+        if !self.uploads.table().item(self.id).is_some_and(has_content) {
+            return Err(Failure::Park(MISSING.into()));
+        }
         if let Some(attempt) = row.attempt.clone() {
             let left = match attempt.file.clone() {
                 Some(file) => self.file_now(&FileId::new(file)).await?,

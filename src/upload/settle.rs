@@ -228,6 +228,8 @@ impl Worker {
             entry.parent = Some(folder);
         }
         let obsolete = obsolete(row, entry);
+        // Moved to where another file bore its name, it may have been given one like it.
+        let may_be_numbered = moved && !obsolete.is_empty() && self.can(Capability::Rename);
         if !obsolete.is_empty() {
             // Before the name is given: while another file bears it, some services give one like it.
             self.delete(obsolete).await?;
@@ -238,7 +240,7 @@ impl Worker {
         {
             return Ok(());
         }
-        if self.is_named_otherwise(row, entry) {
+        if self.is_named_otherwise(row, entry) || may_be_numbered {
             self.await_place(&row.folder, &row.name).await?;
             let mut renamed = self.provider().rename(&item, &row.name, Some(row.mtime)).await;
             if matches!(&renamed, Err(error) if error.kind == ErrorKind::AlreadyExists) {
@@ -290,7 +292,8 @@ impl Worker {
             && row.folder == attempt.folder
             && row.name == attempt.name
             && is_numbered(&entry.name, &attempt.name);
-        for other in self.bearers(row, entry).await? {
+        let bearers = self.bearers(row, entry).await?;
+        for other in bearers {
             let same = match is_second {
                 true => self.find_own(attempt, vec![other.clone()]).await?,
                 false => None,
@@ -317,17 +320,19 @@ impl Worker {
         Ok(false)
     }
 
-    /// Other files of the row's name in its folder.
-    async fn bearers(&self, row: &JournalRow, entry: &FileEntry) -> Result<Vec<FileEntry>, Failure> {
+    /// Other files of the row's name in its folder. The name that ours has there is noted in `entry`.
+    async fn bearers(&self, row: &JournalRow, entry: &mut FileEntry) -> Result<Vec<FileEntry>, Failure> {
         let folder = FolderId::new(row.folder.clone());
         let listing = self.provider().list(&folder, ListHint::default()).await?;
-        let files = listing.entries.into_iter().filter_map(|other| match other {
-            Entry::File(other) => Some(other),
-            Entry::Folder(_) => None,
-        });
-        Ok(files
-            .filter(|other| other.name == row.name && other.id != entry.id)
-            .collect())
+        let mut bearers = Vec::new();
+        for file in listing.entries {
+            match file {
+                Entry::File(ours) if ours.id == entry.id => entry.name = ours.name,
+                Entry::File(other) if other.name == row.name => bearers.push(other),
+                _ => {}
+            }
+        }
+        Ok(bearers)
     }
 
     /// A removed file that looks for its remains at a place would take ours for them.
@@ -386,7 +391,7 @@ impl Worker {
     }
 
     /// Another file bears the name that ours is to get, on a service that has no twins.
-    async fn make_room(&self, row: &JournalRow, entry: &FileEntry) -> Result<(), Failure> {
+    async fn make_room(&self, row: &JournalRow, entry: &mut FileEntry) -> Result<(), Failure> {
         for other in self.bearers(row, entry).await? {
             if obsolete(row, entry).contains(&other.id) {
                 self.delete(vec![other.id]).await?;

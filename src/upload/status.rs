@@ -45,8 +45,8 @@ pub struct PendingFile {
     pub status: UploadStatus,
     /// Failed tries since the last change.
     pub tries: u32,
-    /// Whether an upload was announced of which nobody knows yet what came of it: a file of its name and size
-    /// may be on the service, seen by nobody here.
+    /// Whether an upload of it was announced and is not settled: a file with its name and size, or with a
+    /// numbered name, may be on the service.
     pub announced: bool,
     /// The file that holds a content of this one on the service already, under whichever name, while the rest
     /// of the way is still to go.
