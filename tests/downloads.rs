@@ -1,6 +1,7 @@
 //! Reading files of an account in the sandbox.
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -457,4 +458,39 @@ async fn an_edit_gets_the_parts_of_its_base() {
         .unwrap();
     same(&middle, &bytes[1000..2_000_000]);
     assert_eq!(service.calls().await, (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_readers_need_no_more_connections_than_are_allowed() {
+    let bytes = content(5 * MIB, 18);
+    let service = Service::with(&[("a.bin", &bytes)], |_| {}).await;
+    for connections in [1, 2] {
+        let options = Options {
+            connections: NonZeroUsize::new(connections).unwrap(),
+            ..Options::default()
+        };
+        let downloads = Downloads::new(DataClient::new().unwrap(), options);
+        let readers: Vec<_> = (0..5).map(|_| downloads.open(service.source("a.bin"))).collect();
+        for read in join_all(readers.iter().map(|reader| read_whole(reader, 128 * KIB))).await {
+            same(&read.unwrap(), &bytes);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_breaks_under_a_look_ahead_needs_no_second_one() {
+    let bytes = content(12 * MIB, 19);
+    let service = Service::with(&[("a.bin", &bytes)], |_| {}).await;
+    let options = Options {
+        connections: NonZeroUsize::new(2).unwrap(),
+        ..Options::default()
+    };
+    let downloads = Downloads::new(DataClient::new().unwrap(), options);
+    service
+        .faults(json!([{"match": "download", "fault": "truncate", "times": 6, "rate": 0.5}]))
+        .await;
+    let readers: Vec<_> = (0..3).map(|_| downloads.open(service.source("a.bin"))).collect();
+    for read in join_all(readers.iter().map(|reader| read_whole(reader, 128 * KIB))).await {
+        same(&read.unwrap(), &bytes);
+    }
 }

@@ -126,6 +126,18 @@ async fn a_body_that_breaks_is_taken_up_by_its_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_pauses_longer_than_the_host_bears_goes_on_where_it_was() {
+    let host = FileHost::start(content(32 * MIB, 14)).await;
+    host.script().patience = Duration::from_millis(200);
+    let reader = open(&downloads(8), &host, "film.mkv");
+    check_at(&reader, &host, 0, 128 * KIB).await;
+    eventually("hung up", || host.open() == 0).await;
+    host.script().patience = Duration::from_secs(600);
+    assert!(read_whole(&reader).await.unwrap() == host.content());
+    assert_eq!(host.ranges().len(), 2, "{:?}", host.ranges());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_part_of_a_wrong_length_is_never_read_wrong_or_short() {
     let host = FileHost::start(content(MIB, 13)).await;
     let options = Options {
@@ -295,4 +307,36 @@ async fn readers_that_never_pause_share_the_only_connection() {
         head < whole,
         "one waited for the other to end: {head:?}, {whole:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_of_readers_gets_along_with_few_connections() {
+    let host = FileHost::start(content(16 * MIB, 15)).await;
+    let downloads = downloads(2);
+    let paused: Vec<_> = (0..6)
+        .map(|n| open(&downloads, &host, &format!("paused {n}")))
+        .collect();
+    join_all(paused.iter().map(|reader| check_at(reader, &host, 0, 64 * KIB))).await;
+    let jumps = async |seed| {
+        let reader = open(&downloads, &host, "disk.img");
+        let mut random = fastrand::Rng::with_seed(seed);
+        for _ in 0..12 {
+            let at = random.usize(..15 * MIB);
+            check_at(&reader, &host, at, 4 * KIB).await;
+            check_at(&reader, &host, at + 4 * KIB, 200 * KIB).await;
+        }
+    };
+    let in_order = async |seed| {
+        let reader = open(&downloads, &host, &format!("film {seed}"));
+        assert!(read_whole(&reader).await.unwrap() == host.content());
+    };
+    tokio::join!(jumps(1), jumps(2), jumps(3), in_order(4), in_order(5));
+    join_all(
+        paused
+            .iter()
+            .map(|reader| check_at(reader, &host, 64 * KIB, 128 * KIB)),
+    )
+    .await;
+    drop(paused);
+    eventually("let go", || host.open() == 0).await;
 }

@@ -118,6 +118,14 @@ struct Open {
     permit: Permit,
 }
 
+impl Open {
+    /// Whether another connection could go on where this one stands. From a server that ignores ranges it would
+    /// bring all of the file before it again.
+    fn can_be_taken_up(&self) -> bool {
+        !self.body.ignores_ranges()
+    }
+}
+
 /// The bytes of a range, in order.
 pub(super) struct Body {
     fetcher: Fetcher,
@@ -206,9 +214,10 @@ impl Body {
         }
     }
 
-    /// Returns when a connection is open that nobody reads from for a moment while others wait for one.
+    /// Returns when a connection is open that nobody reads from for a moment while others wait for one, and that
+    /// can be given up.
     pub async fn until_in_the_way(&self) {
-        if self.open.is_none() {
+        if !self.open.as_ref().is_some_and(Open::can_be_taken_up) {
             std::future::pending::<()>().await;
         }
         tokio::time::sleep(MOMENT).await;
@@ -221,8 +230,8 @@ impl Body {
     }
 
     async fn chunk_until(&mut self, until: Instant) -> Result<Option<Bytes>, DownloadError> {
-        let turn_is_over = self.open.as_ref().is_some_and(|open| open.permit.turn_is_over());
-        if turn_is_over && !self.range.is_empty() {
+        let in_turn = |open: &Open| open.can_be_taken_up() && open.permit.turn_is_over();
+        if !self.range.is_empty() && self.open.as_ref().is_some_and(in_turn) {
             self.close();
         }
         while !self.range.is_empty() {
@@ -263,13 +272,7 @@ impl Body {
         let link = self.fetcher.link(self.dead.as_ref()).await?;
         let permit = match self.fetcher.connections.try_acquire() {
             Some(permit) => permit,
-            None => {
-                let account = &self.fetcher.source.account;
-                let busy = format!("all connections of {account} are in use");
-                self.last
-                    .get_or_insert_with(|| DownloadError::new(ErrorKind::Busy, busy));
-                self.fetcher.connections.acquire().await
-            }
+            None => self.wait_in_line().await,
         };
         match self.fetcher.get(&link, self.range.clone(), permit).await {
             Ok(open) => Ok(Some(open)),
@@ -278,6 +281,16 @@ impl Body {
                 Ok(None)
             }
         }
+    }
+
+    async fn wait_in_line(&mut self) -> Permit {
+        let before = self.last.take();
+        let account = &self.fetcher.source.account;
+        let busy = format!("all connections of {account} are in use");
+        self.last = Some(DownloadError::new(ErrorKind::Busy, busy));
+        let permit = self.fetcher.connections.acquire().await;
+        self.last = before;
+        permit
     }
 
     /// Returns when it is time to try again, or the error where that cannot help.

@@ -4,15 +4,18 @@
 //! begins at what is configured, halves each time the service says that there are too many, down to one, and
 //! grows back by one after a while in which requests were served.
 //!
-//! No line may stand still for ever, and no reader may wait for itself:
+//! No line may stand still for ever, and no reader may wait for itself for ever:
 //!
 //! - A reader needs one permit to make progress, never two. What is opened ahead of need takes a permit only
 //!   where one is free, and gives it up as soon as anybody waits, its own reader included.
 //! - An open connection that nobody reads from, because a program holds a file open and reads no further,
-//!   is given up after a moment when others wait ([`Connections::until_wanted`]). Its reader takes up again
-//!   where it stopped, in line like all others.
+//!   is given up after a moment when others wait ([`Connections::until_wanted`]), and so are all its like: a
+//!   number that was lowered may take more than one back before one is free. Its reader takes up again where
+//!   it stopped, in line like all others.
 //! - A connection that is busy for long is given up in turn ([`Permit::turn_is_over`]), so that with one
 //!   permit two readers of large files both move.
+//! - Neither holds for a server that ignores ranges, of which all that came before would come again: there
+//!   others wait for the end of the file, or until it is closed.
 //! - Nobody waits for anything of the service but its answer while holding a permit: links are asked for
 //!   before, and the wait after a refusal comes after the permit is given back.
 //!
@@ -29,8 +32,10 @@ use tokio::time::Instant;
 
 /// How long requests must be served before one more connection is tried.
 const RECOVERY: Duration = Duration::from_secs(30);
-/// How long a connection is kept while others wait.
+/// How long a connection is kept while one other waits; with more of them each turn is shorter, so that the
+/// last in line waits no longer than a read may take.
 const TURN: Duration = Duration::from_secs(2);
+const SHORTEST_TURN: Duration = Duration::from_millis(500);
 
 /// The connections of all accounts.
 pub(super) struct AllConnections {
@@ -128,8 +133,8 @@ impl Connections {
         }
     }
 
-    fn is_wanted(&self) -> bool {
-        self.waiting.load(Ordering::SeqCst) > 0
+    fn waiting(&self) -> u32 {
+        u32::try_from(self.waiting.load(Ordering::SeqCst)).unwrap_or(u32::MAX)
     }
 
     /// Returns when somebody waits for a permit.
@@ -137,20 +142,20 @@ impl Connections {
         loop {
             let mut wanted = std::pin::pin!(self.wanted.notified());
             wanted.as_mut().enable();
-            if self.is_wanted() {
+            if self.waiting() > 0 {
                 return;
             }
             wanted.await;
         }
     }
 
-    fn grow(&self) {
+    fn grow(&self, now: Instant) {
         let mut limit = lock(&self.limit);
-        if limit.now >= self.most || limit.changed.elapsed() < RECOVERY {
+        if limit.now >= self.most || now.duration_since(limit.changed) < RECOVERY {
             return;
         }
         limit.now += 1;
-        limit.changed = Instant::now();
+        limit.changed = now;
         if limit.excess > 0 {
             limit.excess -= 1;
         } else {
@@ -177,7 +182,7 @@ impl Permit {
     /// Notes that the service answered with the bytes that were asked for.
     pub fn served(&mut self) {
         self.turn = Instant::now();
-        self.connections.grow();
+        self.connections.grow(self.turn);
     }
 
     /// Notes that the service found the connections too many. Refusals of one moment count once.
@@ -187,7 +192,8 @@ impl Permit {
 
     /// Whether others wait and this connection had its time.
     pub fn turn_is_over(&self) -> bool {
-        self.connections.is_wanted() && self.turn.elapsed() >= TURN
+        TURN.checked_div(self.connections.waiting())
+            .is_some_and(|turn| self.turn.elapsed() >= turn.max(SHORTEST_TURN))
     }
 }
 
@@ -214,4 +220,80 @@ impl Drop for Waits<'_> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connections(most: usize) -> Arc<Connections> {
+        Arc::new(Connections::new(NonZeroUsize::new(most).unwrap()))
+    }
+
+    fn take_all(connections: &Arc<Connections>) -> Vec<Permit> {
+        std::iter::from_fn(|| connections.try_acquire()).collect()
+    }
+
+    #[test]
+    fn refusals_of_one_moment_halve_the_number_once_and_never_to_none() {
+        let connections = connections(8);
+        for left in [4, 2, 1, 1] {
+            let permits = take_all(&connections);
+            permits.iter().for_each(Permit::refused);
+            drop(permits);
+            assert_eq!(take_all(&connections).len(), left);
+        }
+    }
+
+    #[test]
+    fn permits_beyond_a_lowered_number_are_not_given_again() {
+        let connections = connections(8);
+        let mut permits: Vec<_> = (0..6).filter_map(|_| connections.try_acquire()).collect();
+        permits[0].refused();
+        for held in [5, 4] {
+            permits.pop();
+            assert_eq!(permits.len(), held);
+            assert!(connections.try_acquire().is_none(), "a permit beside {held}");
+        }
+        permits.pop();
+        permits.push(connections.try_acquire().expect("the fourth"));
+        assert!(connections.try_acquire().is_none());
+    }
+
+    #[test]
+    fn the_number_grows_back_by_one_at_a_time() {
+        let connections = connections(3);
+        take_all(&connections)[0].refused();
+        assert_eq!(take_all(&connections).len(), 1);
+        let mut now = Instant::now();
+        connections.grow(now);
+        assert_eq!(take_all(&connections).len(), 1, "too early");
+        for grown in [2, 3, 3] {
+            now += RECOVERY;
+            connections.grow(now);
+            connections.grow(now);
+            assert_eq!(take_all(&connections).len(), grown);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_seen_and_served_in_turn_until_he_goes() {
+        let connections = connections(1);
+        let held = connections.try_acquire().expect("free");
+        let waits = |connections: &Arc<Connections>| {
+            let connections = Arc::clone(connections);
+            tokio::spawn(async move { connections.acquire().await })
+        };
+        let first = waits(&connections);
+        connections.until_wanted().await;
+        let second = waits(&connections);
+        tokio::task::yield_now().await;
+        first.abort();
+        assert!(first.await.is_err());
+        drop(held);
+        assert!(connections.try_acquire().is_none(), "one in line was passed over");
+        drop(second.await.expect("served"));
+        assert_eq!(connections.waiting(), 0);
+        assert!(connections.try_acquire().is_some());
+    }
 }

@@ -19,10 +19,10 @@ use super::client::{builder, check_url};
 use super::error::{HttpError, HttpErrorKind};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long an answer, or the next part of a body, may take.
-///
-/// Servers are known to hold a request for 20 s before they say that there are too many.
-const PROGRESS_TIMEOUT: Duration = Duration::from_secs(25);
+/// How long the next part of a body may take.
+const PROGRESS_TIMEOUT: Duration = Duration::from_secs(20);
+/// How much longer an answer may take: servers hold a request for 20 s before they say that there are too many.
+const ANSWER_GRACE: Duration = Duration::from_secs(5);
 const MAX_REDIRECTS: usize = 5;
 /// Characters taken over from what a server says of a failure.
 const MAX_TOLD: usize = 200;
@@ -96,7 +96,8 @@ impl DataClient {
         })
     }
 
-    /// The same client with another limit on how long an answer, or the next part of a body, may take.
+    /// The same client with another limit on how long the next part of a body may take. An answer may take a
+    /// little longer.
     #[must_use]
     pub fn with_progress_timeout(mut self, limit: Duration) -> Self {
         self.progress_timeout = limit;
@@ -135,11 +136,12 @@ impl DataClient {
         if let Some(range) = want.range_header() {
             request = request.header(RANGE, range);
         }
-        match tokio::time::timeout(self.progress_timeout, request.send()).await {
+        let limit = self.progress_timeout + ANSWER_GRACE;
+        match tokio::time::timeout(limit, request.send()).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(request_error(url, error)),
             Err(_) => {
-                let message = format!("{} did not answer within {:?}", host(url), self.progress_timeout);
+                let message = format!("{} did not answer within {limit:?}", host(url));
                 Err(HttpError::new(HttpErrorKind::Timeout, message))
             }
         }

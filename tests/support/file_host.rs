@@ -32,6 +32,8 @@ pub struct Script {
     pub refuse_all: bool,
     /// Bodies that break off after so many bytes, in order.
     pub broken: Vec<usize>,
+    /// How long a client may leave its body unread.
+    pub patience: Duration,
     /// Added to the length told of a part.
     pub length_off: isize,
     /// Sent in place of the file.
@@ -83,6 +85,7 @@ impl FileHost {
                 error: "File+has+expired.".to_owned(),
                 refuse_all: false,
                 broken: Vec::new(),
+                patience: Duration::from_secs(600),
                 length_off: 0,
                 page: None,
             }),
@@ -235,10 +238,13 @@ impl Shared {
         };
         let head = format!("{head}content-type: application/octet-stream\r\nconnection: close\r\n\r\n");
         stream.write_all(head.as_bytes()).await?;
-        let broken = self.script.lock().unwrap().broken.pop();
+        let (broken, patience) = {
+            let mut script = self.script.lock().unwrap();
+            (script.broken.pop(), script.patience)
+        };
         let stop = broken.map_or(total, |after| (start + after).min(total));
         for piece in self.content[start..stop].chunks(PIECE) {
-            stream.write_all(piece).await?;
+            tokio::time::timeout(patience, stream.write_all(piece)).await??;
             self.seen().bytes += piece.len() as u64;
             if !pace.is_zero() {
                 tokio::time::sleep(pace).await;
