@@ -15,10 +15,10 @@ mod section;
 mod suggest;
 mod values;
 
-pub use account::{AccountConfig, KINDS, Kind, MediaFireAccount, Service};
+pub use account::{AccountConfig, KINDS, Kind, MediaFireAccount, Service, YetiShareAccount};
 pub use error::ConfigError;
 pub use file::Config;
 pub use options::{AccountOptions, FsyncMode, MountOptions, OnClose};
-pub use paths::Paths;
+pub use paths::{Paths, runtime_dir};
 pub use secret::SecretSource;
 pub use values::{parse_duration, parse_size};

@@ -9,7 +9,8 @@
 //!
 //! The room knows nothing of this program's own clients, not a type, a parser or a constant: a misreading
 //! of a service must not be able to hide in both. What the services have in common (accounts, content, live
-//! files, counting, pace, faults, admin pages) stands here; each service has a folder of its own.
+//! files, counting, pace, faults, admin pages) stands here; each service has a folder of its own. MediaFire is at
+//! the root with all its accounts, and each YetiShare account is the only one of a host below its name.
 
 mod admin;
 mod blobs;

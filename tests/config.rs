@@ -25,6 +25,46 @@ fn written(directory: &TempDir, name: &str, text: &str, mode: u32) -> PathBuf {
 
 const MEDIA: &str = "[accounts.media]\nkind = \"mediafire\"\nemail = \"me@example.org\"\n";
 
+fn keys(kind: &str) -> String {
+    format!("[accounts.cloud]\nkind = \"{kind}\"\nkey1 = \"one\"\nkey2_file = \"two\"\n")
+}
+
+#[test]
+fn the_presets_know_where_their_hosts_are_and_other_hosts_must_be_told() {
+    for (kind, url) in [
+        ("1cloudfile", "https://1cloudfile.com/api/v2/"),
+        ("koramaup", "https://koramaup.com/api/v2/"),
+    ] {
+        let config = parse(&keys(kind)).expect("a good config");
+        let [account] = config.accounts.as_slice() else {
+            panic!("one account")
+        };
+        assert_eq!((account.kind, account.base_url.as_str()), (kind, url));
+        assert!(matches!(account.service, Service::YetiShare(_)));
+    }
+    assert!(refusal(&keys("yetishare")).contains("base_url"));
+    let other = format!(
+        "{}base_url = \"https://host.example/api/v2\"\n",
+        keys("yetishare")
+    );
+    let config = parse(&other).expect("a good config");
+    assert_eq!(
+        config.accounts[0].base_url.as_str(),
+        "https://host.example/api/v2/"
+    );
+}
+
+#[test]
+fn a_yetishare_account_has_both_keys_or_a_user_name() {
+    let account = |fields: &str| format!("[accounts.cloud]\nkind = \"koramaup\"\n{fields}");
+    assert!(refusal(&account("")).contains("key1_file and key2_file"));
+    assert!(refusal(&account("key1 = \"a\"\n")).contains("no key2"));
+    assert!(refusal(&account("key2 = \"a\"\n")).contains("no key1"));
+    let both = "key1 = \"a\"\nkey2 = \"b\"\nusername = \"me\"\n";
+    assert!(refusal(&account(both)).contains("leave one"));
+    assert!(parse(&account("username = \"me\"\npassword = \"p\"\n")).is_ok());
+}
+
 #[test]
 fn options_at_the_top_hold_for_accounts_that_do_not_override_them() {
     let config = parse(&format!(
@@ -50,10 +90,10 @@ fn options_at_the_top_hold_for_accounts_that_do_not_override_them() {
 #[test]
 fn a_mediafire_account_has_defaults_for_all_but_the_login() {
     let config = parse(MEDIA).expect("a good config");
+    assert_eq!(config.accounts[0].base_url.as_str(), "https://www.mediafire.com/");
     let Some(Service::MediaFire(account)) = config.accounts.first().map(|account| &account.service) else {
         panic!("a MediaFire account")
     };
-    assert_eq!(account.base_url.as_str(), "https://www.mediafire.com/");
     assert_eq!((account.app_id.as_str(), account.token_version), ("42511", 2));
 }
 

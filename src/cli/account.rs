@@ -5,6 +5,7 @@ use clap::{Args, Subcommand};
 use super::failure::Failure;
 use super::{Global, Outcome, block_on, text};
 use crate::config::{Config, KINDS, Service};
+use crate::provider::Capability;
 
 const CONFIG_HELP: &str = "\
 The config is a TOML file that only you can read (chmod 600), by default
@@ -60,24 +61,35 @@ fn list(config: &Config) {
     }
     let mut rows = vec![["NAME", "KIND", "LOGIN", "SERVICE"].map(str::to_owned).to_vec()];
     rows.extend(config.accounts.iter().map(|account| {
-        let (login, url) = match &account.service {
-            Service::MediaFire(service) => {
-                let login = service
-                    .email
-                    .clone()
-                    .unwrap_or_else(|| "session token".to_owned());
-                (login, service.base_url.to_string())
-            }
+        let (login, otherwise) = match &account.service {
+            Service::MediaFire(service) => (&service.email, "session token"),
+            Service::YetiShare(service) => (&service.username, "API keys"),
         };
+        let login = login.clone().unwrap_or_else(|| otherwise.to_owned());
+        let url = account.base_url.to_string();
         vec![account.name.clone(), account.kind.to_owned(), login, url]
     }));
     print!("{}", text::table(&rows));
 }
 
+/// What a drive is used for each day; a host may have left any of it out.
+const DAILY: [Capability; 8] = [
+    Capability::List,
+    Capability::Read,
+    Capability::Write,
+    Capability::CreateFolder,
+    Capability::Rename,
+    Capability::Move,
+    Capability::Copy,
+    Capability::Trash,
+];
+
 async fn check(config: &Config, name: &str) -> Outcome {
     let account = config.account(name)?;
-    let provider = config.connect(account).await?;
+    let provider = config.connect(account, None).await?;
     let info = provider.account_info().await;
+    let able = provider.capabilities();
+    let missing = DAILY.into_iter().filter(|capability| !able.has(*capability));
     provider.close().await;
     let info = info.map_err(|error| Failure::of_provider(name, &error))?;
     let service = KINDS
@@ -95,6 +107,9 @@ async fn check(config: &Config, name: &str) -> Outcome {
     }
     if let Some(largest) = info.max_file_size {
         println!("Largest file: {}", text::size(largest));
+    }
+    for missing in missing {
+        println!("This account cannot {}.", missing.describe());
     }
     Ok(())
 }

@@ -1,22 +1,26 @@
 //! `lockerfs sandbox`: the emulated services, until ^C.
 
+mod quirk;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
+use self::quirk::Quirk;
 use super::failure::Failure;
 use super::signals::Signals;
 use super::{Global, Outcome};
 use crate::config::{parse_duration, parse_size};
-use crate::sandbox::{Account, Options, Sandbox, Service};
+use crate::sandbox::{Account, Options, Quirks, Sandbox, Service};
 
 const EXAMPLES: &str = "\
-Example:
-  lockerfs sandbox --data /tmp/services --latency 50ms --fail 0.01 --seed 7 --log";
+Examples:
+  lockerfs sandbox --data /tmp/services --latency 50ms --fail 0.01 --seed 7 --log
+  lockerfs sandbox --data /tmp/services --quirk post-limit=50MB --quirk missing=file/copy";
 
 #[derive(Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = format!("{}\n{EXAMPLES}", quirk::help()))]
 pub(super) struct SandboxArgs {
     /// Where the accounts and their files are kept; made if missing
     #[arg(long, value_name = "DIR")]
@@ -39,6 +43,9 @@ pub(super) struct SandboxArgs {
     /// Makes the same calls fail in each run
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     seed: u64,
+    /// Let the YetiShare hosts behave otherwise; may be given again
+    #[arg(long = "quirk", value_name = "NAME[=VALUE]", value_parser = Quirk::parse)]
+    quirks: Vec<Quirk>,
     /// Show one line a request
     #[arg(long)]
     log: bool,
@@ -59,7 +66,12 @@ async fn serve(args: SandboxArgs) -> Outcome {
     let data = args.data.display().to_string();
     let mut signals = Signals::catch().map_err(|e| Failure::new(format!("cannot catch signals: {e}")))?;
     let accounts = accounts();
+    let mut quirks = Quirks::default();
+    for quirk in &args.quirks {
+        quirk.apply(&mut quirks.yetishare).map_err(Failure::new)?;
+    }
     let options = Options {
+        quirks,
         port: args.port,
         latency: args.latency.unwrap_or_default(),
         per_connection: args.per_connection,

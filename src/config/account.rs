@@ -15,6 +15,8 @@ pub struct AccountConfig {
     pub name: String,
     /// As written in the config.
     pub kind: &'static str,
+    /// The service's root, or that of its API, as its client takes it; ends with a slash.
+    pub base_url: Url,
     pub options: AccountOptions,
     pub service: Service,
 }
@@ -24,13 +26,12 @@ pub struct AccountConfig {
 #[non_exhaustive]
 pub enum Service {
     MediaFire(MediaFireAccount),
+    YetiShare(YetiShareAccount),
 }
 
 /// The fields of an account of kind `mediafire`.
 #[derive(Debug)]
 pub struct MediaFireAccount {
-    /// Ends with a slash.
-    pub base_url: Url,
     /// Absent where a session token is given instead.
     pub email: Option<String>,
     pub password: SecretSource,
@@ -41,38 +42,80 @@ pub struct MediaFireAccount {
     pub token_version: u8,
 }
 
+/// The fields of an account of kind `yetishare` and its presets.
+#[derive(Debug)]
+pub struct YetiShareAccount {
+    pub key1: SecretSource,
+    pub key2: SecretSource,
+    /// Where the site takes user name and password in place of keys.
+    pub username: Option<String>,
+    pub password: SecretSource,
+}
+
 /// A kind of account.
 pub struct Kind {
     /// As written in the config.
     pub name: &'static str,
     pub service: &'static str,
+    /// Where its accounts are unless they say otherwise; without one, they have to.
+    base_url: Option<&'static str>,
     read: ReadKind,
 }
 
 type ReadKind = fn(&mut Section<'_>, &str) -> Result<Service>;
 
 /// All kinds that this version knows.
-pub const KINDS: &[Kind] = &[Kind {
-    name: "mediafire",
-    service: "MediaFire",
-    read: read_mediafire,
-}];
+pub const KINDS: &[Kind] = &[
+    Kind {
+        name: "mediafire",
+        service: "MediaFire",
+        base_url: Some("https://www.mediafire.com/"),
+        read: read_mediafire,
+    },
+    Kind {
+        name: "1cloudfile",
+        service: "1CloudFile",
+        base_url: Some("https://1cloudfile.com/api/v2/"),
+        read: read_yetishare,
+    },
+    Kind {
+        name: "koramaup",
+        service: "KoramaUp",
+        base_url: Some("https://koramaup.com/api/v2/"),
+        read: read_yetishare,
+    },
+    Kind {
+        name: "yetishare",
+        service: "any other YetiShare host",
+        base_url: None,
+        read: read_yetishare,
+    },
+];
 
 impl AccountConfig {
     pub(super) fn read(name: String, mut section: Section<'_>, options: &AccountOptions) -> Result<Self> {
         check_name(&name).map_err(|why| section.error(why))?;
         let Some(kind) = section.string_as("kind", find_kind)? else {
             return Err(section.error(format!(
-                "has no kind: add for example kind = \"{}\"",
+                "has no kind: add for example kind = \"mediafire\" (known kinds: {})",
                 known_kinds()
             )));
         };
         let options = options.overridden(&mut section)?;
+        let base_url = match (section.string_as("base_url", parse_base_url)?, kind.base_url) {
+            (Some(url), _) => url,
+            (None, Some(url)) => parse_base_url(url).map_err(|why| section.error(why))?,
+            (None, None) => {
+                let example = "base_url = \"https://host.example/api/v2/\"";
+                return Err(section.error(format!("has no base_url: add that of its API, like {example}")));
+            }
+        };
         let service = (kind.read)(&mut section, &name)?;
         section.finish()?;
         Ok(AccountConfig {
             name,
             kind: kind.name,
+            base_url,
             options,
             service,
         })
@@ -112,7 +155,6 @@ fn check_name(name: &str) -> std::result::Result<(), String> {
 }
 
 fn read_mediafire(section: &mut Section<'_>, account: &str) -> Result<Service> {
-    let base_url = section.string_as("base_url", parse_base_url)?;
     let email = section.string("email")?;
     let password = SecretSource::read(section, account, "password")?;
     let api_key = SecretSource::read(section, account, "api_key")?;
@@ -124,18 +166,44 @@ fn read_mediafire(section: &mut Section<'_>, account: &str) -> Result<Service> {
             section.error("has no email: add email = \"you@example.org\", and password_file beside it")
         );
     }
-    let base_url = match base_url {
-        Some(url) => url,
-        None => parse_base_url("https://www.mediafire.com/").map_err(|why| section.error(why))?,
-    };
     Ok(Service::MediaFire(MediaFireAccount {
-        base_url,
         email,
         password,
         app_id,
         api_key,
         session_token,
         token_version,
+    }))
+}
+
+fn read_yetishare(section: &mut Section<'_>, account: &str) -> Result<Service> {
+    let key1 = SecretSource::read(section, account, "key1")?;
+    let key2 = SecretSource::read(section, account, "key2")?;
+    let username = section.string("username")?;
+    let password = SecretSource::read(section, account, "password")?;
+    match (key1.is_given(), key2.is_given(), &username) {
+        (true, true, None) | (false, false, Some(_)) => {}
+        (true, true, Some(_)) => {
+            return Err(section.error("has keys and a username: leave one of the two"));
+        }
+        (false, false, None) => {
+            return Err(section.error(
+                "has no keys: make both under the site's account settings, API access, and add key1_file and \
+                 key2_file",
+            ));
+        }
+        (true, false, _) => {
+            return Err(section.error("has no key2: the site makes two keys, and both are needed"));
+        }
+        (false, true, _) => {
+            return Err(section.error("has no key1: the site makes two keys, and both are needed"));
+        }
+    }
+    Ok(Service::YetiShare(YetiShareAccount {
+        key1,
+        key2,
+        username,
+        password,
     }))
 }
 

@@ -2,24 +2,43 @@
 
 use std::sync::Arc;
 
-use super::account::{AccountConfig, MediaFireAccount, Service};
+use super::account::{AccountConfig, MediaFireAccount, Service, YetiShareAccount};
 use super::error::ConfigError;
 use super::file::Config;
+use super::paths::runtime_dir;
 use super::section::Result;
 use crate::http::{ApiClient, ApiOptions};
 use crate::provider::mediafire::{Credentials, MediaFire, Settings, TokenVersion};
-use crate::provider::{Provider, wrap};
+use crate::provider::yetishare::{self, YetiShare};
+use crate::provider::{Provider, ProviderError, wrap};
+use crate::state::Database;
 
 impl Config {
-    /// The provider of an account, in its wrappers. Fetches the secrets; makes no call to the service.
-    pub async fn connect(&self, account: &AccountConfig) -> Result<Arc<dyn Provider>> {
+    /// The provider of an account, in its wrappers. Fetches the secrets; makes no call to the service. `index` is
+    /// where it keeps what must outlive the process.
+    pub async fn connect(
+        &self,
+        account: &AccountConfig,
+        index: Option<&Database>,
+    ) -> Result<Arc<dyn Provider>> {
         let unusable =
             |why: String| ConfigError::new(&self.path, why).at_key(format!("accounts.{}", account.name));
         let client = ApiClient::new(ApiOptions::default()).map_err(|e| unusable(e.to_string()))?;
-        let provider = match &account.service {
+        let refused = |error: ProviderError| unusable(error.message);
+        let provider: Arc<dyn Provider> = match &account.service {
             Service::MediaFire(service) => {
-                let settings = mediafire_settings(service, &unusable).await?;
-                MediaFire::new(settings, client).map_err(|e| unusable(e.to_string()))?
+                let settings = mediafire_settings(account, service, &unusable).await?;
+                Arc::new(MediaFire::new(settings, client).map_err(refused)?)
+            }
+            Service::YetiShare(service) => {
+                let settings = yetishare::Settings {
+                    kind: account.kind,
+                    base_url: account.base_url.clone(),
+                    credentials: yetishare_credentials(service).await?,
+                    token_dir: Some(runtime_dir().join("tokens")),
+                    tombstones: index.cloned(),
+                };
+                Arc::new(YetiShare::new(settings, client).map_err(refused)?)
             }
         };
         let options = wrap::Options {
@@ -28,11 +47,25 @@ impl Config {
             operation_deadline: account.options.deadline,
             ..wrap::Options::default()
         };
-        Ok(wrap::standard(Arc::new(provider), &account.name, &options))
+        Ok(wrap::standard(provider, &account.name, &options))
     }
 }
 
+async fn yetishare_credentials(account: &YetiShareAccount) -> Result<yetishare::Credentials> {
+    Ok(match &account.username {
+        Some(username) => yetishare::Credentials::Password {
+            username: username.clone(),
+            password: account.password.require().await?,
+        },
+        None => yetishare::Credentials::Keys {
+            key1: account.key1.require().await?,
+            key2: account.key2.require().await?,
+        },
+    })
+}
+
 async fn mediafire_settings(
+    config: &AccountConfig,
     account: &MediaFireAccount,
     unusable: &impl Fn(String) -> ConfigError,
 ) -> Result<Settings> {
@@ -45,7 +78,7 @@ async fn mediafire_settings(
         (None, None) => return Err(unusable("has neither email nor session_token".to_owned())),
     };
     Ok(Settings {
-        base_url: account.base_url.clone(),
+        base_url: config.base_url.clone(),
         credentials,
         application_id: account.app_id.clone(),
         api_key: account.api_key.fetch().await?,

@@ -36,6 +36,21 @@ impl Paths {
     }
 }
 
+/// Where the processes of this user share what ends with their session, such as login tokens: the same place
+/// whatever the command line says. It need not exist.
+pub fn runtime_dir() -> PathBuf {
+    // SAFETY: it only reads the process's own id and cannot fail.
+    let user = unsafe { libc::geteuid() };
+    let standard = std::env::var_os("XDG_RUNTIME_DIR")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| Some(PathBuf::from(format!("/run/user/{user}"))).filter(|path| path.is_dir()));
+    match standard {
+        Some(base) => base.join("lockerfs"),
+        None => std::env::temp_dir().join(format!("lockerfs-{user}")),
+    }
+}
+
 fn absolute(path: &Path) -> Result<PathBuf, String> {
     std::path::absolute(path).map_err(|e| format!("{}: {e}", path.display()))
 }

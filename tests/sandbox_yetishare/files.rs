@@ -171,11 +171,11 @@ async fn files_are_renamed_and_moved_without_a_look_at_twins() {
 
 #[tokio::test]
 async fn an_upload_is_stored_after_a_silence_even_when_nobody_waits() {
-    let host = start(|options| options.quirks.yetishare.second_hop = Duration::from_millis(700)).await;
+    let host = start(|options| options.quirks.yetishare.second_hop = Duration::from_millis(1500)).await;
     let began = Instant::now();
     host.file("patient.txt", b"x", "").await;
-    assert!(began.elapsed() >= Duration::from_millis(700));
-    let hasty = tokio::time::timeout(Duration::from_millis(300), host.send("hasty.txt", b"y", "")).await;
+    assert!(began.elapsed() >= Duration::from_millis(1500));
+    let hasty = tokio::time::timeout(Duration::from_millis(1000), host.send("hasty.txt", b"y", "")).await;
     assert!(hasty.is_err());
     wait_for("the upload that nobody waited for", async || {
         host.names("files", "").await == ["hasty.txt", "patient.txt"]

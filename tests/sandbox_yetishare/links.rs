@@ -67,7 +67,7 @@ async fn the_script_streams_ranges_wrong_where_a_web_server_does_not() {
 
 #[tokio::test]
 async fn links_are_reusable_until_they_run_out() {
-    let host = start(|options| options.quirks.yetishare.link_life = Duration::from_millis(700)).await;
+    let host = start(|options| options.quirks.yetishare.link_life = Duration::from_secs(2)).await;
     let file = host.file("a b.txt", b"again", "").await;
     let link = host.link(&file).await;
     assert!(link.contains("/a%20b.txt?download_token="), "{link}");
@@ -75,7 +75,7 @@ async fn links_are_reusable_until_they_run_out() {
         assert_eq!(host.get(&link, None).await.text().await.unwrap(), "again");
     }
     assert_eq!(host.listing("").await["files"][0]["downloads"], "2");
-    tokio::time::sleep(Duration::from_millis(900)).await;
+    tokio::time::sleep(Duration::from_millis(2200)).await;
     assert_eq!(host.get(&link, None).await.status(), StatusCode::FOUND);
     let forged = host.get(&link.replace("token=", "token=0"), None).await;
     assert_eq!(forged.status(), StatusCode::FOUND);

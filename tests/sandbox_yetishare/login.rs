@@ -6,7 +6,7 @@ use lockerfs::sandbox::{Account, ErrorShape};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::sandbox_caller::encode;
+use crate::sandbox_caller::{encode, wait_for};
 use crate::yetishare_caller::{HOST, OTHER, json_of, multipart, start, text};
 use crate::{EXPIRED, LOGIN_REFUSED, NO_FILE};
 
@@ -39,18 +39,18 @@ async fn a_login_ends_the_token_before_it() {
 
 #[tokio::test]
 async fn a_token_lives_while_it_is_used() {
-    let host = start(|options| options.quirks.yetishare.token_life = Duration::from_millis(600)).await;
+    let host = start(|options| options.quirks.yetishare.token_life = Duration::from_millis(1500)).await;
     for _ in 0..4 {
-        tokio::time::sleep(Duration::from_millis(250)).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
         assert_eq!(host.call("account/info", &[]).await["_status"], "success");
     }
-    tokio::time::sleep(Duration::from_millis(800)).await;
+    tokio::time::sleep(Duration::from_millis(2000)).await;
     assert_eq!(host.call("account/info", &[]).await["response"], EXPIRED);
 }
 
 #[tokio::test]
 async fn logins_go_by_keys_or_by_name_and_lock_after_failures() {
-    let mut host = start(|options| options.quirks.yetishare.lock = Duration::from_millis(500)).await;
+    let mut host = start(|options| options.quirks.yetishare.lock = Duration::from_secs(2)).await;
     let by_name = [("username", "demo"), ("password", "demo-password")];
     assert_eq!(host.bare("authorize", &by_name).await["_status"], "success");
     let short = host
@@ -68,7 +68,11 @@ async fn logins_go_by_keys_or_by_name_and_lock_after_failures() {
     }
     let locked = host.bare("authorize", &[("key1", &key1), ("key2", &key2)]).await;
     assert_eq!(locked["response"], LOGIN_REFUSED);
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    let right = [("key1", key1.as_str()), ("key2", &key2)];
+    wait_for("the lock to end", async || {
+        host.bare("authorize", &right).await["_status"] == "success"
+    })
+    .await;
     host.login().await;
     let ended = host.call("disable_access_token", &[]).await;
     assert_eq!(ended["response"], "Token removed or no longer available.");

@@ -69,7 +69,8 @@ pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
     let mut setups = Vec::new();
     for account in &plan.config.accounts {
         let health = Health::new();
-        let provider = Wrapped::new(plan.config.connect(account).await?, health.clone());
+        let provider = plan.config.connect(account, Some(&database)).await?;
+        let provider = Wrapped::new(provider, health.clone());
         downloads.register(&account.name, Arc::clone(&provider));
         setups.push(setup(account, Arc::clone(&provider)));
         accounts.push(Account {

@@ -148,3 +148,43 @@ pub(in crate::cli) fn seconds(moment: SystemTime) -> u64 {
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::FolderId;
+    use crate::upload::PendingId;
+
+    fn file(size: u64, status: UploadStatus) -> PendingFile {
+        PendingFile {
+            id: PendingId::from_i64(1),
+            account: "box".to_owned(),
+            folder: FolderId::new("root"),
+            name: "f".to_owned(),
+            size,
+            mtime: SystemTime::UNIX_EPOCH,
+            replaces: None,
+            generation: 1,
+            status,
+            tries: 0,
+            announced: false,
+            uploaded: None,
+        }
+    }
+
+    #[test]
+    fn a_drain_counts_what_goes_to_the_service_and_not_what_is_kept_here() {
+        let reason = "why".to_owned();
+        let progress = drain_progress(vec![
+            file(0, UploadStatus::Kept),
+            file(9, UploadStatus::Uploading { sent: 4 }),
+            file(2, UploadStatus::Parked { reason }),
+        ]);
+        let expected = DrainProgress {
+            files: 2,
+            bytes: 7,
+            failed: 1,
+        };
+        assert_eq!(progress, expected);
+    }
+}
