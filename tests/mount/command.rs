@@ -179,7 +179,7 @@ fn a_wrong_secret_is_told_by_the_account_s_name_and_loses_nothing() {
     let world = World::new();
     world.write_config(&world.config_with_wrong_secrets());
     let ran = world.lockerfs(&["account", "check", "media"]);
-    ran.failed(1, &["media", KIND.secret]);
+    ran.failed(1, &["media", KIND.refusal]);
 
     // A mount comes up all the same, as it does without a network, and says what is wrong.
     let mount = world.mount();

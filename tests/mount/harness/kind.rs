@@ -26,6 +26,8 @@ pub struct Kind {
     pub credentials: fn(&Account) -> String,
     /// The field of [`Kind::credentials`] that holds a secret.
     pub secret: &'static str,
+    /// What a refused login is told with.
+    pub refusal: &'static str,
     /// What no output may show.
     pub secrets: fn(&Account) -> Vec<String>,
     /// A secret that is well formed and wrong.
@@ -109,6 +111,8 @@ pub struct Budget {
     pub replace: u64,
     /// 20 MiB at once.
     pub large_file: u64,
+    /// Bytes beyond those asked for that may be on their way when a reader has enough.
+    pub overshoot: u64,
     pub rename: u64,
     pub move_to: u64,
     pub move_and_rename: u64,

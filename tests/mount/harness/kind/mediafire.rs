@@ -32,6 +32,7 @@ pub const MEDIAFIRE: Kind = Kind {
         )
     },
     secret: "password",
+    refusal: "password",
     secrets: |account| vec![account.password.clone()],
     wrong_secret: "wrong-password",
     owner: |account| account.email.clone(),
@@ -48,6 +49,7 @@ pub const MEDIAFIRE: Kind = Kind {
         replace: 3,
         // 10 units of 2 MiB.
         large_file: 10 + 3,
+        overshoot: 1 << 20,
         rename: 1,
         move_to: 1,
         move_and_rename: 2,

@@ -41,6 +41,7 @@ const HOST: Kind = Kind {
     quirks: |_| {},
     credentials: |account| format!("key1 = \"{}\"\nkey2 = \"{}\"\n", account.key1, account.key2),
     secret: "key1",
+    refusal: "keys",
     secrets: |account| vec![account.key1.clone(), account.key2.clone()],
     wrong_secret: "wrongwrongwrongwrongwrongwrongwrongwrongwrongwrongwrongwrongwron",
     owner: |account| account.username.clone(),
@@ -59,6 +60,8 @@ const HOST: Kind = Kind {
         known_file: 1,
         replace: 3,
         large_file: 1,
+        // Its ranges have no end.
+        overshoot: 6 << 20,
         rename: 1,
         move_to: 1,
         move_and_rename: 2,
