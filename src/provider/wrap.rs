@@ -24,8 +24,8 @@ pub use self::retry::Retrying;
 pub use self::tracing::Tracing;
 
 use super::{
-    AccountInfo, Capabilities, ChangeCursor, Changes, DeleteMode, DownloadLink, FileEntry, FileId,
-    FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules, Provider, Result, UploadPlan,
+    AccountInfo, Capabilities, Capability, ChangeCursor, Changes, DeleteMode, DownloadLink, FileEntry,
+    FileId, FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules, Provider, Result, UploadPlan,
     UploadProgress, UploadRequest, UploadTicket,
 };
 use crate::http::FileRange;
@@ -100,6 +100,10 @@ impl<A: Around> Wrapped<A> {
     pub fn new(inner: Arc<dyn Provider>, around: A) -> Arc<dyn Provider> {
         Arc::new(Wrapped { inner, around })
     }
+
+    fn batches(&self) -> bool {
+        self.inner.capabilities().has(Capability::Batches)
+    }
 }
 
 #[async_trait]
@@ -137,7 +141,7 @@ impl<A: Around> Provider for Wrapped<A> {
     }
 
     async fn file_info(&self, files: &[FileId]) -> Result<Vec<FileEntry>> {
-        let operation = Operation::FILE_INFO.of_items(files.len());
+        let operation = Operation::FILE_INFO.of_items(files.len(), self.batches());
         self.around
             .around(operation, || self.inner.file_info(files))
             .await
@@ -145,7 +149,9 @@ impl<A: Around> Provider for Wrapped<A> {
 
     async fn links(&self, files: &[FileId]) -> Result<Vec<Result<DownloadLink>>> {
         self.around
-            .around(Operation::LINKS.of_items(files.len()), || self.inner.links(files))
+            .around(Operation::LINKS.of_items(files.len(), self.batches()), || {
+                self.inner.links(files)
+            })
             .await
     }
 
@@ -164,7 +170,7 @@ impl<A: Around> Provider for Wrapped<A> {
     }
 
     async fn move_to(&self, items: &[ItemId], folder: &FolderId) -> Result<()> {
-        let operation = Operation::MOVE_TO.of_items(items.len());
+        let operation = Operation::MOVE_TO.of_items(items.len(), self.batches());
         self.around
             .around(operation, || self.inner.move_to(items, folder))
             .await
@@ -191,7 +197,7 @@ impl<A: Around> Provider for Wrapped<A> {
     }
 
     async fn delete(&self, items: &[ItemId], mode: DeleteMode) -> Result<()> {
-        let operation = Operation::DELETE.of_items(items.len());
+        let operation = Operation::DELETE.of_items(items.len(), self.batches());
         self.around
             .around(operation, || self.inner.delete(items, mode))
             .await

@@ -92,6 +92,9 @@ macro_rules! contract_suite {
             a_name_held_by_an_unknown_file_is_told
             the_same_upload_announced_again_makes_no_twin
             an_upload_sent_again_after_a_lost_reply_makes_no_twin
+            an_upload_whose_reply_is_lost_is_among_the_candidates
+            a_twin_is_kept_beside_under_a_name_that_is_told
+            empty_content_is_refused_without_a_call
             a_modification_time_is_kept
             changes_tell_what_happened
             links_serve_the_content

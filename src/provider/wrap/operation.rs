@@ -27,6 +27,8 @@ pub struct Operation {
 
 /// Items in one call of the services that take many.
 const BATCH: usize = 500;
+/// Calls that go out at once where each item takes one.
+const SIDE_BY_SIDE: usize = 4;
 
 impl Operation {
     pub const ACCOUNT_INFO: Operation = Operation::read("account_info");
@@ -89,13 +91,19 @@ impl Operation {
         }
     }
 
-    /// The operation on so many items.
+    /// The operation on so many items, in batches or with a call for each.
     #[must_use]
-    pub(super) fn of_items(self, items: usize) -> Self {
-        let calls = u32::try_from(items.div_ceil(BATCH)).unwrap_or(u32::MAX);
+    pub(super) fn of_items(self, items: usize, batches: bool) -> Self {
+        // What exceeds a budget for good would never be let through, so no more than a batch is counted.
+        let (calls, turns) = if batches {
+            (items.div_ceil(BATCH), items.div_ceil(BATCH))
+        } else {
+            (items.min(BATCH), items.div_ceil(SIDE_BY_SIDE))
+        };
+        let within_u32 = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         Operation {
-            calls,
-            patience: calls.max(1),
+            calls: within_u32(calls),
+            patience: within_u32(turns).max(1),
             ..self
         }
     }
@@ -103,5 +111,27 @@ impl Operation {
     /// The time that it may take where a single call may take `limit`.
     pub(super) fn within(self, limit: Duration) -> Duration {
         limit.saturating_mul(self.patience)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_count_as_calls_where_the_service_takes_one_in_each() {
+        let of = |items, batches| {
+            let operation = Operation::LINKS.of_items(items, batches);
+            (operation.calls, operation.patience)
+        };
+        assert_eq!(
+            [of(1, true), of(500, true), of(501, true)],
+            [(1, 1), (1, 1), (2, 2)]
+        );
+        assert_eq!(
+            [of(1, false), of(20, false), of(0, false)],
+            [(1, 1), (20, 5), (0, 1)]
+        );
+        assert_eq!(of(4000, false), (500, 1000));
     }
 }

@@ -125,11 +125,15 @@ async fn plan(api: &Api) -> Result<Plan> {
     Ok(plan)
 }
 
-/// `None` where the host does not have the call.
+/// `None` where the host does not tell: its limits are then met when they are met.
 async fn ask(api: &Api, operation: &'static str) -> Result<Option<Value>> {
     match api.call(operation, &Params::new()).await {
         Ok(reply) => Ok(Some(reply)),
         Err(failure) if failure.is(Meaning::NoSuchCall) => Ok(None),
+        Err(failure) if failure.is_refusal() && failure.error.kind != ErrorKind::LoginRefused => {
+            tracing::warn!(error = %failure.error, "the host does not tell all of the account");
+            Ok(None)
+        }
         Err(failure) => Err(failure.error),
     }
 }

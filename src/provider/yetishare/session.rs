@@ -193,7 +193,10 @@ impl Sessions {
             Some(token) if !known_dead(&token) => (token, None),
             _ => {
                 let token = self.log_in(transport).await?;
-                locked.write(&token).await.map_err(|error| file_error(&error))?;
+                if let Err(error) = locked.write(&token).await {
+                    // Failing would cost a login for each call.
+                    tracing::warn!(%error, "the token is not shared with other processes");
+                }
                 (token, Some(Instant::now()))
             }
         };

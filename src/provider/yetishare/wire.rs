@@ -179,7 +179,7 @@ fn as_whole(number: &serde_json::Number) -> Option<u64> {
         clippy::cast_sign_loss,
         reason = "checked to be in range"
     )]
-    (float >= 0.0 && float < 1.8e19).then_some(float as u64)
+    (0.0..1.8e19).contains(&float).then_some(float as u64)
 }
 
 /// `2017-02-18 12:26:06` as seconds after 1970 by the clock that told it. `0000-00-00 00:00:00` is none.

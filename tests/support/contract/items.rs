@@ -31,10 +31,10 @@ pub async fn a_copy_has_the_content_and_an_id_of_its_own(target: &dyn Target) {
     let copy = provider.copy_file(&file.id, &to.id).await.unwrap();
     assert_ne!(copy, file.id);
     let info = provider.file_info(&[copy]).await.unwrap().remove(0);
-    assert_eq!(
-        (info.name, info.size, info.hash),
-        (file.name, file.size, file.hash)
-    );
+    assert_eq!((info.name, info.size), (file.name, file.size));
+    if has(&provider, Capability::ContentHash) {
+        assert_eq!(info.hash, file.hash);
+    }
     assert_eq!(info.parent, Some(to.id));
 }
 
@@ -119,7 +119,9 @@ pub async fn links_serve_the_content(target: &dyn Target) {
     let ids: Vec<_> = files.iter().map(|file| file.id.clone()).collect();
     let calls = target.calls().await;
     let links = provider.links(&ids).await.unwrap();
-    assert_eq!(target.calls().await - calls, 1);
+    let batched = has(&provider, Capability::Batches);
+    let expected = if batched { 1 } else { ids.len() as u64 };
+    assert_eq!(target.calls().await - calls, expected);
     for (file, link) in files.iter().zip(links) {
         let number = file.name.trim_start_matches('f').trim_end_matches(".txt");
         let body = fetch(link.unwrap(), file.size).await;

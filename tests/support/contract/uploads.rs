@@ -18,8 +18,14 @@ pub async fn files_of_any_size_arrive_whole(target: &dyn Target) {
         )
         .await;
         assert_eq!(file.size, size as u64);
-        if let Some(ContentHash::Sha256(hash)) = file.hash {
-            assert_eq!(hash, <[u8; 32]>::from(Sha256::digest(&content.bytes)));
+        match file.hash {
+            Some(ContentHash::Sha256(hash)) => {
+                assert_eq!(hash, <[u8; 32]>::from(Sha256::digest(&content.bytes)));
+            }
+            Some(ContentHash::Md5(hash)) => {
+                assert_eq!(hash, <[u8; 16]>::from(md5::Md5::digest(&content.bytes)));
+            }
+            None => assert!(!has(&provider, Capability::ContentHash)),
         }
         assert!(
             download(&provider, &file.id, content.bytes.len() as u64).await == content.bytes,
@@ -216,15 +222,17 @@ pub async fn lost_content_is_announced_again(target: &dyn Target) {
     need!(provider, Write, List);
     target.inject(&[(Step::UploadWhole, Fault::ContentLost)]).await;
     let content = Content::random(12, 1_000);
-    let request = content.request(&provider.root(), "lost.bin");
+    let mut request = content.request(&provider.root(), "lost.bin");
     if provider.upload_begin(&request).await.unwrap() != UploadPlan::Whole {
         return;
     }
-    let progress = provider
-        .upload_whole(&request, content.range(0, 1_000))
-        .await
-        .unwrap();
-    assert_eq!(polled(&provider, progress).await, UploadProgress::StartAgain);
+    let sent = provider.upload_whole(&request, content.range(0, 1_000)).await;
+    if has(&provider, Capability::ContentHash) {
+        assert_eq!(polled(&provider, sent.unwrap()).await, UploadProgress::StartAgain);
+    } else {
+        assert_eq!(sent.unwrap_err().retry, Retry::OutcomeUnknown);
+        request.sent_before = true;
+    }
     let file = upload(&provider, &request, &content).await;
     assert_eq!(
         files(&provider, &provider.root())
@@ -264,4 +272,103 @@ pub async fn an_upload_sent_again_after_a_lost_reply_makes_no_twin(target: &dyn 
         "{listed:?}"
     );
     assert_eq!((file.name.as_str(), file.size), ("once.bin", 1_000));
+}
+
+pub async fn an_upload_whose_reply_is_lost_is_among_the_candidates(target: &dyn Target) {
+    let provider = target.provider();
+    need!(provider, Write, CreateFolder, List, Read);
+    if has(&provider, Capability::ContentHash) {
+        return;
+    }
+    let place = folder(&provider, "lost").await;
+    let content = Content::random(15, 1_000);
+    let mut request = content.request(&place.id, "once.bin");
+    request.sent_before = true;
+    assert_eq!(
+        provider.upload_begin(&request).await.unwrap(),
+        UploadPlan::Whole,
+        "nothing was sent yet"
+    );
+    target.inject(&[(Step::UploadWhole, Fault::LostReply)]).await;
+    let error = provider
+        .upload_whole(&request, content.whole())
+        .await
+        .unwrap_err();
+    assert_eq!(error.retry, Retry::OutcomeUnknown, "{error}");
+
+    let UploadPlan::Candidates(candidates) = provider.upload_begin(&request).await.unwrap() else {
+        panic!("what was sent is not found")
+    };
+    let [first] = candidates.as_slice() else {
+        panic!("{candidates:?}")
+    };
+    assert!(download(&provider, &first.id, 1_000).await == content.bytes);
+    assert_eq!(first.parent.as_ref(), Some(&place.id));
+
+    // One more of the same name and size, the newest first; one of another size is none.
+    let second = upload(
+        &provider,
+        &Content::random(16, 1_000).request(&place.id, "once.bin"),
+        &Content::random(16, 1_000),
+    )
+    .await;
+    upload(
+        &provider,
+        &Content::random(17, 999).request(&place.id, "once.bin"),
+        &Content::random(17, 999),
+    )
+    .await;
+    let UploadPlan::Candidates(both) = provider.upload_begin(&request).await.unwrap() else {
+        panic!("what was sent is not found any more")
+    };
+    let ids = |files: &[FileEntry]| files.iter().map(|file| file.id.clone()).collect::<Vec<_>>();
+    assert_eq!(ids(&both), [second.id.clone(), first.id.clone()]);
+    // The file that is to be replaced is not its own replacement.
+    request.replaces = Some(first.id.clone());
+    let UploadPlan::Candidates(others) = provider.upload_begin(&request).await.unwrap() else {
+        panic!("the other one is not found")
+    };
+    assert_eq!(ids(&others), [second.id]);
+}
+
+pub async fn a_twin_is_kept_beside_under_a_name_that_is_told(target: &dyn Target) {
+    let provider = target.provider();
+    need!(provider, Write, CreateFolder, List);
+    if !provider.name_rules().numbered_twins {
+        return;
+    }
+    let place = folder(&provider, "twins").await;
+    let first = small_file(&provider, &place.id, "name.txt").await;
+    let second = small_file(&provider, &place.id, "name.txt").await;
+    assert_ne!(first.id, second.id);
+    assert_eq!(
+        (first.name.as_str(), second.name.as_str()),
+        ("name.txt", "name (2).txt")
+    );
+    assert_eq!(names(&provider, &place.id).await, ["name (2).txt", "name.txt"]);
+}
+
+pub async fn empty_content_is_refused_without_a_call(target: &dyn Target) {
+    let provider = target.provider();
+    need!(provider, Write);
+    if has(&provider, Capability::EmptyFiles) {
+        return;
+    }
+    let content = Content::new(Vec::new());
+    let request = content.request(&provider.root(), "empty.bin");
+    let calls = target.calls().await;
+    for error in [
+        provider.upload_begin(&request).await.unwrap_err(),
+        provider
+            .upload_whole(&request, content.whole())
+            .await
+            .unwrap_err(),
+    ] {
+        assert_eq!(
+            (error.kind, error.retry),
+            (ErrorKind::Unsupported, Retry::Never),
+            "{error}"
+        );
+    }
+    assert_eq!(target.calls().await, calls);
 }

@@ -1,0 +1,188 @@
+//! A YetiShare host in the sandbox, as a target of the contract suite.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use lockerfs::http::{ApiClient, ApiOptions};
+use lockerfs::provider::Provider;
+use lockerfs::provider::yetishare::{Credentials, Settings, YetiShare};
+use lockerfs::sandbox::{Account, Options, Sandbox};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::contract::{Fault, Step, Target};
+
+const ACCOUNT: &str = "yeti";
+
+/// A sandbox of its own with one account.
+pub struct YetiShareTarget {
+    sandbox: Sandbox,
+    kind: &'static str,
+    pub account: Account,
+    /// Whether its clients share their token.
+    pub shares_token: bool,
+    admin: reqwest::Client,
+    data: TempDir,
+}
+
+impl YetiShareTarget {
+    pub async fn start_with(
+        kind: &'static str,
+        adjust: impl FnOnce(&mut Account, &mut Options),
+    ) -> YetiShareTarget {
+        let data = TempDir::new().unwrap();
+        let mut options = Options::new(data.path().join("sandbox"));
+        let mut account = Account {
+            storage_limit: 1 << 30,
+            ..Account::yetishare(ACCOUNT)
+        };
+        adjust(&mut account, &mut options);
+        options.accounts = vec![account.clone()];
+        // It installs the TLS that reqwest wants, also for the admin pages.
+        ApiClient::new(ApiOptions::default()).unwrap();
+        let sandbox = Sandbox::start(options).await.unwrap();
+        YetiShareTarget {
+            sandbox,
+            kind,
+            account,
+            shares_token: true,
+            admin: reqwest::Client::new(),
+            data,
+        }
+    }
+
+    pub fn settings(&self) -> Settings {
+        Settings {
+            kind: self.kind,
+            base_url: self.sandbox.base_url(ACCOUNT).parse().unwrap(),
+            credentials: Credentials::Keys {
+                key1: self.account.key1.clone().into(),
+                key2: self.account.key2.clone().into(),
+            },
+            token_dir: self.shares_token.then(|| self.data.path().join("tokens")),
+            tombstones: None,
+        }
+    }
+
+    pub fn provider_with(&self, settings: Settings) -> Arc<dyn Provider> {
+        Arc::new(YetiShare::new(settings, ApiClient::new(ApiOptions::default()).unwrap()).unwrap())
+    }
+
+    pub fn files_dir(&self) -> PathBuf {
+        self.sandbox.files_dir(ACCOUNT)
+    }
+
+    async fn counts(&self) -> Value {
+        let url = format!("http://{}/sandbox/calls", self.sandbox.address());
+        let text = self.admin.get(url).send().await.unwrap().text().await.unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+
+    async fn post(&self, page: &str, body: String) {
+        let url = format!("http://{}/sandbox/{page}", self.sandbox.address());
+        let answer = self.admin.post(url).body(body).send().await.unwrap();
+        let status = answer.status();
+        assert!(
+            status.is_success(),
+            "{page}: {status} {}",
+            answer.text().await.unwrap()
+        );
+    }
+
+    /// Sets the sandbox's rules for faults, in its own words.
+    pub async fn rules(&self, rules: Value) {
+        self.post("faults", rules.to_string()).await;
+    }
+
+    /// Calls by the service's name.
+    pub async fn count(&self, name: &str) -> u64 {
+        self.counts().await["calls"][name].as_u64().unwrap_or(0)
+    }
+}
+
+fn call(step: Step) -> &'static str {
+    match step {
+        Step::Login => "v2/authorize",
+        Step::List => "v2/folder/listing",
+        Step::CreateFolder => "v2/folder/create",
+        Step::Copy => "v2/file/copy",
+        Step::DeleteFiles => "v2/file/delete",
+        Step::UploadWhole => "v2/file/upload",
+        // The service has no units.
+        Step::UploadUnit => "v2/file/unit",
+    }
+}
+
+fn rule(step: Step, fault: Fault) -> Value {
+    let mut rule = match fault {
+        Fault::LostReply => json!({"fault": "lost_reply"}),
+        Fault::Unavailable { retry_after } => {
+            json!({"fault": "status", "status": 503, "retry_after": retry_after})
+        }
+        Fault::WebPage => json!({"fault": "html"}),
+        Fault::Truncated => json!({"fault": "truncate"}),
+        Fault::DeadToken => json!({"fault": "expire_token"}),
+        Fault::ContentLost => {
+            json!({"fault": "say", "text": "Error uploading file. No response received from: http://fs2.example.com"})
+        }
+    };
+    rule["match"] = call(step).into();
+    rule["times"] = 1.into();
+    rule
+}
+
+#[async_trait]
+impl Target for YetiShareTarget {
+    fn provider(&self) -> Arc<dyn Provider> {
+        self.provider_with(self.settings())
+    }
+
+    fn refused_provider(&self) -> Arc<dyn Provider> {
+        let credentials = Credentials::Keys {
+            key1: self.account.key1.clone().into(),
+            key2: "x".repeat(64).into(),
+        };
+        self.provider_with(Settings {
+            credentials,
+            ..self.settings()
+        })
+    }
+
+    async fn seed(&self, files: Vec<(String, Vec<u8>)>) {
+        let top = self.files_dir();
+        for (path, bytes) in files {
+            let path = top.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        }
+        self.post("rescan", String::new()).await;
+    }
+
+    async fn inject(&self, faults: &[(Step, Fault)]) {
+        let rules: Vec<_> = faults.iter().map(|(step, fault)| rule(*step, *fault)).collect();
+        self.rules(rules.into()).await;
+    }
+
+    async fn calls(&self) -> u64 {
+        let counts = self.counts().await;
+        let calls = counts["calls"].as_object().unwrap();
+        calls.values().filter_map(Value::as_u64).sum()
+    }
+
+    async fn calls_of(&self, step: Step) -> u64 {
+        self.count(call(step)).await
+    }
+
+    async fn bytes_sent(&self) -> u64 {
+        self.counts().await["bytes_in"].as_u64().unwrap()
+    }
+
+    fn quota(&self) -> u64 {
+        self.account.storage_limit
+    }
+
+    async fn stop(self: Box<Self>) {
+        self.sandbox.stop().await;
+    }
+}
