@@ -1,6 +1,7 @@
 //! Content is replaced in steps, and after a kill at any of them exactly one file is left: the new one.
 
 use std::fs;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -11,10 +12,7 @@ const NEW: &[u8] = b"the new content, which is longer";
 
 /// Replaces a file, kills the mount when `reached`, mounts again, and looks.
 fn killed_when(setup: impl FnOnce(&World), reached: impl Fn(&World) -> bool) {
-    replaced_in(World::new(), setup, reached);
-}
-
-fn replaced_in(world: World, setup: impl FnOnce(&World), reached: impl Fn(&World) -> bool) {
+    let world = World::new();
     world.put("folder/report.txt", OLD);
     world.put("folder/other.txt", b"not to be touched");
     let mount = world.mount();
@@ -83,18 +81,33 @@ fn killed_before_the_new_content_was_sent() {
 }
 
 #[test]
-fn killed_while_the_service_stores_the_new_content() {
-    let world = World::with(|setup| setup.tune(Tune::Processing(std::time::Duration::from_secs(1))));
-    replaced_in(
-        world,
-        |_| {},
-        |world| {
-            let sent = world.service.calls().of(Call::Upload) == 1;
-            // The request is small and comes in one piece.
-            std::thread::sleep(std::time::Duration::from_millis(200));
-            sent
-        },
-    );
+fn killed_while_the_service_stores_the_new_content_no_more_than_a_copy_of_it_stays() {
+    // The service goes on with what it was sent, and nothing shows that it does.
+    let world = World::with(|setup| setup.tune(Tune::Processing(Duration::from_secs(1))));
+    world.put("report.txt", OLD);
+    let mount = world.mount();
+    assert_eq!(mount.read("report.txt"), OLD);
+    world.service.reset_calls();
+    mount.write("report.txt", NEW);
+    wait_for("the new content is sent", || {
+        world.service.calls().of(Call::Upload) == 1
+    });
+    // The request is small and comes in one piece.
+    std::thread::sleep(Duration::from_millis(200));
+    mount.kill();
+    let mount = world.mount();
+    assert_eq!(mount.read("report.txt"), NEW, "mounted again");
+    world.drain();
+    wait_for("the service has stored all that it was sent", || {
+        let stored = world.stored_sha256();
+        stored.values().all(|hash| *hash == sha256_of(NEW)) && stored.contains_key("report.txt")
+    });
+    std::thread::sleep(Duration::from_millis(1500));
+    let stored = world.stored_sha256();
+    assert_eq!(stored["report.txt"], sha256_of(NEW));
+    assert!(stored.values().all(|hash| *hash == sha256_of(NEW)), "{stored:?}");
+    assert!(stored.len() <= 2, "{stored:?}");
+    assert_eq!(mount.read("report.txt"), NEW);
 }
 
 #[test]
