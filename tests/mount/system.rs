@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use lockerfs::provider::Capability;
 use md5::Digest;
 
-use super::harness::{Call, Tune, World, content, run, sha256_of, snapshot, wait_for};
+use super::harness::{Call, MEDIA, Tune, World, content, run, sha256_of, snapshot, wait_for};
 use crate::KIND;
 
 fn quiet() -> World {
@@ -142,8 +142,11 @@ fn reading_a_small_file_costs_a_link_and_a_download() {
 #[test]
 fn storing_costs_few_calls_and_known_content_no_bytes_where_hashes_are_told() {
     let world = quiet();
+    fs::create_dir_all(world.service.files_dir(MEDIA).join("folder")).expect("a folder");
+    world.service.rescan();
     let mount = world.mount();
-    assert!(mount.list("").is_empty());
+    assert_eq!(mount.list(""), ["folder"]);
+    assert!(mount.list("folder").is_empty());
     let store = |name: &str, content: &[u8]| {
         world.counted(|| {
             mount.write(name, content);
@@ -164,16 +167,30 @@ fn storing_costs_few_calls_and_known_content_no_bytes_where_hashes_are_told() {
     assert_eq!(sent, u64::from(!KIND.has(Capability::ContentHash)), "{known:?}");
     let rewritten = store("first.bin", &content(3, 6000));
     assert!(rewritten.total() <= budget.replace, "{rewritten:?}");
+    let inside = store("folder/third.bin", &content(5, 5000));
+    let all = inside.total() + inside.of(Call::Dates);
+    assert!(all <= budget.new_file_in_folder, "{inside:?}");
+    let empty = store("empty.bin", b"");
+    assert!(empty.total() <= budget.new_empty_file, "{empty:?}");
+    let touched = world.counted(|| {
+        run("touch", &[&"-d", &"@1000000000", &mount.path("second.bin")]).succeeded();
+        world.drain();
+    });
+    assert_eq!(touched.total(), budget.touch, "{touched:?}");
     let large = store("large.bin", &content(4, 20 << 20));
     assert!(large.total() <= budget.large_file, "{large:?}");
-    let wanted: BTreeMap<String, String> = [
+    let mut wanted: BTreeMap<String, String> = [
         ("copy of first.bin", content(1, 5000)),
         ("first.bin", content(3, 6000)),
+        ("folder/third.bin", content(5, 5000)),
         ("large.bin", content(4, 20 << 20)),
         ("second.bin", content(2, 5000)),
     ]
     .map(|(name, content)| (name.to_owned(), sha256_of(&content)))
     .into();
+    if KIND.has(Capability::EmptyFiles) {
+        wanted.insert("empty.bin".to_owned(), sha256_of(b""));
+    }
     assert_eq!(world.stored_sha256(), wanted);
 }
 
@@ -214,6 +231,8 @@ fn changing_names_costs_the_calls_that_it_must() {
         0,
         "a folder made here is known to be empty: {calls:?}"
     );
+    let calls = world.counted(|| fs::remove_dir(mount.path("new")).expect("rmdir"));
+    assert_eq!(calls.total(), budget.remove_folder, "rmdir: {calls:?}");
 }
 
 #[test]

@@ -105,6 +105,9 @@ pub struct Budget {
     pub root: u64,
     /// A new small file in the root.
     pub new_file: u64,
+    /// A new small file in a folder, with its date.
+    pub new_file_in_folder: u64,
+    pub new_empty_file: u64,
     /// A file whose content the account holds already.
     pub known_file: u64,
     /// New content for a file in the root.
@@ -119,4 +122,7 @@ pub struct Budget {
     pub rename_folder: u64,
     pub delete: u64,
     pub create_folder: u64,
+    pub remove_folder: u64,
+    /// A time that is set, for a file that is on the service.
+    pub touch: u64,
 }

@@ -45,6 +45,8 @@ pub const MEDIAFIRE: Kind = Kind {
     budget: Budget {
         root: 2,
         new_file: 3,
+        new_file_in_folder: 3,
+        new_empty_file: 3,
         known_file: 2,
         replace: 3,
         // 10 units of 2 MiB.
@@ -56,6 +58,8 @@ pub const MEDIAFIRE: Kind = Kind {
         rename_folder: 1,
         delete: 1,
         create_folder: 1,
+        remove_folder: 3,
+        touch: 1,
     },
 };
 

@@ -57,6 +57,8 @@ const HOST: Kind = Kind {
     budget: Budget {
         root: 1,
         new_file: 1,
+        new_file_in_folder: 2,
+        new_empty_file: 0,
         known_file: 1,
         replace: 3,
         large_file: 1,
@@ -68,6 +70,8 @@ const HOST: Kind = Kind {
         rename_folder: 2,
         delete: 1,
         create_folder: 2,
+        remove_folder: 2,
+        touch: 0,
     },
 };
 
