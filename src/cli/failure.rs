@@ -18,7 +18,7 @@ impl Failure {
     /// A provider's failure for a person, with what can be done about it.
     pub fn of_provider(account: &str, error: &ProviderError) -> Self {
         let remedy = match error.kind {
-            ErrorKind::LoginRefused => "; check the account's email, password and app_id in the config",
+            ErrorKind::LoginRefused => "; check the account in the config, and its secrets",
             ErrorKind::RateLimited => "; wait a while",
             ErrorKind::Timeout | ErrorKind::Unavailable => "; is the network up, and the service?",
             _ => "",

@@ -137,6 +137,11 @@ impl Account {
         due
     }
 
+    /// What was told of quota and limits is no longer true.
+    pub fn doubt_info(&self) {
+        self.info.lock().unwrap_or_else(PoisonError::into_inner).asked = None;
+    }
+
     pub fn set_info(&self, told: AccountInfo) {
         let mut info = self.info.lock().unwrap_or_else(PoisonError::into_inner);
         info.told = told;

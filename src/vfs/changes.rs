@@ -6,8 +6,8 @@ use std::sync::mpsc as thread;
 
 use tokio::sync::mpsc;
 
-use crate::provider::{Capability, Changes, FileEntry, FileId, FolderId, ItemId, ListHint};
-use crate::upload::{PendingId, UploadEvent};
+use crate::provider::{Capability, Changes, ErrorKind, FileEntry, FileId, FolderId, ItemId, ListHint};
+use crate::upload::{PendingId, UploadEvent, UploadStatus};
 
 use super::tree::{AccountIndex, ListingState, Merged, Node, Remote};
 use super::{KernelCache, Vfs};
@@ -73,8 +73,29 @@ impl Vfs {
                 UploadEvent::Done {
                     account, id, entry, ..
                 } => self.uploaded(&account, id, &entry),
-                UploadEvent::Changed { .. } => {}
+                UploadEvent::Changed { id } => self.upload_changed(id),
             }
+        }
+    }
+
+    /// An upload that was refused may have taught what the account takes: who writes next is to hear of it.
+    fn upload_changed(self: &Arc<Self>, row: PendingId) {
+        let Some(file) = self.uploads.get(row) else { return };
+        let refused = match file.status {
+            UploadStatus::Parked { .. } => true,
+            UploadStatus::Waiting { kind, .. } => kind == Some(ErrorKind::QuotaExceeded),
+            _ => false,
+        };
+        let Some(index) = self
+            .accounts
+            .iter()
+            .position(|known| known.setup.name == file.account)
+        else {
+            return;
+        };
+        if refused && let Some(account) = self.accounts.get(index) {
+            account.doubt_info();
+            self.refresh_info_if_due(index);
         }
     }
 

@@ -77,9 +77,14 @@ impl From<ProviderError> for Error {
     }
 }
 
+/// Only what is open is read, so a file that the service does not find was removed since.
 impl From<DownloadError> for Error {
     fn from(error: DownloadError) -> Self {
-        Error::told(errno_of(error.kind()), error.to_string())
+        let errno = match error.kind() {
+            ErrorKind::NotFound => libc::EIO,
+            kind => errno_of(kind),
+        };
+        Error::told(errno, error.to_string())
     }
 }
 

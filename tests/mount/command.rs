@@ -4,9 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use lockerfs::sandbox::Account;
-
-use crate::harness::{Daemon, Ran, World, content, is_mount_point, run, sha256_of, wait_for};
+use super::harness::{Call, Daemon, Ran, Tune, World, content, is_mount_point, run, sha256_of, wait_for};
+use crate::KIND;
 
 fn point(world: &World) -> String {
     world
@@ -160,31 +159,27 @@ fn wrong_use_is_told_with_exit_status_2() {
 #[test]
 fn account_check_logs_in_and_account_list_shows_the_config() {
     let world = World::with(|setup| setup.second_account());
+    let (media, other) = ((KIND.account)("media"), (KIND.account)("other"));
     let ran = world.lockerfs(&["account", "check", "media"]);
-    assert!(
-        ran.succeeded().stdout.contains("demo@example.com"),
-        "{}",
-        ran.stdout
-    );
+    ran.succeeded().tells_no_secret();
+    assert!(ran.stdout.contains(&(KIND.owner)(&media)), "{}", ran.stdout);
     let ran = world.lockerfs(&["account", "list"]);
-    ran.succeeded();
-    for word in ["media", "other", "mediafire", "other@example.com"] {
-        assert!(ran.stdout.contains(word), "{}", ran.stdout);
+    ran.succeeded().tells_no_secret();
+    let listed = (KIND.listed)(&other);
+    for word in ["media", "other", KIND.name, &listed] {
+        assert!(ran.stdout.contains(word), "no {word}: {}", ran.stdout);
     }
-    assert!(!ran.stdout.contains("demo-password"));
     world
         .lockerfs(&["account", "check", "nobody"])
         .failed(1, &["nobody"]);
 }
 
 #[test]
-fn a_wrong_password_is_told_by_the_account_s_name_and_loses_nothing() {
+fn a_wrong_secret_is_told_by_the_account_s_name_and_loses_nothing() {
     let world = World::new();
-    let good = world.config_text();
-    world.write_config(&good.replace("demo-password", "wrong-password"));
+    world.write_config(&world.config_with_wrong_secrets());
     let ran = world.lockerfs(&["account", "check", "media"]);
-    ran.failed(1, &["media", "password"]);
-    assert!(!ran.stderr.contains("wrong-password"), "{}", ran.stderr);
+    ran.failed(1, &["media", KIND.refusal]);
 
     // A mount comes up all the same, as it does without a network, and says what is wrong.
     let mount = world.mount();
@@ -193,14 +188,14 @@ fn a_wrong_password_is_told_by_the_account_s_name_and_loses_nothing() {
     assert_eq!(error.raw_os_error(), Some(libc::EACCES), "{error}");
     let status = world.lockerfs(&["status"]);
     assert!(status.succeeded().stdout.contains("refused"), "{}", status.stdout);
-    assert!(!mount.log().contains("wrong-password"));
+    assert!(!mount.log().contains(KIND.wrong_secret));
     drop(mount);
-    let logins = world.service.calls().of("user/get_session_token");
-    assert!(logins <= 3, "{logins} logins with a password that was refused");
+    let logins = world.service.calls().of(Call::Login);
+    assert!(logins <= 3, "{logins} logins with a secret that was refused");
 }
 
 #[test]
-fn a_password_that_becomes_wrong_keeps_what_waits_until_it_is_right_again() {
+fn a_secret_that_becomes_wrong_keeps_what_waits_until_it_is_right_again() {
     let world = World::with(|setup| {
         setup.option("upload_delay", "\"20s\"");
         setup.option("drain_timeout", "\"1s\"");
@@ -209,11 +204,7 @@ fn a_password_that_becomes_wrong_keeps_what_waits_until_it_is_right_again() {
     let mount = world.mount();
     mount.write("kept.txt", b"kept");
     mount.kill();
-    world.write_config(
-        &good
-            .replace("demo-password", "wrong-password")
-            .replace("20s", "50ms"),
-    );
+    world.write_config(&world.config_with_wrong_secrets().replace("20s", "50ms"));
     let mount = world.mount();
     wait_for("the refusal is told", || {
         let status = world.status();
@@ -234,11 +225,12 @@ fn a_config_that_is_wrong_is_told_with_line_and_remedy() {
     let world = World::new();
     let good = world.config_text();
     let config = world.config().display().to_string();
-    world.write_config(&good.replace("kind = \"mediafire\"", "kind = \"mediafier\""));
-    refuses_to_mount(&world, &[&config, "media", "mediafier", "mediafire"]);
+    let (kind, misspelt) = (KIND.name, format!("{}x", KIND.name));
+    world.write_config(&good.replace(&format!("\"{kind}\""), &format!("\"{misspelt}\"")));
+    refuses_to_mount(&world, &[&config, "media", &misspelt, kind]);
     world.write_config(&good.replace("upload_delay", "uplod_delay"));
     refuses_to_mount(&world, &[&config, "uplod_delay", "upload_delay", "unknown key"]);
-    world.write_config(&good.replace("email", "e_mail"));
+    world.write_config(&good.replace("base_url", "base_ulr"));
     refuses_to_mount(&world, &[&config, "accounts.media"]);
     world.write_config("");
     refuses_to_mount(&world, &[&config, "no accounts"]);
@@ -258,11 +250,15 @@ fn a_config_or_secret_that_others_can_read_is_refused() {
     refuses_to_mount(&world, &[&world.config().display().to_string(), "chmod 600"]);
     mode(&world.config(), 0o600);
     let secret = world.folder().join("media.secret");
-    fs::write(&secret, "demo-password\n").expect("write");
-    let text = world
-        .config_text()
-        .replace("password = \"demo-password\"", "password_file = \"media.secret\"");
-    world.write_config(&text);
+    let (field, value) = (KIND.secret, &(KIND.secrets)(&(KIND.account)("media"))[0]);
+    fs::write(&secret, format!("{value}\n")).expect("write");
+    let text = world.config_text();
+    let (inline, by_file) = (
+        format!("{field} = \"{value}\""),
+        format!("{field}_file = \"media.secret\""),
+    );
+    assert!(text.contains(&inline));
+    world.write_config(&text.replace(&inline, &by_file));
     mode(&secret, 0o640);
     world
         .lockerfs(&["account", "check", "media"])
@@ -310,12 +306,7 @@ fn a_second_mount_at_the_same_place_or_with_the_same_state_is_refused() {
 
 #[test]
 fn an_account_that_is_full_says_so_and_loses_nothing() {
-    let world = World::with(|setup| {
-        setup.service.accounts = vec![Account {
-            storage_limit: 1 << 20,
-            ..Account::mediafire("media")
-        }];
-    });
+    let world = World::with(|setup| setup.storage_limit(1 << 20));
     let mount = world.mount();
     run("df", &[&mount.path("")]).succeeded();
     mount.write("fits.bin", &content(3, 700_000));
@@ -343,12 +334,7 @@ fn an_account_that_is_full_says_so_and_loses_nothing() {
 
 #[test]
 fn a_file_that_the_service_has_no_room_for_waits_until_there_is_room() {
-    let world = World::with(|setup| {
-        setup.service.accounts = vec![Account {
-            storage_limit: 1 << 20,
-            ..Account::mediafire("media")
-        }];
-    });
+    let world = World::with(|setup| setup.storage_limit(1 << 20));
     let mount = world.mount();
     run("df", &[&mount.path("")]).succeeded();
     // Somebody else fills the account, which the mount has not heard of when the file is written.
@@ -377,61 +363,10 @@ fn a_file_that_the_service_has_no_room_for_waits_until_there_is_room() {
 
 #[test]
 fn a_file_too_large_for_the_service_is_refused_when_it_is_written() {
-    let world = World::with(|setup| setup.service.quirks.max_upload_size = 1 << 20);
+    let world = World::with(|setup| setup.tune(Tune::LargestFile(1 << 20)));
     let mount = world.mount();
     run("df", &[&mount.path("")]).succeeded();
     world.service.settle();
     let error = fs::write(mount.path("huge.bin"), vec![0; 2 << 20]).expect_err("too large");
     assert_eq!(error.raw_os_error(), Some(libc::EFBIG), "{error}");
-}
-
-#[test]
-fn the_demo_can_be_browsed_and_cleans_up() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let place = folder.path().join("demo");
-    let log = fs::File::create(folder.path().join("log")).expect("a log");
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lockerfs"));
-    command
-        .arg("demo")
-        .arg(&place)
-        .env("TMPDIR", folder.path())
-        .env("HOME", folder.path());
-    command
-        .env_remove("XDG_STATE_HOME")
-        .env_remove("XDG_CACHE_HOME")
-        .env_remove("XDG_CONFIG_HOME");
-    command
-        .stdin(std::process::Stdio::null())
-        .stdout(log.try_clone().expect("a handle"))
-        .stderr(log);
-    let mut child = command.spawn().expect("start the demo");
-    let pid = i32::try_from(child.id()).expect("a pid");
-    let guard = Daemon(pid);
-    let told = || fs::read_to_string(folder.path().join("log")).unwrap_or_default();
-    wait_for("the demo is mounted", || {
-        assert!(
-            child.try_wait().expect("wait").is_none(),
-            "the demo ended: {}",
-            told()
-        );
-        place.is_dir() && is_mount_point(&place)
-    });
-    let accounts: Vec<_> = fs::read_dir(&place)
-        .expect("list")
-        .map(|entry| entry.expect("entry").path())
-        .collect();
-    assert!(!accounts.is_empty());
-    for account in &accounts {
-        wait_for("sample files are there", || {
-            fs::read_dir(account).is_ok_and(|entries| entries.count() > 0)
-        });
-        fs::write(account.join("mine.txt"), "mine").expect("write");
-        assert_eq!(fs::read(account.join("mine.txt")).expect("read"), b"mine");
-    }
-    // SAFETY: the child has not been waited for.
-    unsafe { libc::kill(pid, libc::SIGINT) };
-    let status = child.wait().expect("wait");
-    assert!(status.success(), "{status}: {}", told());
-    assert!(!place.exists() || !is_mount_point(&place));
-    drop(guard);
 }

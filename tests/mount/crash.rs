@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::{Mount, World, assert_same, content, sha256_of, snapshot, wait_for};
+use super::harness::{Call, Mount, Tune, World, assert_same, content, sha256_of, snapshot, wait_for};
 
 /// 200 small files and a few of several units, with their hashes.
 fn write_many(mount: &Mount) -> BTreeMap<String, String> {
@@ -34,18 +34,23 @@ fn write_many(mount: &Mount) -> BTreeMap<String, String> {
 #[test]
 fn killed_in_the_middle_of_200_uploads_it_stores_each_file_once() {
     let world = World::with(|setup| setup.service.latency = Duration::from_millis(25));
+    // Some uploads pass and all others hang.
+    let hang = json!({"fault": "delay", "milliseconds": 300_000, "skip": 20});
+    let stuck = || world.service.faults(&[(Call::Upload, hang.clone())]);
+    stuck();
     let mut mount = world.mount();
     let wanted = write_many(&mount);
-    for _ in 0..2 {
-        let have = world.stored().len();
-        wait_for("some more are uploaded", || world.stored().len() > have + 10);
-        assert!(
-            world.stored().len() < wanted.len(),
-            "all was uploaded before the kill"
-        );
+    for round in 1..=2 {
+        wait_for("some more are uploaded and others are under way", || {
+            world.service.calls().of(Call::Upload) > 20 && world.stored().len() >= 20 * round
+        });
+        assert!(world.stored().len() < wanted.len());
         mount.kill();
+        world.service.reset_calls();
+        stuck();
         mount = world.mount();
     }
+    world.service.faults(&[]);
     assert_same(&snapshot(&mount.path("")), &wanted, "while they wait");
     world.drain();
     assert_same(&world.stored_sha256(), &wanted, "on the service");
@@ -141,13 +146,13 @@ fn a_lost_answer_makes_no_twin_and_loses_nothing() {
     let world = World::new();
     world.put("known.bin", &content(1, 30_000));
     let mount = world.mount();
-    world.service.faults(json!([
-        {"match": "upload/simple", "fault": "lost_reply", "times": 2},
-        {"match": "upload/resumable", "fault": "lost_reply", "times": 2},
-        {"match": "upload/instant", "fault": "lost_reply", "times": 1},
-        {"match": "upload/poll_upload", "fault": "lost_reply", "times": 1},
-        {"match": "folder/create", "fault": "lost_reply", "times": 1},
-    ]));
+    world.service.faults(&[
+        (Call::Upload, json!({"fault": "lost_reply", "times": 2})),
+        (Call::UploadUnit, json!({"fault": "lost_reply", "times": 2})),
+        (Call::InstantUpload, json!({"fault": "lost_reply", "times": 1})),
+        (Call::PollUpload, json!({"fault": "lost_reply", "times": 1})),
+        (Call::CreateFolder, json!({"fault": "lost_reply", "times": 1})),
+    ]);
     fs::create_dir(mount.path("folder")).expect("mkdir, although the first answer is lost");
     let mut wanted: BTreeMap<String, String> =
         [("known.bin".to_owned(), sha256_of(&content(1, 30_000)))].into();
@@ -179,12 +184,12 @@ fn a_lost_answer_makes_no_twin_and_loses_nothing() {
 
 #[test]
 fn a_lost_answer_to_an_upload_that_the_service_still_works_on_makes_no_twin() {
-    let world = World::with(|setup| setup.service.quirks.processing = Duration::from_millis(1500));
+    let world = World::with(|setup| setup.tune(Tune::Processing(Duration::from_millis(1500))));
     let mount = world.mount();
-    world.service.faults(json!([
-        {"match": "upload/simple", "fault": "lost_reply", "times": 1},
-        {"match": "upload/resumable", "fault": "lost_reply", "times": 1},
-    ]));
+    world.service.faults(&[
+        (Call::Upload, json!({"fault": "lost_reply", "times": 1})),
+        (Call::UploadUnit, json!({"fault": "lost_reply", "times": 1})),
+    ]);
     mount.write("small.bin", &content(1, 5000));
     mount.write("units.bin", &content(2, (4 << 20) + 1));
     world.drain();
@@ -201,22 +206,20 @@ fn a_lost_answer_to_an_upload_that_the_service_still_works_on_makes_no_twin() {
 }
 
 #[test]
-fn a_lost_answer_while_content_is_replaced_keeps_one_file_and_its_quickkey() {
+fn a_lost_answer_while_content_is_replaced_keeps_one_file_and_its_id_where_it_can() {
     let world = World::new();
     world.put("report.txt", b"first");
-    let key = world.stored()["report.txt"].quickkey.clone();
+    let before = world.stored()["report.txt"].clone();
     let mount = world.mount();
     world
         .service
-        .faults(json!([{"match": "upload/simple", "fault": "lost_reply", "times": 1}]));
+        .faults(&[(Call::Upload, json!({"fault": "lost_reply", "times": 1}))]);
     mount.write("report.txt", b"second");
     world.drain();
     let stored = world.stored();
     assert_eq!(stored.len(), 1, "{stored:?}");
-    assert_eq!(
-        (&stored["report.txt"].sha256, &stored["report.txt"].quickkey),
-        (&sha256_of(b"second"), &key)
-    );
+    assert_eq!(stored["report.txt"].sha256, sha256_of(b"second"));
+    stored["report.txt"].replaces(&before);
 }
 
 #[test]
@@ -226,11 +229,10 @@ fn lost_answers_to_rename_move_and_delete_end_well() {
     world.put("b/two.txt", b"two");
     let mount = world.mount();
     assert_eq!((mount.list("a").len(), mount.list("b").len()), (1, 1));
-    world.service.faults(json!([
-        {"match": "file/update", "fault": "lost_reply", "times": 1},
-        {"match": "file/move", "fault": "lost_reply", "times": 1},
-        {"match": "file/delete", "fault": "lost_reply", "times": 1},
-    ]));
+    world.service.faults(
+        &[Call::Rename, Call::Move, Call::Delete]
+            .map(|call| (call, json!({"fault": "lost_reply", "times": 1}))),
+    );
     fs::rename(mount.path("a/one.txt"), mount.path("a/uno.txt")).expect("rename");
     fs::rename(mount.path("a/uno.txt"), mount.path("b/uno.txt")).expect("move");
     fs::remove_file(mount.path("b/two.txt")).expect("unlink");
@@ -242,23 +244,37 @@ fn lost_answers_to_rename_move_and_delete_end_well() {
 fn on_a_service_that_fails_in_every_way_50_files_are_stored_right() {
     let world = World::new();
     let mount = world.mount();
-    world.service.faults(json!([
-        {"match": "upload/*", "fault": "status", "status": 503, "rate": 0.08},
-        {"match": "upload/*", "fault": "reset", "rate": 0.08},
-        {"match": "upload/*", "fault": "html", "rate": 0.05},
-        {"match": "upload/*", "fault": "truncate", "rate": 0.05},
-        {"match": "upload/*", "fault": "lost_reply", "rate": 0.05},
-        {"match": "device/*", "fault": "status", "status": 503, "rate": 0.2},
-        {"match": "user/*", "fault": "status", "status": 503, "rate": 0.1},
-    ]));
+    world.service.faults(&[
+        (
+            Call::AnyUpload,
+            json!({"fault": "status", "status": 503, "rate": 0.08}),
+        ),
+        (Call::AnyUpload, json!({"fault": "reset", "rate": 0.08})),
+        (Call::AnyUpload, json!({"fault": "html", "rate": 0.05})),
+        (Call::AnyUpload, json!({"fault": "truncate", "rate": 0.05})),
+        (Call::AnyUpload, json!({"fault": "lost_reply", "rate": 0.05})),
+        (
+            Call::Changes,
+            json!({"fault": "status", "status": 503, "rate": 0.2}),
+        ),
+        (
+            Call::Session,
+            json!({"fault": "status", "status": 503, "rate": 0.1}),
+        ),
+    ]);
     let mut wanted = BTreeMap::new();
     for at in 0..50u64 {
         let (path, content) = (format!("file-{at:02}.bin"), content(at, 2000 + at as usize));
         mount.write(&path, &content);
         wanted.insert(path, sha256_of(&content));
     }
-    wait_for("all is stored", || world.stored_sha256() == wanted);
-    world.service.faults(json!([]));
+    wait_for("all is stored", || {
+        // What failed often waits long; a person need not.
+        world.lockerfs(&["retry"]).succeeded();
+        std::thread::sleep(Duration::from_secs(1));
+        world.stored_sha256() == wanted
+    });
+    world.service.faults(&[]);
     world.drain();
     assert_same(&world.stored_sha256(), &wanted, "nothing twice");
 }

@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{World, content, run, sha256_of, wait_for};
+use super::harness::{Call, World, content, run, sha256_of, wait_for};
 
 /// Reads a file with a fault that strikes a few times: a program may see an error, and never other bytes.
-fn right_or_eio(fault: Value) {
+fn right_or_eio(mishap: Value) {
     let world = World::new();
     let wanted = content(1, 6 << 20);
     world.put("data.bin", &wanted);
     let mount = world.mount();
     assert_eq!(mount.list(""), ["data.bin"]);
-    world.service.faults(json!([fault]));
+    world.service.faults(&[(Call::Download, mishap)]);
     let file = File::open(mount.path("data.bin")).expect("open");
     for at in (0..wanted.len()).step_by(512 << 10) {
         let mut got = vec![0; 512 << 10];
@@ -24,7 +24,7 @@ fn right_or_eio(fault: Value) {
             Err(error) => assert_eq!(error.raw_os_error(), Some(libc::EIO), "at {at}: {error}"),
         }
     }
-    world.service.faults(json!([]));
+    world.service.faults(&[]);
     wait_for("it is read right again", || {
         fs::read(mount.path("data.bin")).is_ok_and(|got| sha256_of(&got) == sha256_of(&wanted))
     });
@@ -32,22 +32,22 @@ fn right_or_eio(fault: Value) {
 
 #[test]
 fn a_web_page_in_place_of_data_is_never_read_as_content() {
-    right_or_eio(json!({"match": "download", "fault": "html", "rate": 0.5}));
+    right_or_eio(json!({"fault": "html", "rate": 0.5}));
 }
 
 #[test]
 fn a_connection_that_breaks_in_the_middle_is_never_read_as_content() {
-    right_or_eio(json!({"match": "download", "fault": "reset", "rate": 0.5}));
+    right_or_eio(json!({"fault": "reset", "rate": 0.5}));
 }
 
 #[test]
 fn a_body_that_ends_too_early_is_never_read_as_content() {
-    right_or_eio(json!({"match": "download", "fault": "truncate", "rate": 0.5}));
+    right_or_eio(json!({"fault": "truncate", "rate": 0.5}));
 }
 
 #[test]
 fn answers_of_503_are_never_read_as_content() {
-    right_or_eio(json!({"match": "download", "fault": "status", "status": 503, "rate": 0.5}));
+    right_or_eio(json!({"fault": "status", "status": 503, "rate": 0.5}));
 }
 
 #[test]
@@ -55,24 +55,33 @@ fn one_mishap_of_each_kind_is_not_noticed() {
     let world = World::new();
     let wanted = content(2, 300_000);
     let mishaps = [
-        json!({"match": "download", "fault": "html", "times": 1}),
-        json!({"match": "download", "fault": "reset", "times": 1}),
-        json!({"match": "download", "fault": "truncate", "times": 1}),
-        json!({"match": "download", "fault": "status", "status": 404, "times": 1}),
-        json!({"match": "download", "fault": "status", "status": 503, "times": 1}),
-        json!({"match": "file/get_links", "fault": "lost_reply", "times": 1}),
-        json!({"match": "file/get_links", "fault": "html", "times": 1}),
-        json!({"match": "file/get_links", "fault": "truncate", "times": 1}),
-        json!({"match": "file/get_links", "fault": "status", "status": 429, "retry_after": 1, "times": 1}),
+        (Call::Download, json!({"fault": "html", "times": 1})),
+        (Call::Download, json!({"fault": "reset", "times": 1})),
+        (Call::Download, json!({"fault": "truncate", "times": 1})),
+        (
+            Call::Download,
+            json!({"fault": "status", "status": 404, "times": 1}),
+        ),
+        (
+            Call::Download,
+            json!({"fault": "status", "status": 503, "times": 1}),
+        ),
+        (Call::Link, json!({"fault": "lost_reply", "times": 1})),
+        (Call::Link, json!({"fault": "html", "times": 1})),
+        (Call::Link, json!({"fault": "truncate", "times": 1})),
+        (
+            Call::Link,
+            json!({"fault": "status", "status": 429, "retry_after": 1, "times": 1}),
+        ),
     ];
     for at in 0..mishaps.len() {
         world.put(&format!("{at}.bin"), &wanted);
     }
     let mount = world.mount();
     for (at, mishap) in mishaps.iter().enumerate() {
-        world.service.faults(json!([mishap]));
-        let got = fs::read(mount.path(&format!("{at}.bin"))).unwrap_or_else(|e| panic!("{mishap}: {e}"));
-        assert!(got == wanted, "{mishap}");
+        world.service.faults(std::slice::from_ref(mishap));
+        let got = fs::read(mount.path(&format!("{at}.bin"))).unwrap_or_else(|e| panic!("{mishap:?}: {e}"));
+        assert!(got == wanted, "{mishap:?}");
     }
 }
 
@@ -83,11 +92,10 @@ fn a_listing_that_fails_now_and_then_is_asked_for_again() {
         world.put(&format!("folder-{at}/file"), b"x");
     }
     let mount = world.mount();
-    world.service.faults(json!([
-        {"match": "folder/get_content", "fault": "html", "rate": 0.2},
-        {"match": "folder/get_content", "fault": "truncate", "rate": 0.2},
-        {"match": "folder/get_content", "fault": "lost_reply", "rate": 0.2},
-    ]));
+    world.service.faults(
+        &["html", "truncate", "lost_reply"]
+            .map(|fault| (Call::Listing, json!({"fault": fault, "rate": 0.2}))),
+    );
     let count = |path: &str| -> std::io::Result<usize> {
         let entries = fs::read_dir(mount.path(path))?;
         Ok(entries.collect::<Result<Vec<_>, _>>()?.len())
@@ -98,7 +106,7 @@ fn a_listing_that_fails_now_and_then_is_asked_for_again() {
             Err(error) => assert_ne!(error.raw_os_error(), Some(libc::ENOENT), "{error}"),
         }
     }
-    world.service.faults(json!([]));
+    world.service.faults(&[]);
     for at in 0..6 {
         wait_for("the folder is listed", || {
             count(&format!("folder-{at}")).is_ok_and(|entries| entries == 1)
@@ -115,9 +123,7 @@ fn a_service_that_hangs_costs_the_deadline_and_what_is_known_is_answered_at_once
     assert_eq!(mount.list("folder"), ["data.bin"]);
     run("df", &[&mount.path("")]).succeeded();
     world.service.settle();
-    world
-        .service
-        .faults(json!([{"match": "*", "fault": "delay", "milliseconds": 60_000}]));
+    world.service.hang();
 
     std::thread::scope(|scope| {
         let hung = scope.spawn(|| {
@@ -154,7 +160,7 @@ fn a_service_that_hangs_costs_the_deadline_and_what_is_known_is_answered_at_once
         );
         assert!(took < Duration::from_secs(15), "the listing took {took:?}");
     });
-    world.service.faults(json!([]));
+    world.service.faults(&[]);
     wait_for("it works again", || {
         fs::read(mount.path("folder/data.bin")).is_ok_and(|got| got == content(3, 100_000))
     });

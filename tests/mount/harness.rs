@@ -5,10 +5,12 @@
 
 mod files;
 mod http;
+pub mod kind;
 mod process;
 mod service;
 
 pub use files::{Scratch, assert_same, content, sha256_of, snapshot, wait_for};
+pub use kind::{Call, Kind, MEDIAFIRE, Tune};
 pub use process::{Daemon, Mount, Place, Ran, is_mount_point, run};
 pub use service::{Calls, Service};
 
@@ -16,10 +18,14 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use lockerfs::provider::Capability;
 use lockerfs::sandbox::{Account, Options};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::KIND;
 
 /// The account that tests use unless they say otherwise; also its directory in the mount.
 pub const MEDIA: &str = "media";
@@ -31,6 +37,8 @@ pub struct Setup {
     pub options: BTreeMap<&'static str, String>,
     /// Added to each account of the config.
     pub account_lines: String,
+    /// Of accounts, by name.
+    kinds: BTreeMap<String, &'static Kind>,
 }
 
 impl Setup {
@@ -40,10 +48,31 @@ impl Setup {
 
     /// A second account of the same service, named `other`.
     pub fn second_account(&mut self) {
-        self.service.accounts.push(Account {
-            email: "other@example.com".to_owned(),
-            ..Account::mediafire("other")
-        });
+        self.guest(KIND, "other");
+    }
+
+    /// The room that the account has, in bytes.
+    pub fn storage_limit(&mut self, limit: u64) {
+        for account in &mut self.service.accounts {
+            account.storage_limit = limit;
+        }
+    }
+
+    pub fn tune(&mut self, tune: Tune) {
+        (KIND.tune)(&mut self.service, tune);
+    }
+
+    /// Another account, of whatever kind.
+    pub fn guest(&mut self, kind: &'static Kind, name: &str) {
+        self.service.accounts.push((kind.account)(name));
+        self.kinds.insert(name.to_owned(), kind);
+    }
+
+    /// The mount asks for nothing by itself, so that every call has a known cause.
+    pub fn asks_for_nothing(&mut self) {
+        self.option("poll_interval", "\"1h\"");
+        self.option("listing_age", "\"1h\"");
+        self.tune(Tune::Processing(Duration::ZERO));
     }
 }
 
@@ -52,7 +81,20 @@ impl Setup {
 pub struct Stored {
     pub size: u64,
     pub sha256: String,
-    pub quickkey: String,
+    pub id: String,
+}
+
+impl Stored {
+    /// It took the place of `before`: under the same id where the service can do that, else under another.
+    #[track_caller]
+    pub fn replaces(&self, before: &Stored) {
+        let kept = self.id == before.id;
+        assert_eq!(
+            kept,
+            KIND.has(Capability::ReplaceKeepsId),
+            "{before:?} became {self:?}"
+        );
+    }
 }
 
 pub struct World {
@@ -60,13 +102,14 @@ pub struct World {
     setup_options: BTreeMap<&'static str, String>,
     account_lines: String,
     accounts: Vec<Account>,
+    kinds: BTreeMap<String, &'static Kind>,
     place: RefCell<Place>,
     places: RefCell<usize>,
     folder: TempDir,
 }
 
 impl World {
-    /// One MediaFire account, quick uploads, frequent polls, no limit to the pace of calls.
+    /// One account, quick uploads, changes made elsewhere seen soon, no limit to the pace of calls.
     pub fn new() -> World {
         World::with(|_| {})
     }
@@ -77,11 +120,21 @@ impl World {
             .tempdir()
             .expect("a temporary folder");
         let mut service = Options::new(folder.path().join("service"));
-        service.accounts = vec![Account::mediafire(MEDIA)];
-        service.quirks.processing = std::time::Duration::from_millis(50);
+        service.accounts = vec![(KIND.account)(MEDIA)];
+        for kind in [&MEDIAFIRE, KIND] {
+            (kind.quirks)(&mut service);
+        }
+        // Nothing else tells of changes where there is no feed.
+        let listing_age = if KIND.has(Capability::ChangeFeed) {
+            "\"30s\""
+        } else {
+            "\"1s\""
+        };
         let options = [
             ("upload_delay", "\"50ms\""),
             ("poll_interval", "\"1s\""),
+            ("listing_age", listing_age),
+            ("dates_per_second", "99"),
             ("calls_per_second", "999"),
             ("burst", "1000"),
         ];
@@ -90,6 +143,7 @@ impl World {
             service,
             options,
             account_lines: String::new(),
+            kinds: [(MEDIA.to_owned(), KIND)].into(),
         };
         adjust(&mut setup);
         let accounts = setup.service.accounts.clone();
@@ -101,6 +155,7 @@ impl World {
             setup_options: setup.options,
             account_lines: setup.account_lines,
             accounts,
+            kinds: setup.kinds,
             place: RefCell::new(place),
             places: RefCell::new(1),
             folder,
@@ -123,16 +178,25 @@ impl World {
             text += &format!("{name} = {value}\n");
         }
         for account in &self.accounts {
+            let kind = self.kinds[&account.name];
             text += &format!(
-                "\n[accounts.{}]\nkind = \"mediafire\"\nbase_url = \"{}\"\nemail = \"{}\"\npassword = \"{}\"\n{}",
+                "\n[accounts.{}]\nkind = \"{}\"\nbase_url = \"{}\"\n{}{}",
                 account.name,
+                kind.name,
                 self.service.base_url(&account.name),
-                account.email,
-                account.password,
+                (kind.credentials)(account),
                 self.account_lines,
             );
         }
         text
+    }
+
+    /// The config with secrets that the service does not know.
+    pub fn config_with_wrong_secrets(&self) -> String {
+        let secrets = self.accounts.iter().flat_map(|account| (KIND.secrets)(account));
+        secrets.fold(self.config_text(), |text, secret| {
+            text.replace(&secret, KIND.wrong_secret)
+        })
     }
 
     pub fn write_config(&self, text: &str) {
@@ -166,6 +230,11 @@ impl World {
         self.place.replace(place);
     }
 
+    /// From now on the program starts with the state and cache of a former place.
+    pub fn return_to(&self, place: Place) {
+        self.place.replace(place);
+    }
+
     /// Mounts at the present place and returns when the mount is there.
     pub fn mount(&self) -> Mount {
         self.mount_in(&self.place())
@@ -195,6 +264,40 @@ impl World {
         serde_json::from_str(&ran.stdout).expect("status prints JSON")
     }
 
+    /// What waits to be uploaded.
+    pub fn pending(&self) -> Vec<Value> {
+        self.journaled(|state| state != "kept")
+    }
+
+    /// The paths of empty files that the service does not take and that are kept here.
+    pub fn kept(&self) -> Vec<String> {
+        let kept = self.journaled(|state| state == "kept");
+        let path = |file: &Value| file["path"].as_str().expect("a path").to_owned();
+        kept.iter().map(path).collect()
+    }
+
+    fn journaled(&self, wanted: impl Fn(&str) -> bool) -> Vec<Value> {
+        let mut files = self.status()["pending"].as_array().expect("a list").clone();
+        files.retain(|file| wanted(file["state"].as_str().expect("a state")));
+        files
+    }
+
+    /// A file of no bytes is where it belongs: on the service where that takes such files, else kept here
+    /// alone, and `status` says so.
+    #[track_caller]
+    pub fn assert_empty_file(&self, mount: &Mount, path: &str) {
+        let size = std::fs::metadata(mount.path(path)).expect("stat").len();
+        assert_eq!((size, mount.read(path)), (0, Vec::new()), "{path}");
+        if KIND.has(Capability::EmptyFiles) {
+            assert_eq!(self.stored()[path].size, 0, "{path}");
+        } else {
+            assert!(!self.stored().contains_key(path), "{path} is on the service");
+            assert_eq!(mount.xattr(path, "state").expect("a state"), "kept");
+            let kept = self.kept();
+            assert!(kept.iter().any(|kept| kept.ends_with(path)), "{path} in {kept:?}");
+        }
+    }
+
     /// The files that the service holds, by path.
     pub fn stored(&self) -> BTreeMap<String, Stored> {
         self.service.stored(MEDIA)
@@ -218,6 +321,21 @@ impl World {
                 .get(path)
                 .is_some_and(|stored| stored.sha256 == sha256_of(content))
         });
+    }
+
+    /// Removes a file of the account behind the program's back.
+    pub fn remove(&self, path: &str) {
+        std::fs::remove_file(self.service.files_dir(MEDIA).join(path)).expect("remove a file of the service");
+        self.service.rescan();
+    }
+
+    /// Gives a file of the account other content behind the program's back: under its id, where the service can
+    /// do that, else as people do it there, who remove the one and upload the other.
+    pub fn change(&self, path: &str, content: &[u8]) {
+        if !KIND.has(Capability::ReplaceKeepsId) {
+            self.remove(path);
+        }
+        self.put(path, content);
     }
 
     /// Counts the calls that `work` causes, after the mount has come to rest.

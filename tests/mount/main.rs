@@ -1,11 +1,7 @@
-//! The program as its users meet it: the binary, a real mount, and an emulated service behind it.
+//! The program as its users meet it: the binary, a real mount, and an emulated MediaFire behind it.
 
-mod command;
-mod crash;
-mod faults;
-mod harness;
-mod names;
-mod reading;
-mod system;
-mod tree;
-mod writing;
+mod demo;
+#[path = "suite.rs"]
+mod suite;
+
+const KIND: &suite::harness::Kind = &suite::harness::MEDIAFIRE;

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::harness::{World, content, run, sha256_of, wait_for};
+use super::harness::{Call, Mount, World, content, run, sha256_of, wait_for};
+use crate::KIND;
 
 fn errno(result: std::io::Result<impl Sized>) -> Option<i32> {
     result.err().and_then(|error| error.raw_os_error())
@@ -17,20 +18,28 @@ fn names(world: &World) -> Vec<String> {
     world.stored().into_keys().collect()
 }
 
+/// The next upload of a small file takes its time.
+fn slow_upload(world: &World) {
+    world.service.faults(&[(
+        Call::Upload,
+        json!({"fault": "delay", "milliseconds": 1500, "times": 1}),
+    )]);
+}
+
 #[test]
 fn files_are_renamed_in_a_folder_and_across_folders() {
     let world = World::new();
     world.put("a/one.txt", b"one");
     world.put("b/two.txt", b"two");
     let mount = world.mount();
-    let key = world.stored()["a/one.txt"].quickkey.clone();
+    let id = world.stored()["a/one.txt"].id.clone();
     fs::rename(mount.path("a/one.txt"), mount.path("a/uno.txt")).expect("rename");
     assert_eq!(names(&world), ["a/uno.txt", "b/two.txt"]);
     fs::rename(mount.path("a/uno.txt"), mount.path("b/uno.txt")).expect("move");
     assert_eq!(names(&world), ["b/two.txt", "b/uno.txt"]);
     fs::rename(mount.path("b/uno.txt"), mount.path("a/eins.txt")).expect("move and rename");
     assert_eq!(names(&world), ["a/eins.txt", "b/two.txt"]);
-    assert_eq!(world.stored()["a/eins.txt"].quickkey, key);
+    assert_eq!(world.stored()["a/eins.txt"].id, id);
     assert_eq!(mount.read("a/eins.txt"), b"one");
     assert_eq!(
         (mount.list("a"), mount.list("b")),
@@ -54,7 +63,9 @@ fn a_file_renamed_over_another_takes_its_place() {
     assert_eq!(names(&world), ["sub/other.txt"]);
     assert_eq!(world.stored()["sub/other.txt"].sha256, sha256_of(b"new"));
     wait_for("a listing later it is the same", || {
-        world.service.calls().of("device/get_status") > 3 && mount.list("sub") == ["other.txt"]
+        assert_eq!(mount.list("sub"), ["other.txt"]);
+        let calls = world.service.calls();
+        calls.of(Call::Changes).max(calls.of(Call::Listing)) > 3
     });
 }
 
@@ -88,12 +99,12 @@ fn a_file_renamed_over_one_of_another_kind_or_of_the_same_content_takes_its_plac
 }
 
 #[test]
-fn content_replaced_with_cp_or_rsync_keeps_the_quickkey() {
+fn content_replaced_with_cp_or_rsync_keeps_the_id_where_it_can() {
     let world = World::new();
     world.put("shared.pdf", &content(1, 10_000));
-    let key = world.stored()["shared.pdf"].quickkey.clone();
     let mount = world.mount();
     for (seed, tool) in [(2, "cp"), (3, "rsync")] {
+        let before = world.stored()["shared.pdf"].clone();
         let source = world.folder().join("shared.pdf");
         fs::write(&source, content(seed, 12_000 + seed as usize)).expect("write");
         run(tool, &[&source, &mount.path("shared.pdf")]).succeeded();
@@ -105,7 +116,7 @@ fn content_replaced_with_cp_or_rsync_keeps_the_quickkey() {
             sha256_of(&content(seed, 12_000 + seed as usize)),
             "{tool}"
         );
-        assert_eq!(stored["shared.pdf"].quickkey, key, "{tool}");
+        stored["shared.pdf"].replaces(&before);
     }
 }
 
@@ -144,13 +155,12 @@ fn a_file_renamed_while_it_is_uploaded_ends_under_its_new_name() {
     world.put("folder/x", b"x");
     let mount = world.mount();
     assert_eq!(mount.list("folder"), ["x"]);
-    let slow = json!([{"match": "upload/simple", "fault": "delay", "milliseconds": 1500, "times": 1}]);
     for (name, target) in [("first.txt", "renamed.txt"), ("second.txt", "folder/moved.txt")] {
-        world.service.faults(slow.clone());
+        slow_upload(&world);
         world.service.reset_calls();
         mount.write(name, name.as_bytes());
         wait_for("the upload is under way", || {
-            world.service.calls().of("upload/simple") == 1
+            world.service.calls().of(Call::Upload) == 1
         });
         fs::rename(mount.path(name), mount.path(target)).expect("rename");
         assert_eq!(mount.read(target), name.as_bytes());
@@ -173,12 +183,10 @@ fn a_file_renamed_while_it_is_uploaded_ends_under_its_new_name() {
 fn a_file_deleted_while_it_is_uploaded_is_gone_in_the_end() {
     let world = World::new();
     let mount = world.mount();
-    world
-        .service
-        .faults(json!([{"match": "upload/simple", "fault": "delay", "milliseconds": 1500, "times": 1}]));
+    slow_upload(&world);
     mount.write("regret.txt", b"no");
     wait_for("the upload is under way", || {
-        world.service.calls().of("upload/simple") == 1
+        world.service.calls().of(Call::Upload) == 1
     });
     fs::remove_file(mount.path("regret.txt")).expect("unlink");
     assert!(mount.list("").is_empty());
@@ -204,19 +212,17 @@ fn a_pending_file_renamed_over_a_pending_one_takes_its_place() {
         world.stored_sha256(),
         [("target.txt".to_owned(), sha256_of(b"new"))].into()
     );
-    assert_eq!(world.service.calls().of("upload/simple"), 1);
+    assert_eq!(world.service.calls().of(Call::Upload), 1);
 }
 
 #[test]
 fn a_file_renamed_over_one_that_is_being_uploaded_takes_its_place() {
     let world = World::new();
     let mount = world.mount();
-    world
-        .service
-        .faults(json!([{"match": "upload/simple", "fault": "delay", "milliseconds": 1500, "times": 1}]));
+    slow_upload(&world);
     mount.write("target.txt", b"old");
     wait_for("the upload is under way", || {
-        world.service.calls().of("upload/simple") == 1
+        world.service.calls().of(Call::Upload) == 1
     });
     mount.write("source.txt", b"new");
     fs::rename(mount.path("source.txt"), mount.path("target.txt")).expect("rename over");
@@ -351,7 +357,10 @@ fn of_twins_both_are_shown_and_each_can_be_read() {
 
 #[test]
 fn a_name_that_the_service_refuses_is_told_and_loses_nothing() {
-    let world = World::with(|setup| setup.service.quirks.refused_characters = "\0/*".to_owned());
+    let Some(refuse_stars) = KIND.refuse_stars else {
+        return stars_are_names_like_others();
+    };
+    let world = World::with(|setup| refuse_stars(&mut setup.service));
     let mount = world.mount();
     assert_eq!(errno(fs::create_dir(mount.path("no*folder"))), Some(libc::EINVAL));
     mount.write("no*file.txt", b"precious");
@@ -379,12 +388,24 @@ fn a_name_that_the_service_refuses_is_told_and_loses_nothing() {
     assert_eq!(world.stored()["good file.txt"].sha256, sha256_of(b"precious"));
 }
 
+fn stars_are_names_like_others() {
+    let world = World::new();
+    let mount = world.mount();
+    fs::create_dir(mount.path("a*folder")).expect("mkdir");
+    mount.write("a*folder/a*file.txt", b"precious");
+    world.drain();
+    assert_eq!(names(&world), ["a*folder/a*file.txt"]);
+}
+
 #[test]
 fn names_that_are_too_long_or_not_unicode_are_refused_at_once() {
     let world = World::new();
     let mount = world.mount();
     let long = "n".repeat(256);
-    assert_eq!(errno(fs::write(mount.path(&long), b"")), Some(libc::ENAMETOOLONG));
+    assert_eq!(
+        errno(fs::write(mount.path(&long), b"x")),
+        Some(libc::ENAMETOOLONG)
+    );
     assert_eq!(errno(fs::create_dir(mount.path(&long))), Some(libc::ENAMETOOLONG));
     let binary = mount.path("").join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
     assert_eq!(errno(fs::write(&binary, b"")), Some(libc::EILSEQ));
@@ -395,32 +416,54 @@ fn names_that_are_too_long_or_not_unicode_are_refused_at_once() {
 }
 
 #[test]
-fn names_keep_blanks_dots_and_case() {
+fn names_keep_blanks_dots_case_and_what_the_service_would_alter() {
     let world = World::new();
     let mount = world.mount();
-    let wanted = [
+    let mut wanted = [
         " lead",
+        "\"double\"",
+        "'single'",
+        "..two dots",
         ".dot",
+        "<b>bold.txt",
         "CASE",
         "Case",
+        "back\\slash",
         "case",
+        "line\nbreak",
         "mid  dle",
+        "one < two",
+        "tab\tbed",
         "trail ",
         "trail.",
         "＊look／alike‛",
     ];
+    wanted.sort_unstable();
     for name in wanted {
         mount.write(name, name.as_bytes());
+        fs::create_dir(mount.path(&format!("{name} folder"))).expect("mkdir");
+        mount.write(&format!("{name} folder/{name}"), name.as_bytes());
     }
-    assert_eq!(mount.list(""), wanted);
+    let all = |mount: &Mount| {
+        for name in wanted {
+            assert_eq!(mount.read(name), name.as_bytes());
+            assert_eq!(mount.list(&format!("{name} folder")), [name]);
+        }
+        assert_eq!(mount.list("").len(), 2 * wanted.len());
+    };
+    all(&mount);
     mount.unmount(&world.config());
-    assert_eq!(world.stored().len(), wanted.len());
-    world.forget();
-    let mount = world.mount();
-    assert_eq!(mount.list(""), wanted);
+    let stored = world.stored();
+    assert_eq!(stored.len(), 2 * wanted.len());
     for name in wanted {
-        assert_eq!(mount.read(name), name.as_bytes());
+        let as_it_is = stored.contains_key(name);
+        assert!(!as_it_is || !(KIND.alters)(name), "{name:?}: {:?}", names(&world));
     }
+    for plain in ["CASE", "Case", "case", "mid  dle"] {
+        assert!(stored.contains_key(plain), "{plain:?}: {:?}", names(&world));
+    }
+    world.forget();
+    all(&world.mount());
 }
 
 #[test]

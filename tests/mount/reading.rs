@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-use crate::harness::{World, content, sha256_of, wait_for};
+use super::harness::{Call, Mount, Tune, World, content, sha256_of, wait_for};
 
 #[test]
 fn a_file_of_many_ranges_is_read_right_from_start_to_end() {
@@ -71,7 +71,7 @@ fn the_tail_of_a_large_file_is_read_without_fetching_the_rest() {
 
 #[test]
 fn a_link_that_expires_in_the_middle_is_renewed_where_reading_stands() {
-    let world = World::with(|setup| setup.service.quirks.link_life = Duration::from_secs(1));
+    let world = World::with(|setup| setup.tune(Tune::LinkLife(Duration::from_secs(1))));
     let wanted = content(5, 24 << 20);
     world.put("long.bin", &wanted);
     let mount = world.mount();
@@ -82,7 +82,7 @@ fn a_link_that_expires_in_the_middle_is_renewed_where_reading_stands() {
     std::thread::sleep(Duration::from_millis(2500));
     file.read_to_end(&mut got).expect("read on");
     assert_eq!(sha256_of(&got), sha256_of(&wanted));
-    assert!(world.service.calls().of("file/get_links") >= 2);
+    assert!(world.service.calls().of(Call::Link) >= 2);
 }
 
 #[test]
@@ -99,21 +99,15 @@ fn what_is_added_changed_and_deleted_elsewhere_shows_up_by_itself() {
     });
     assert_eq!(mount.read("folder/new.txt"), b"new");
 
-    world
-        .service
-        .touch("media", "folder/old.txt", "changed elsewhere");
-    wait_for("the changed content is read", || {
-        mount.read("folder/old.txt") == b"changed elsewhere"
-    });
-
-    world
-        .service
-        .touch("media", "folder/old.txt", "the same length!!");
+    let reads = |wanted: &[u8]| std::fs::read(mount.path("folder/old.txt")).is_ok_and(|got| got == wanted);
+    world.change("folder/old.txt", b"changed elsewhere");
+    wait_for("the changed content is read", || reads(b"changed elsewhere"));
+    world.change("folder/old.txt", b"the same length!!");
     wait_for("content of the same length is read anew", || {
-        mount.read("folder/old.txt") == b"the same length!!"
+        reads(b"the same length!!")
     });
 
-    std::fs::remove_file(world.service.files_dir("media").join("folder/new.txt")).expect("delete elsewhere");
+    world.remove("folder/new.txt");
     wait_for("the deleted file is gone", || mount.list("folder") == ["old.txt"]);
     assert!(std::fs::metadata(mount.path("folder/new.txt")).is_err());
 
@@ -126,23 +120,26 @@ fn what_is_added_changed_and_deleted_elsewhere_shows_up_by_itself() {
     assert_eq!(mount.read("renamed/old.txt"), b"the same length!!");
 }
 
+/// What the mount tells of a file's content: another id or another hash means another content.
+fn version(mount: &Mount, path: &str) -> (Option<String>, Option<String>) {
+    (mount.xattr(path, "id").ok(), mount.xattr(path, "sha256").ok())
+}
+
 #[test]
 fn an_open_file_that_is_changed_elsewhere_never_mixes_two_versions() {
     let world = World::new();
     let (old, new) = (vec![b'a'; 24 << 20], vec![b'b'; 24 << 20]);
     world.put("data.bin", &old);
     let mount = world.mount();
-    let old_hash = mount.xattr("data.bin", "sha256").expect("a hash");
+    let old_version = version(&mount, "data.bin");
     let file = File::open(mount.path("data.bin")).expect("open");
     let mut piece = vec![0; 64 << 10];
     file.read_exact_at(&mut piece, 0).expect("read the first version");
     assert!(piece.iter().all(|byte| *byte == b'a'));
 
-    world.put("data.bin", &new);
+    world.change("data.bin", &new);
     wait_for("the mount knows of the change", || {
-        mount
-            .xattr("data.bin", "sha256")
-            .is_ok_and(|hash| hash != old_hash)
+        version(&mount, "data.bin") != old_version
     });
     match file.read_exact_at(&mut piece, 20 << 20) {
         Ok(()) => assert!(
@@ -233,10 +230,11 @@ fn a_file_that_is_being_written_outlives_its_folder() {
     assert_eq!(mount.list("outer/inner"), ["file.txt"]);
     let mut file = File::create(mount.path("outer/inner/new.txt")).expect("create");
     file.write_all(b"not to be lost").expect("write");
-    let before = world.service.calls().of("folder/get_content");
+    let before = world.service.calls().of(Call::Listing);
     std::fs::remove_dir_all(world.service.files_dir("media").join("outer/inner")).expect("delete elsewhere");
     wait_for("the mount has looked again", || {
-        world.service.calls().of("folder/get_content") >= before + 2
+        let _ = std::fs::read_dir(mount.path("outer")).map(Iterator::count);
+        world.service.calls().of(Call::Listing) >= before + 2
     });
     drop(file);
     assert_eq!(mount.read("outer/inner/new.txt"), b"not to be lost");

@@ -1,25 +1,22 @@
 //! What the system sees of a mount, and what it costs in calls.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::harness::{World, content, run, sha256_of, snapshot, wait_for};
+use lockerfs::provider::Capability;
+use md5::Digest;
 
-/// A world whose mount asks for nothing by itself, so that every call has a known cause.
+use super::harness::{Call, MEDIA, Tune, World, content, run, sha256_of, snapshot, wait_for};
+use crate::KIND;
+
 fn quiet() -> World {
-    World::with(|setup| {
-        setup.option("poll_interval", "\"1h\"");
-        setup.service.quirks.processing = Duration::ZERO;
-    })
+    World::with(|setup| setup.asks_for_nothing())
 }
 
 #[test]
 fn df_shows_the_quota_of_the_account() {
-    let world = World::with(|setup| {
-        if let Some(account) = setup.service.accounts.first_mut() {
-            account.storage_limit = 8 << 30;
-        }
-    });
+    let world = World::with(|setup| setup.storage_limit(8 << 30));
     world.put("big.bin", &vec![0; 64 << 20]);
     let mount = world.mount();
     let df = |column: &str| -> u64 {
@@ -48,16 +45,19 @@ fn extended_attributes_tell_id_hash_and_state() {
         let ran = run("python3", &[&"-c", &script, &mount.path(path)]);
         ran.succeeded().stdout.lines().map(str::to_owned).collect()
     };
-    assert_eq!(
-        attributes("stored.bin"),
-        ["user.lockerfs.id", "user.lockerfs.sha256", "user.lockerfs.state",]
-    );
+    let hashed = KIND.has(Capability::ContentHash);
+    let told: &[&str] = if hashed {
+        &["user.lockerfs.id", "user.lockerfs.sha256", "user.lockerfs.state"]
+    } else {
+        &["user.lockerfs.id", "user.lockerfs.state"]
+    };
+    assert_eq!(attributes("stored.bin"), told);
     let stored = world.stored()["stored.bin"].clone();
-    assert_eq!(mount.xattr("stored.bin", "id").expect("id"), stored.quickkey);
-    assert_eq!(
-        mount.xattr("stored.bin", "sha256").expect("hash"),
-        sha256_of(b"stored")
-    );
+    assert_eq!(mount.xattr("stored.bin", "id").expect("id"), stored.id);
+    if hashed {
+        let hash = mount.xattr("stored.bin", "sha256").expect("hash");
+        assert_eq!(hash, sha256_of(b"stored"));
+    }
     assert_eq!(mount.xattr("stored.bin", "state").expect("state"), "stored");
 
     mount.write("new.bin", b"new");
@@ -77,9 +77,15 @@ fn extended_attributes_tell_id_hash_and_state() {
     });
     assert_eq!(
         mount.xattr("new.bin", "id").expect("id"),
-        world.stored()["new.bin"].quickkey
+        world.stored()["new.bin"].id
     );
-    assert_eq!(mount.xattr("new.bin", "sha256").expect("hash"), sha256_of(b"new"));
+    // A service that lists no hashes tells one when it takes a file.
+    if hashed {
+        assert_eq!(mount.xattr("new.bin", "sha256").expect("hash"), sha256_of(b"new"));
+    } else {
+        let md5 = hex::encode(md5::Md5::digest(b"new"));
+        assert_eq!(mount.xattr("new.bin", "md5").expect("hash"), md5);
+    }
     let script = "import os,sys; os.setxattr(sys.argv[1], 'user.lockerfs.id', b'x')";
     let ran = run("python3", &[&"-c", &script, &mount.path("new.bin")]);
     assert!(ran.stderr.contains("Operation not supported"), "{}", ran.stderr);
@@ -94,7 +100,7 @@ fn listing_costs_a_call_for_each_part_and_what_is_known_costs_none() {
     let mount = world.mount();
     let calls = world.counted(|| assert_eq!(mount.list(""), ["three"]));
     assert!(
-        calls.work() <= 2,
+        calls.work() <= KIND.budget.root,
         "the root, of which nothing was known: {calls:?}"
     );
     let calls = world.counted(|| assert_eq!(mount.list("three").len(), 3));
@@ -110,11 +116,11 @@ fn listing_costs_a_call_for_each_part_and_what_is_known_costs_none() {
 }
 
 #[test]
-fn listing_an_empty_root_costs_no_more_than_two_calls() {
+fn listing_an_empty_root_costs_no_more_than_another_root() {
     let world = quiet();
     let mount = world.mount();
     let calls = world.counted(|| assert!(mount.list("").is_empty()));
-    assert!(calls.work() <= 2, "{calls:?}");
+    assert!(calls.work() <= KIND.budget.root, "{calls:?}");
     let calls = world.counted(|| assert!(mount.list("").is_empty()));
     assert_eq!(calls.total(), 0, "{calls:?}");
 }
@@ -127,43 +133,65 @@ fn reading_a_small_file_costs_a_link_and_a_download() {
     assert_eq!(mount.list(""), ["small.txt"]);
     let calls = world.counted(|| assert_eq!(mount.read("small.txt"), b"small"));
     assert_eq!(
-        (calls.of("file/get_links"), calls.of("download"), calls.total()),
+        (calls.of(Call::Link), calls.of(Call::Download), calls.total()),
         (1, 1, 2),
         "{calls:?}"
     );
 }
 
 #[test]
-fn storing_costs_few_calls_and_known_content_no_bytes() {
+fn storing_costs_few_calls_and_known_content_no_bytes_where_hashes_are_told() {
     let world = quiet();
+    fs::create_dir_all(world.service.files_dir(MEDIA).join("folder")).expect("a folder");
+    world.service.rescan();
     let mount = world.mount();
-    assert!(mount.list("").is_empty());
+    assert_eq!(mount.list(""), ["folder"]);
+    assert!(mount.list("folder").is_empty());
     let store = |name: &str, content: &[u8]| {
         world.counted(|| {
             mount.write(name, content);
             world.drain();
         })
     };
+    let budget = &KIND.budget;
     let first = store("first.bin", &content(1, 5000));
-    assert!(first.work() <= 3, "{first:?}");
+    assert!(first.work() <= budget.new_file, "{first:?}");
     let second = store("second.bin", &content(2, 5000));
     assert!(
-        second.total() <= 3,
+        second.total() <= budget.new_file,
         "logins and tokens are there already: {second:?}"
     );
     let known = store("copy of first.bin", &content(1, 5000));
-    assert!(known.total() <= 2, "{known:?}");
-    assert_eq!(
-        known.of("upload/simple") + known.of("upload/resumable"),
-        0,
-        "{known:?}"
-    );
+    assert!(known.total() <= budget.known_file, "{known:?}");
+    let sent = known.of(Call::Upload) + known.of(Call::UploadUnit);
+    assert_eq!(sent, u64::from(!KIND.has(Capability::ContentHash)), "{known:?}");
     let rewritten = store("first.bin", &content(3, 6000));
-    assert!(rewritten.total() <= 3, "{rewritten:?}");
-    // 20 MiB are 10 units of 2 MiB.
+    assert!(rewritten.total() <= budget.replace, "{rewritten:?}");
+    let inside = store("folder/third.bin", &content(5, 5000));
+    let all = inside.total() + inside.of(Call::Dates);
+    assert!(all <= budget.new_file_in_folder, "{inside:?}");
+    let empty = store("empty.bin", b"");
+    assert!(empty.total() <= budget.new_empty_file, "{empty:?}");
+    let touched = world.counted(|| {
+        run("touch", &[&"-d", &"@1000000000", &mount.path("second.bin")]).succeeded();
+        world.drain();
+    });
+    assert_eq!(touched.total(), budget.touch, "{touched:?}");
     let large = store("large.bin", &content(4, 20 << 20));
-    assert_eq!(large.of("upload/resumable"), 10, "{large:?}");
-    assert!(large.total() <= 10 + 3, "{large:?}");
+    assert!(large.total() <= budget.large_file, "{large:?}");
+    let mut wanted: BTreeMap<String, String> = [
+        ("copy of first.bin", content(1, 5000)),
+        ("first.bin", content(3, 6000)),
+        ("folder/third.bin", content(5, 5000)),
+        ("large.bin", content(4, 20 << 20)),
+        ("second.bin", content(2, 5000)),
+    ]
+    .map(|(name, content)| (name.to_owned(), sha256_of(&content)))
+    .into();
+    if KIND.has(Capability::EmptyFiles) {
+        wanted.insert("empty.bin".to_owned(), sha256_of(b""));
+    }
+    assert_eq!(world.stored_sha256(), wanted);
 }
 
 #[test]
@@ -173,45 +201,61 @@ fn changing_names_costs_the_calls_that_it_must() {
     world.put("b/other.txt", b"y");
     let mount = world.mount();
     assert_eq!(snapshot(&mount.path("")).len(), 2);
+    let budget = &KIND.budget;
     let renamed = |from: &str, to: &str| {
         world.counted(|| fs::rename(mount.path(from), mount.path(to)).expect("rename"))
     };
     let calls = renamed("a/file.txt", "a/renamed.txt");
-    assert_eq!(calls.total(), 1, "rename: {calls:?}");
+    assert_eq!(calls.total(), budget.rename, "rename: {calls:?}");
     let calls = renamed("a/renamed.txt", "b/renamed.txt");
-    assert_eq!(calls.total(), 1, "move: {calls:?}");
+    assert_eq!(calls.total(), budget.move_to, "move: {calls:?}");
     let calls = renamed("b/renamed.txt", "a/both.txt");
-    assert_eq!(calls.total(), 2, "move and rename: {calls:?}");
+    assert_eq!(
+        calls.total(),
+        budget.move_and_rename,
+        "move and rename: {calls:?}"
+    );
     let calls = renamed("a", "c");
-    assert_eq!(calls.total(), 1, "rename of a folder: {calls:?}");
+    assert_eq!(
+        calls.total(),
+        budget.rename_folder,
+        "rename of a folder: {calls:?}"
+    );
     let calls = world.counted(|| fs::remove_file(mount.path("c/both.txt")).expect("unlink"));
-    assert_eq!(calls.total(), 1, "delete: {calls:?}");
+    assert_eq!(calls.total(), budget.delete, "delete: {calls:?}");
     let calls = world.counted(|| fs::create_dir(mount.path("new")).expect("mkdir"));
-    assert_eq!(calls.total(), 1, "mkdir: {calls:?}");
+    assert_eq!(calls.total(), budget.create_folder, "mkdir: {calls:?}");
     let calls = world.counted(|| assert!(mount.list("new").is_empty()));
     assert_eq!(
         calls.total(),
         0,
         "a folder made here is known to be empty: {calls:?}"
     );
+    let calls = world.counted(|| fs::remove_dir(mount.path("new")).expect("rmdir"));
+    assert_eq!(calls.total(), budget.remove_folder, "rmdir: {calls:?}");
 }
 
 #[test]
-fn an_idle_mount_makes_one_call_an_interval() {
+fn an_idle_mount_makes_one_call_an_interval_and_none_without_a_change_feed() {
     let world = World::new();
     world.put("folder/file.txt", b"x");
     let mount = world.mount();
     assert_eq!(snapshot(&mount.path("")).len(), 1);
-    wait_for("polling has begun", || {
-        world.service.calls().of("device/get_status") >= 2
-    });
+    let follows = KIND.has(Capability::ChangeFeed);
+    if follows {
+        wait_for("polling has begun", || {
+            world.service.calls().of(Call::Changes) >= 2
+        });
+    } else {
+        world.service.settle();
+    }
     let began = Instant::now();
     world.service.reset_calls();
     std::thread::sleep(Duration::from_secs(4));
     let calls = world.service.calls();
-    let most = began.elapsed().as_secs() + 1;
+    let most = if follows { began.elapsed().as_secs() + 1 } else { 0 };
     assert!(calls.total() <= most, "{calls:?} in {:?}", began.elapsed());
-    assert!(calls.total() > 0, "it does follow the account");
+    assert_eq!(calls.total() > 0, follows, "it follows the account where it can");
 }
 
 #[test]
@@ -223,7 +267,7 @@ fn one_account_can_be_mounted_alone_at_the_mount_point() {
     let ran = world.lockerfs(&["mount", "--daemon", "--account", "media", &point]);
     ran.succeeded();
     let pid = world.status()["pid"].as_i64().expect("a pid");
-    let daemon = crate::harness::Daemon(i32::try_from(pid).expect("a pid"));
+    let daemon = super::harness::Daemon(i32::try_from(pid).expect("a pid"));
     assert_eq!(
         fs::read(place.mount_point.join("hello.txt")).expect("read"),
         b"hello"
@@ -235,24 +279,24 @@ fn one_account_can_be_mounted_alone_at_the_mount_point() {
 }
 
 #[test]
-fn both_kinds_of_session_token_serve() {
-    for version in ["1", "2"] {
+fn every_kind_of_session_serves_beyond_the_life_of_a_token() {
+    for lines in KIND.sessions {
         let world = World::with(|setup| {
-            setup.account_lines = format!("token_version = {version}\n");
-            setup.service.quirks.token_life = Duration::from_secs(2);
+            setup.account_lines = (*lines).to_owned();
+            setup.tune(Tune::TokenLife(Duration::from_secs(2)));
         });
         world.put("a.txt", b"a");
         let mount = world.mount();
         assert_eq!(mount.read("a.txt"), b"a");
         mount.write("b.txt", b"b");
         world.drain();
-        // Tokens of version 1 are dead by now unless they were renewed.
+        // Tokens of limited life are dead by now unless they were renewed.
         std::thread::sleep(Duration::from_millis(2500));
         mount.write("c.txt", b"c");
         fs::rename(mount.path("a.txt"), mount.path("d.txt")).expect("rename");
         world.drain();
         let names: Vec<String> = world.stored().into_keys().collect();
-        assert_eq!(names, ["b.txt", "c.txt", "d.txt"], "version {version}");
+        assert_eq!(names, ["b.txt", "c.txt", "d.txt"], "{lines}");
     }
 }
 
@@ -261,12 +305,10 @@ fn a_token_that_dies_is_replaced_without_anybody_noticing() {
     let world = World::new();
     world.put("a.txt", b"a");
     let mount = world.mount();
-    world.service.faults(serde_json::json!([
-        {"match": "folder/get_content", "fault": "expire_token", "times": 1},
-        {"match": "file/get_links", "fault": "expire_token", "times": 1},
-        {"match": "file/update", "fault": "expire_token", "times": 1},
-        {"match": "upload/check", "fault": "expire_token", "times": 1},
-    ]));
+    let struck = [Call::Listing, Call::Link, Call::Rename, Call::BeginUpload];
+    world
+        .service
+        .faults(&struck.map(|call| (call, serde_json::json!({"fault": "expire_token", "times": 1}))));
     assert_eq!(mount.list(""), ["a.txt"]);
     assert_eq!(mount.read("a.txt"), b"a");
     fs::rename(mount.path("a.txt"), mount.path("b.txt")).expect("rename");

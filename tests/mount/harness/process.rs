@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{MEDIA, wait_for};
+use crate::KIND;
 
 /// When a mount counts as hung.
 const WATCHDOG: Duration = Duration::from_secs(180);
@@ -26,6 +27,8 @@ pub struct Place {
     pub cache: PathBuf,
     pub mount_point: PathBuf,
     pub log: PathBuf,
+    /// What all mounts of a user share.
+    pub runtime: PathBuf,
 }
 
 impl Place {
@@ -35,11 +38,13 @@ impl Place {
             cache: folder.join(format!("cache-{number}")),
             mount_point: folder.join(format!("mount-{number}")),
             log: folder.join(format!("log-{number}.txt")),
+            runtime: folder.join("run"),
         }
     }
 
     pub fn prepare(&self) {
         std::fs::create_dir_all(&self.mount_point).expect("make a mount point");
+        std::fs::create_dir_all(&self.runtime).expect("make a runtime directory");
     }
 }
 
@@ -58,6 +63,19 @@ impl Ran {
         self
     }
 
+    #[track_caller]
+    pub fn tells_no_secret(&self) -> &Self {
+        let mut secrets = (KIND.secrets)(&(KIND.account)(MEDIA));
+        secrets.push(KIND.wrong_secret.to_owned());
+        for secret in secrets {
+            assert!(
+                !self.stdout.contains(&secret) && !self.stderr.contains(&secret),
+                "tells a secret: {self:#?}"
+            );
+        }
+        self
+    }
+
     /// Failed with this exit status and a sentence that holds all of `words`.
     #[track_caller]
     pub fn failed(&self, code: i32, words: &[&str]) -> &Self {
@@ -71,11 +89,7 @@ impl Ran {
             );
         }
         assert!(!said.contains("panicked"), "{}", self.stderr);
-        assert!(
-            !said.contains("demo-password"),
-            "tells the password: {}",
-            self.stderr
-        );
+        self.tells_no_secret();
         self
     }
 }
@@ -83,6 +97,7 @@ impl Ran {
 fn base_command(config: &Path, place: &Place) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lockerfs"));
     command
+        .env("XDG_RUNTIME_DIR", &place.runtime)
         .arg("--config")
         .arg(config)
         .arg("--state-dir")

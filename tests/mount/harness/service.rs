@@ -10,7 +10,8 @@ use lockerfs::sandbox::{Options, Sandbox};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use super::{Stored, http};
+use super::{Call, Stored, http};
+use crate::KIND;
 
 /// How long no call must come before the calls of an operation count as complete.
 const REST: Duration = Duration::from_millis(400);
@@ -98,8 +99,22 @@ impl Service {
         self.post("/sandbox/rescan", &json!({}));
     }
 
-    /// Sets these mishaps in the place of the former ones.
-    pub fn faults(&self, rules: Value) {
+    /// Sets these mishaps, by what they strike, in the place of the former ones.
+    pub fn faults(&self, rules: &[(Call, Value)]) {
+        let mut named = Vec::new();
+        for (call, rule) in rules {
+            for name in (KIND.calls)(*call) {
+                let mut rule = rule.clone();
+                rule["match"] = json!(name);
+                named.push(rule);
+            }
+        }
+        self.post("/sandbox/faults", &Value::Array(named));
+    }
+
+    /// No call is answered for a long time, whatever it is for.
+    pub fn hang(&self) {
+        let rules = json!([{"match": "*", "fault": "delay", "milliseconds": 60_000}]);
         self.post("/sandbox/faults", &rules);
     }
 
@@ -121,7 +136,7 @@ impl Service {
             let what = Stored {
                 size: file["size"].as_u64().expect("a size"),
                 sha256: text("sha256"),
-                quickkey: text("quickkey"),
+                id: text(if file["id"].is_string() { "id" } else { "quickkey" }),
             };
             let twin = stored.insert(path.clone(), what);
             assert!(twin.is_none(), "the service holds two files at {path}");
@@ -179,24 +194,25 @@ pub struct Calls {
 }
 
 impl Calls {
-    pub fn of(&self, name: &str) -> u64 {
-        self.by_name.get(name).copied().unwrap_or(0)
+    pub fn of(&self, call: Call) -> u64 {
+        let names = (KIND.calls)(call);
+        let meant = |name: &str| {
+            names.iter().any(|meant| match meant.strip_suffix('*') {
+                Some(prefix) => name.starts_with(prefix),
+                None => name == *meant,
+            })
+        };
+        let counts = self.by_name.iter().filter(|(name, _)| meant(name));
+        counts.map(|(_, count)| count).sum()
     }
 
-    pub fn starting(&self, prefix: &str) -> u64 {
-        self.by_name
-            .iter()
-            .filter(|(name, _)| name.starts_with(prefix))
-            .map(|(_, count)| count)
-            .sum()
-    }
-
+    /// All but the dates, which come in the background.
     pub fn total(&self) -> u64 {
-        self.by_name.values().sum()
+        self.by_name.values().sum::<u64>() - self.of(Call::Dates)
     }
 
-    /// All but what is asked for once in a session: logins, tokens, the quota.
+    /// All but the dates and what is asked for once in a session.
     pub fn work(&self) -> u64 {
-        self.total() - self.starting("user/")
+        self.total() - self.of(Call::Session)
     }
 }

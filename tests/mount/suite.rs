@@ -1,0 +1,13 @@
+//! What holds on a mounted account of any service. Each test binary takes these modules and says by its
+//! constant `KIND` which service is behind the mount; a test asks the kind for capabilities and budgets and
+//! never for its name.
+
+mod command;
+mod crash;
+mod faults;
+pub mod harness;
+mod names;
+mod reading;
+mod system;
+mod tree;
+mod writing;

@@ -1,0 +1,8 @@
+//! The program as its users meet it: the binary, a real mount, and an emulated KoramaUp behind it.
+
+#[path = "mount/hosts.rs"]
+mod hosts;
+#[path = "mount/suite.rs"]
+mod suite;
+
+const KIND: &suite::harness::Kind = &suite::harness::kind::KORAMAUP;
