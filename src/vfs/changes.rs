@@ -144,6 +144,10 @@ impl Vfs {
                 .and_then(Node::folder_mut)
             {
                 folder.version += 1;
+                // What was taken for this upload may have been another file.
+                if let (true, ListingState::Known { stale, .. }) = (folder.hides, &mut folder.listing) {
+                    *stale = true;
+                }
             }
             tree.drop_if_unused(ino);
             drop(tree);

@@ -11,7 +11,9 @@ use super::account::Account;
 use super::attributes::FileKind;
 use super::error::{Error, Result};
 use super::single_flight::Flight;
-use super::tree::{self, AccountIndex, Folder, Kind, ListingState, MergeRules, PendingHere, ROOT, Tree};
+use super::tree::{
+    self, AccountIndex, Folder, Kind, ListingState, MergeRules, PendingHere, ROOT, Tree, Waiting,
+};
 use super::{Attributes, Vfs};
 
 /// How often a listing is asked for again because the folder was changed from here meanwhile.
@@ -46,6 +48,8 @@ pub(super) fn plant(tree: &mut Tree, accounts: &[Arc<Account>], single: bool, no
             listing: ListingState::Unknown,
             version: 0,
             retry_at: None,
+            hides: false,
+            incomplete: false,
         })
     };
     if let (true, [account]) = (single, accounts) {
@@ -63,6 +67,8 @@ pub(super) fn plant(tree: &mut Tree, accounts: &[Arc<Account>], single: bool, no
         },
         version: 0,
         retry_at: None,
+        hides: false,
+        incomplete: false,
     };
     tree.add(None, "", now, Kind::Folder(root));
     for (index, account) in accounts.iter().enumerate() {
@@ -229,12 +235,15 @@ impl Vfs {
             let mut listing = account.provider().list(&id, hint).await?;
             account.facts.complete(&mut listing).await;
             let undated = listing.lacks_times();
-            let pending = self.pending_in(account, &id);
+            let waiting = Waiting {
+                rows: self.pending_in(account, &id),
+                remains: self.uploads.own_remains(&account.setup.name),
+            };
             let rules = MergeRules {
                 names: &account.rules,
                 newest_first: account.can(Capability::ModificationTime),
             };
-            let merged = self.tree().merge(ino, version, listing, rules, pending);
+            let merged = self.tree().merge(ino, version, listing, rules, waiting);
             if let Some(merged) = merged {
                 self.tell_kernel(ino, merged);
                 if undated {
@@ -286,12 +295,12 @@ impl Vfs {
                 mtime: row.mtime,
                 replaces: row.replaces,
                 staged,
-                in_flight: row.announced
-                    || matches!(
-                        row.status,
-                        UploadStatus::Uploading { .. } | UploadStatus::Verifying
-                    ),
-                uploaded: row.uploaded,
+                in_flight: match row.status {
+                    UploadStatus::Uploading { .. } | UploadStatus::Verifying => true,
+                    // Its reason may be the very file that looks like it.
+                    UploadStatus::Parked { .. } | UploadStatus::Kept => false,
+                    _ => row.announced,
+                },
             })
         });
         here.collect()
@@ -333,6 +342,8 @@ impl Vfs {
                     listing,
                     version: 0,
                     retry_at: None,
+                    hides: false,
+                    incomplete: false,
                 };
                 let mtime = made.mtime.unwrap_or_else(SystemTime::now);
                 let ino = tree.add(Some(index), name, mtime, Kind::Folder(folder));

@@ -52,7 +52,10 @@ impl Vfs {
             match self.uploads.remove(row).await {
                 Ok(stood_for) => {
                     self.tree().set_pending(ino, None);
-                    self.delete_others(account, stood_for, remote.as_ref()).await?;
+                    // With the row its content is gone: from here on the name goes, whatever else fails.
+                    if let Err(error) = self.delete_others(account, stood_for, remote.as_ref()).await {
+                        tracing::warn!(%error, "older contents of a removed file stay on the service");
+                    }
                     return Ok(self.remote_size(ino));
                 }
                 // Uploaded this moment: what it became has to go as well.
@@ -137,9 +140,13 @@ impl Vfs {
             .tree()
             .get(ino)
             .and_then(Node::folder)
-            .map(|folder| folder.listing);
+            .map(|folder| (folder.listing, folder.incomplete));
         match known {
-            Some(ListingState::Known { stale: false, .. }) => Ok(()),
+            Some((_, true)) => Err(Error::told(
+                libc::EIO,
+                "the service lists something in the folder that cannot be read: it is not taken for empty",
+            )),
+            Some((ListingState::Known { stale: false, .. }, false)) => Ok(()),
             _ => Err(Error::told(
                 libc::EAGAIN,
                 "whether the folder is empty could not be made sure",
