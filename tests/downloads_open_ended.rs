@@ -194,6 +194,21 @@ async fn a_new_link_that_is_refused_as_well_tells_what_the_host_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn too_many_downloads_told_by_the_error_page_are_waited_for_under_the_same_link() {
+    let host = FileHost::start(content(MIB, 6)).await;
+    host.script().refuse_all = true;
+    host.script().error = "Too+many%20Concurrent+downloads.".to_owned();
+    let reader = open(&downloads(8), &host, "film.mkv");
+    let room = async {
+        eventually("refused twice", || host.ranges().len() > 1).await;
+        host.script().refuse_all = false;
+    };
+    let (read, ()) = tokio::join!(read_whole(&reader), room);
+    assert!(read.unwrap() == host.content());
+    assert_eq!(host.links(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_web_page_never_passes_for_a_file() {
     let host = FileHost::start(content(MIB, 7)).await;
     host.script().page = Some("<html>File has expired.</html>");

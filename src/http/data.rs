@@ -38,6 +38,9 @@ pub struct ServerHabits {
     /// with the last ones of the target's, letter for letter. Where the link itself ends so, because the file
     /// bears such a name, only a target with an `e` tells of a failure.
     pub error_path: Option<&'static str>,
+    /// Words by which such an `e` tells of too many downloads, in lower case: the link is good, and later there
+    /// may be room. It counts as the status 429.
+    pub crowded_words: &'static [&'static str],
 }
 
 /// What is wanted of a file behind a URL.
@@ -269,8 +272,16 @@ fn redirect_target(
         .error_path
         .and_then(|path| told_failure(link, &target, path))
     {
-        let message = format!("{} refused the link: {told}", host(url));
-        return Err(HttpError::new(HttpErrorKind::NotData, message));
+        let lower = told.to_lowercase();
+        return Err(
+            match habits.crowded_words.iter().any(|word| lower.contains(word)) {
+                true => HttpError::new(HttpErrorKind::Status(429), format!("{}: {told}", host(url))),
+                false => HttpError::new(
+                    HttpErrorKind::NotData,
+                    format!("{} refused the link: {told}", host(url)),
+                ),
+            },
+        );
     }
     check_url(&target).map_err(|e| refused(format!("to a place that is not allowed: {e}")))?;
     Ok(Some(without_credentials(target)))
@@ -400,6 +411,7 @@ mod tests {
             habits: ServerHabits {
                 open_ended_ranges: true,
                 error_path: None,
+                crowded_words: &[],
             },
         };
         assert_eq!(open_ended(0..2).range_header(), None);

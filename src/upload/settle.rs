@@ -410,7 +410,8 @@ impl Worker {
             DeleteMode::Purge
         };
         if mode == DeleteMode::Purge && !self.can(Capability::Purge) {
-            return Ok(());
+            // What is taken for deleted and is there still would be a twin.
+            return Err(ProviderError::unsupported("delete", Capability::Trash).into());
         }
         let items: Vec<_> = files.iter().cloned().map(ItemId::File).collect();
         match self.provider().delete(&items, mode).await {

@@ -212,10 +212,12 @@ impl Vfs {
         })
     }
 
-    /// [`Vfs::refresh`] by a listing that is asked for from now on: one that is under way is not believed.
+    /// [`Vfs::refresh`] by a listing that is asked for from now on: one that is under way is not believed, and
+    /// neither is what the parent's listing once told.
     pub(super) fn refresh_anew(self: &Arc<Self>, ino: u64) -> Flight {
         if let Some(folder) = self.tree().get_mut(ino).and_then(tree::Node::folder_mut) {
             folder.version += 1;
+            folder.hint = ListHint::default();
         }
         self.refresh(ino)
     }

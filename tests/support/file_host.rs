@@ -332,6 +332,7 @@ impl Provider for FileHost {
             habits: ServerHabits {
                 open_ended_ranges: true,
                 error_path: Some("error"),
+                crowded_words: &["concurrent"],
             },
         };
         Ok(files.iter().map(|_| Ok(link.clone())).collect())

@@ -489,7 +489,10 @@ impl Provider for MemoryProvider {
                 .filter_map(|(id, _)| state.entry(id))
                 .map(|entry| Entry::File(self.0.told(entry)))
                 .collect();
-            Ok(Listing { entries })
+            Ok(Listing {
+                entries,
+                incomplete: false,
+            })
         })
         .await
     }

@@ -260,6 +260,7 @@ mod tests {
             habits: ServerHabits {
                 open_ended_ranges: true,
                 error_path: None,
+                crowded_words: &[],
             },
             ..want(range, total)
         }

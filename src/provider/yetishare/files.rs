@@ -93,6 +93,7 @@ fn read_link(api: &Api, reply: &Value, asked: SystemTime) -> Result<DownloadLink
         habits: ServerHabits {
             open_ended_ranges: true,
             error_path: Some("error"),
+            crowded_words: &["concurrent", "must wait"],
         },
     })
 }

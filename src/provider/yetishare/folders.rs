@@ -33,7 +33,10 @@ pub(super) async fn list(api: &Api, folder: &FolderId, hint: ListHint) -> Result
     }
     let reply = ask_listing(api, folder).await?;
     let entries = living(api, folder, &reply).await?.entries;
-    Ok(Listing { entries })
+    Ok(Listing {
+        entries,
+        incomplete: false,
+    })
 }
 
 pub(super) async fn ask_listing(api: &Api, folder: &FolderId) -> Result<Value> {

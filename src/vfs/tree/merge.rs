@@ -197,6 +197,13 @@ impl Tree {
         merged: &mut Merged,
     ) {
         let (item, id) = item_of(&entry);
+        if self
+            .by_item(account, &item)
+            .is_some_and(|ino| self.is_at_or_above(ino, folder))
+        {
+            tracing::warn!(%id, "a folder is listed below itself: the entry is left out");
+            return;
+        }
         if matches!(&entry, Entry::File(file) if claimed.uploaded.contains(&file.id)) {
             return;
         }
@@ -292,6 +299,18 @@ impl Tree {
         let shown = claimed.children.get(&names::key(&name));
         let size = shown.and_then(|ino| Some(self.get(*ino)?.file()?.size()));
         size == Some(entry.size) && self.is_landing(&name, claimed)
+    }
+
+    /// Whether `ino` is the folder or one that it is in.
+    fn is_at_or_above(&self, ino: u64, folder: u64) -> bool {
+        let mut at = Some(folder);
+        while let Some(here) = at {
+            if here == ino {
+                return true;
+            }
+            at = self.get(here).and_then(|node| node.parent);
+        }
+        false
     }
 
     /// Records where a node is, taking it out of another folder where it was before.
