@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::provider::{Capability, FolderId, ListHint};
-use crate::upload::UploadStatus;
+use crate::provider::{Capability, Entry, FileEntry, FolderId, ListHint, Listing};
+use crate::upload::{PendingFile, UploadStatus};
 
 use super::account::Account;
 use super::attributes::FileKind;
@@ -232,18 +232,20 @@ impl Vfs {
         for _ in 0..LISTING_TRIES {
             let (index, id, hint, version) = self.listing_request(ino)?;
             let account = self.account(index)?;
+            let waiting = self.uploads.pending_in(&account.setup.name, &id);
             let mut listing = account.provider().list(&id, hint).await?;
             account.facts.complete(&mut listing).await;
             let undated = listing.lacks_times();
-            let waiting = Waiting {
+            let laid_over = Waiting {
                 rows: self.pending_in(account, &id),
                 remains: self.uploads.own_remains(&account.setup.name),
             };
+            self.catch_up(&mut listing, waiting);
             let rules = MergeRules {
                 names: &account.rules,
                 newest_first: account.can(Capability::ModificationTime),
             };
-            let merged = self.tree().merge(ino, version, listing, rules, waiting);
+            let merged = self.tree().merge(ino, version, listing, rules, laid_over);
             if let Some(merged) = merged {
                 self.tell_kernel(ino, merged);
                 if undated {
@@ -266,6 +268,24 @@ impl Vfs {
                 libc::EAGAIN,
                 "the folder changes faster than it can be listed",
             )),
+        }
+    }
+
+    /// Shows what became of uploads that ended while a listing was on its way: it may be older, and the journal
+    /// tells of them no more.
+    fn catch_up(&self, listing: &mut Listing, waiting: Vec<PendingFile>) {
+        for row in waiting {
+            let Some(entry) = self.uploads.finished(row.id) else {
+                continue;
+            };
+            let outdated = |file: &FileEntry| file.id == entry.id || Some(&file.id) == row.replaces.as_ref();
+            listing
+                .entries
+                .retain(|other| !matches!(other, Entry::File(file) if outdated(file)));
+            listing.entries.push(Entry::File(FileEntry {
+                mtime: Some(row.mtime),
+                ..entry
+            }));
         }
     }
 
