@@ -81,7 +81,8 @@ impl Vfs {
         let account = node.account.and_then(|index| self.accounts.get(index));
         let valid_for = account.map_or(ACCOUNTS_STAY, |account| account.valid_for());
         let remote = node.file().and_then(|file| file.remote.as_ref());
-        let awaits_date = remote.is_some_and(|remote| !remote.dated);
+        let dates_come = account.is_some_and(|account| account.setup.dates_per_second > 0.0);
+        let awaits_date = dates_come && remote.is_some_and(|remote| !remote.dated);
         Attributes {
             ino,
             kind,
