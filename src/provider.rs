@@ -57,6 +57,18 @@ pub trait Provider: Send + Sync + 'static {
     /// The id of the account's top folder.
     fn root(&self) -> FolderId;
 
+    /// The newest file that the service told of so far, where its ids rise: what an upload makes from now on
+    /// [came after](Self::came_after) it. Once the service was asked and told of no file, it is an id before
+    /// all. `None` before that, and where ids tell no order. Makes no call.
+    fn newest_file(&self) -> Option<FileId> {
+        None
+    }
+
+    /// Whether a file was made after another, as their ids tell; false where they tell no order.
+    fn came_after(&self, _file: &FileId, _before: &FileId) -> bool {
+        false
+    }
+
     /// Quota and limits of the account. Idempotent. It logs in where no login is held, so it serves as the
     /// check that the credentials work.
     async fn account_info(&self) -> Result<AccountInfo>;

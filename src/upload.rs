@@ -85,6 +85,9 @@ pub enum UploadEvent {
         generation: u64,
         entry: FileEntry,
     },
+    /// A content became empty and stays here, since the service takes no empty files: nothing of it is on the
+    /// service any more.
+    Kept { account: String, id: PendingId },
     /// The status of a pending file changed. Left out when the receiver lags behind.
     Changed { id: PendingId },
 }

@@ -128,6 +128,14 @@ impl<A: Around> Provider for Wrapped<A> {
         self.inner.root()
     }
 
+    fn newest_file(&self) -> Option<FileId> {
+        self.inner.newest_file()
+    }
+
+    fn came_after(&self, file: &FileId, before: &FileId) -> bool {
+        self.inner.came_after(file, before)
+    }
+
     async fn account_info(&self) -> Result<AccountInfo> {
         self.around
             .around(Operation::ACCOUNT_INFO, || self.inner.account_info())

@@ -4,6 +4,7 @@
 use crate::provider::FileId;
 use crate::state::{JournalRow, RowState};
 
+use super::UploadEvent;
 use super::engine::{MISSING, Worker};
 use super::journal::{Change, Changed};
 use super::outcome::Failure;
@@ -48,10 +49,14 @@ impl Worker {
                 Change::Save
             })
             .await?;
-        Ok(match kept {
-            Changed::Saved(row) => row.state == RowState::Kept,
-            Changed::Skipped => false,
-            Changed::Deleted | Changed::Absent => true,
-        })
+        match kept {
+            Changed::Saved(row) if row.state == RowState::Kept => {
+                let (account, id) = (row.account, self.id);
+                self.uploads.tell(UploadEvent::Kept { account, id }).await;
+                Ok(true)
+            }
+            Changed::Saved(_) | Changed::Skipped => Ok(false),
+            Changed::Deleted | Changed::Absent => Ok(true),
+        }
     }
 }

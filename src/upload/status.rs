@@ -40,6 +40,8 @@ pub struct PendingFile {
     pub mtime: SystemTime,
     /// The remote file whose place the content takes. It changes when an older generation was uploaded.
     pub replaces: Option<FileId>,
+    /// Other remote files that go once the content is there.
+    pub superseded: Vec<FileId>,
     /// Rises with each commit of a changed content.
     pub generation: u64,
     pub status: UploadStatus,

@@ -184,6 +184,7 @@ impl Item {
             size: changed.map_or(self.row.size, |staged| staged.len()),
             mtime: self.row.mtime,
             replaces: self.row.replaces.clone().map(FileId::new),
+            superseded: self.row.superseded.iter().cloned().map(FileId::new).collect(),
             generation: self.row.generation,
             status: self.status(),
             tries: self.row.tries,

@@ -73,6 +73,7 @@ impl Vfs {
                 UploadEvent::Done {
                     account, id, entry, ..
                 } => self.uploaded(&account, id, &entry),
+                UploadEvent::Kept { .. } => {}
                 UploadEvent::Changed { id } => self.upload_changed(id),
             }
         }

@@ -370,9 +370,29 @@ fn error(kind: ErrorKind, retry: Retry, operation: &'static str) -> ProviderErro
 }
 
 /// One client of the service.
-pub struct MemoryProvider(pub Arc<MemoryService>);
+pub struct MemoryProvider {
+    service: Arc<MemoryService>,
+    /// The number of the newest file that this client was told of, once it was told anything.
+    newest: Mutex<Option<u64>>,
+}
+
+fn number(id: &FileId) -> u64 {
+    id.as_str().trim_start_matches("id").parse().expect("a number")
+}
 
 impl MemoryProvider {
+    pub fn new(service: Arc<MemoryService>) -> Self {
+        let newest = Mutex::default();
+        MemoryProvider { service, newest }
+    }
+
+    /// What a client of a plain host learns from entries.
+    fn learn<'a>(&self, told: impl IntoIterator<Item = &'a FileEntry>) {
+        let told = told.into_iter().map(|entry| number(&entry.id)).max();
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        *newest = (*newest).max(told).or(Some(0));
+    }
+
     /// Counts a call, lets its fault befall it, and does it.
     async fn call<T>(
         &self,
@@ -380,7 +400,7 @@ impl MemoryProvider {
         effect: impl FnOnce(&mut State, Stored) -> Result<T>,
     ) -> Result<T> {
         let fault = {
-            let mut state = self.0.state();
+            let mut state = self.service.state();
             *state.calls.entry(operation).or_default() += 1;
             let place = state.faults.iter().position(|(name, _)| *name == operation);
             place.map(|place| state.faults.remove(place).1)
@@ -394,17 +414,17 @@ impl MemoryProvider {
             Some(Fault::Fail(kind, retry)) => return Err(error(kind, retry, operation)),
             Some(Fault::PauseBefore(gate)) => gate.pass().await,
             Some(Fault::PauseAfter(gate)) => {
-                let result = effect(&mut self.0.state(), stored);
+                let result = effect(&mut self.service.state(), stored);
                 gate.pass().await;
                 return result;
             }
             Some(Fault::LoseReply) => {
-                effect(&mut self.0.state(), stored)?;
+                effect(&mut self.service.state(), stored)?;
                 return Err(error(ErrorKind::Timeout, Retry::OutcomeUnknown, operation));
             }
             Some(Fault::StoreWrong | Fault::StoreShort) | None => {}
         }
-        effect(&mut self.0.state(), stored)
+        effect(&mut self.service.state(), stored)
     }
 }
 
@@ -453,7 +473,7 @@ impl Provider for MemoryProvider {
             .with(Capability::Rename)
             .with(Capability::Move)
             .with(Capability::Trash);
-        if self.0.is_plain {
+        if self.service.is_plain {
             return all;
         }
         all.with(Capability::EmptyFiles)
@@ -467,12 +487,23 @@ impl Provider for MemoryProvider {
             forbidden: "",
             edge_blanks: true,
             leading_dot: true,
-            numbered_twins: self.0.is_plain,
+            numbered_twins: self.service.is_plain,
         }
     }
 
     fn root(&self) -> FolderId {
         FolderId::new("root")
+    }
+
+    fn newest_file(&self) -> Option<FileId> {
+        let newest = *self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        newest
+            .filter(|_| self.service.is_plain)
+            .map(|newest| FileId::new(format!("id{newest}")))
+    }
+
+    fn came_after(&self, file: &FileId, before: &FileId) -> bool {
+        self.service.is_plain && number(file) > number(before)
     }
 
     async fn account_info(&self) -> Result<AccountInfo> {
@@ -485,9 +516,11 @@ impl Provider for MemoryProvider {
                 .files
                 .iter()
                 .filter(|(_, file)| file.folder == folder.as_str());
-            let entries = ids
-                .filter_map(|(id, _)| state.entry(id))
-                .map(|entry| Entry::File(self.0.told(entry)))
+            let found: Vec<_> = ids.filter_map(|(id, _)| state.entry(id)).collect();
+            self.learn(&found);
+            let entries = found
+                .into_iter()
+                .map(|entry| Entry::File(self.service.told(entry)))
                 .collect();
             Ok(Listing {
                 entries,
@@ -499,8 +532,9 @@ impl Provider for MemoryProvider {
 
     async fn file_info(&self, files: &[FileId]) -> Result<Vec<FileEntry>> {
         self.call("info", |state, _| {
-            let found = files.iter().filter_map(|id| state.entry(id.as_str()));
-            Ok(found.map(|entry| self.0.told(entry)).collect())
+            let found: Vec<_> = files.iter().filter_map(|id| state.entry(id.as_str())).collect();
+            self.learn(&found);
+            Ok(found.into_iter().map(|entry| self.service.told(entry)).collect())
         })
         .await
     }
@@ -520,7 +554,7 @@ impl Provider for MemoryProvider {
         let ItemId::File(id) = item else {
             return Err(error(ErrorKind::NotFound, Retry::Never, "rename"));
         };
-        let numbers_twins = self.0.numbers_twins.load(Ordering::Relaxed);
+        let numbers_twins = self.service.numbers_twins.load(Ordering::Relaxed);
         self.call("rename", |state, _| {
             let Some(folder) = state.files.get(id.as_str()).map(|file| file.folder.clone()) else {
                 return Err(error(ErrorKind::NotFound, Retry::Never, "rename"));
@@ -553,7 +587,7 @@ impl Provider for MemoryProvider {
     }
 
     async fn set_mtime(&self, item: &ItemId, mtime: SystemTime) -> Result<()> {
-        if self.0.is_plain {
+        if self.service.is_plain {
             return Err(ProviderError::unsupported(
                 "set_mtime",
                 Capability::ModificationTime,
@@ -592,13 +626,14 @@ impl Provider for MemoryProvider {
 
     async fn upload_begin(&self, request: &UploadRequest) -> Result<UploadPlan> {
         let request = request.clone();
-        if self.0.is_plain {
+        if self.service.is_plain {
             if !request.sent_before {
                 return Ok(UploadPlan::Whole);
             }
             let look = |state: &mut State, _| {
                 let found: Vec<_> = state.candidates(&request);
-                let found: Vec<_> = found.into_iter().map(|entry| self.0.told(entry)).collect();
+                self.learn(&found);
+                let found: Vec<_> = found.into_iter().map(|entry| self.service.told(entry)).collect();
                 Ok(match found.is_empty() {
                     true => UploadPlan::Whole,
                     false => UploadPlan::Candidates(found),
@@ -646,17 +681,21 @@ impl Provider for MemoryProvider {
 
     async fn upload_whole(&self, request: &UploadRequest, body: FileRange) -> Result<UploadProgress> {
         let content = read(&body);
-        self.call("whole", |state, stored| {
-            if self.0.is_plain && content.is_empty() {
+        let call = self.call("whole", |state, stored| {
+            if self.service.is_plain && content.is_empty() {
                 return Err(error(ErrorKind::InvalidArgument, Retry::Never, "whole"));
             }
-            if self.0.is_plain {
+            if self.service.is_plain {
                 let entry = state.store_beside(request, spoil(content, stored));
                 return Ok(UploadProgress::Done(entry));
             }
-            Ok(state.complete(request, spoil(content, stored), &self.0))
-        })
-        .await
+            Ok(state.complete(request, spoil(content, stored), &self.service))
+        });
+        let answer = call.await;
+        if let Ok(UploadProgress::Done(entry)) = &answer {
+            self.learn([entry]);
+        }
+        answer
     }
 
     async fn upload_unit(
@@ -679,7 +718,7 @@ impl Provider for MemoryProvider {
                 return Ok(UploadProgress::UnitTaken);
             }
             let whole = state.parts.remove(&part_key(request)).unwrap_or_default();
-            Ok(state.complete(request, whole.into_values().flatten().collect(), &self.0))
+            Ok(state.complete(request, whole.into_values().flatten().collect(), &self.service))
         })
         .await
     }
@@ -699,7 +738,7 @@ impl Provider for MemoryProvider {
                 Some(entry) => Ok(UploadProgress::Done(entry)),
                 None => {
                     state.processing.remove(ticket.as_str());
-                    let entry = state.store(&request, content, self.0.keeps_ids);
+                    let entry = state.store(&request, content, self.service.keeps_ids);
                     Ok(entry.map_or(UploadProgress::StartAgain, UploadProgress::Done))
                 }
             }

@@ -45,7 +45,7 @@ struct FromService(Arc<MemoryService>);
 #[async_trait::async_trait]
 impl BaseContent for FromService {
     async fn read(&self, _account: &str, base: &Base, range: Range<u64>) -> ProviderResult<Bytes> {
-        MemoryProvider(self.0.clone()).read(&base.file, range).await
+        MemoryProvider::new(self.0.clone()).read(&base.file, range).await
     }
 }
 
@@ -105,7 +105,7 @@ impl Bench {
         options.reserve = 0;
         change(&mut options);
         let uploads = Uploads::open(database.clone(), options).await.unwrap();
-        let provider: Arc<dyn Provider> = Arc::new(MemoryProvider(self.service.clone()));
+        let provider: Arc<dyn Provider> = Arc::new(MemoryProvider::new(self.service.clone()));
         let accounts = HashMap::from([(ACCOUNT.to_owned(), provider)]);
         let mut told = uploads.start(accounts, Arc::new(FromService(self.service.clone())));
         // The uploads wait for a receiver that does not read; most tests do not.

@@ -164,6 +164,7 @@ mod tests {
             size,
             mtime: SystemTime::UNIX_EPOCH,
             replaces: None,
+            superseded: Vec::new(),
             generation: 1,
             status,
             tries: 0,
