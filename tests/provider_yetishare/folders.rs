@@ -42,6 +42,22 @@ async fn a_deleted_folder_is_not_shown_again_also_after_a_restart() {
 }
 
 #[tokio::test]
+async fn a_deletion_that_the_host_does_not_know_of_deletes_nothing() {
+    let host = ScriptedHost::start(|call, _, _| match call {
+        "folder/listing" => with_folders(json!([{"id": "12", "folderName": "kept"}])),
+        "folder/delete" | "file/delete" => (404, json!({"message": "Not Found"}).to_string()),
+        _ => as_usual(),
+    })
+    .await;
+    let provider = host.provider();
+    for item in [folder_item("12"), file_item("13")] {
+        let failure = provider.delete(&[item], DeleteMode::Trash).await.unwrap_err();
+        assert_eq!(failure.kind, ErrorKind::Unexpected, "{failure}");
+    }
+    assert_eq!(listed(&provider).await, ["kept"]);
+}
+
+#[tokio::test]
 async fn a_deletion_that_fails_does_not_cut_off_those_beside_it() {
     let host = ScriptedHost::start(|call, params, _| match call {
         "folder/listing" => with_folders(json!([{"id": "12", "folderName": "deleted"}])),

@@ -47,6 +47,11 @@ impl Failure {
         matches!(self.meaning, Meaning::Said | Meaning::Gone) && !waits
     }
 
+    /// Whether the host's words are known ones.
+    pub(super) fn is_understood(&self) -> bool {
+        !(self.is(Meaning::Said) && self.error.kind == ErrorKind::Unexpected)
+    }
+
     #[must_use]
     pub(super) fn with_context(mut self, key: &'static str, value: impl std::fmt::Display) -> Self {
         self.error = self.error.with_context(key, value);
@@ -81,6 +86,23 @@ pub(super) fn said(operation: &'static str, text: &str) -> Failure {
     };
     let error = ProviderError::new(kind, retry, operation, message);
     Failure { meaning, error }
+}
+
+/// An answer that calls itself neither a success nor an error; its words count where they are known.
+pub(super) fn unclear(operation: &'static str, text: &str) -> Failure {
+    let failure = said(operation, text);
+    if failure.is_understood() {
+        return failure;
+    }
+    let message = "the service gave neither success nor error";
+    let error = ProviderError::new(ErrorKind::Unexpected, Retry::OutcomeUnknown, operation, message);
+    match clean(text) {
+        said if said.is_empty() => error.into(),
+        said => Failure {
+            meaning: Meaning::Said,
+            error: error.with_context("answer", said),
+        },
+    }
 }
 
 /// The table of texts, in lower case. The first line that fits counts.
@@ -141,9 +163,17 @@ fn classify(text: &str) -> (Meaning, ErrorKind, Retry, &'static str) {
         (K::Unavailable, WAIT, "")
     } else if has(&["user must be an admin"]) {
         (K::PermissionDenied, Never, "")
-    } else if starts(&["could not find", "file not found", "folder not found"]) {
-        let meaning = if has(&["destination"]) { Said } else { Gone };
-        return (meaning, K::NotFound, Never, "");
+    } else if starts(&[
+        "could not find file",
+        "could not find folder",
+        "could not find the file",
+        "could not find the folder",
+        "file not found",
+        "folder not found",
+    ]) {
+        return (Gone, K::NotFound, Never, "");
+    } else if starts(&["could not find the destination"]) {
+        (K::NotFound, Never, "")
     } else if has(&["no response received"]) {
         (
             K::Unavailable,
