@@ -325,13 +325,17 @@ mod tests {
     use super::*;
 
     fn open_text(status: u16, body: &str) -> Answer {
+        open_of("x/y", status, body)
+    }
+
+    fn open_of(operation: &'static str, status: u16, body: &str) -> Answer {
         let answer = ApiAnswer {
             status,
             content_type: None,
             retry_after: Some(Duration::from_secs(9)),
             body: body.to_owned().into(),
         };
-        open("x/y", &answer)
+        open(operation, &answer)
     }
 
     #[test]
@@ -426,6 +430,21 @@ mod tests {
         for body in ["", "{}", "{\"data\":", "[]", "null", "<html>challenge</html>"] {
             let failure = open_text(200, body).unwrap_err();
             assert_eq!(failure.error.retry, Retry::OutcomeUnknown, "{body}: {failure:?}");
+        }
+    }
+
+    #[test]
+    fn a_gateways_error_leaves_open_whether_a_file_was_made() {
+        for operation in ["file/upload", "file/copy"] {
+            for status in [500, 502, 503, 504, 521, 524] {
+                for body in [
+                    "<html>",
+                    r#"{"response":"Something went wrong.","_status":"error"}"#,
+                ] {
+                    let error = open_of(operation, status, body).unwrap_err().error;
+                    assert_eq!(error.retry, Retry::OutcomeUnknown, "{status} {body}: {error}");
+                }
+            }
         }
     }
 

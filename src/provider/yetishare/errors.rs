@@ -231,10 +231,21 @@ fn classify(text: &str) -> (Meaning, ErrorKind, Retry, &'static str) {
         (K::AlreadyExists, Never, "")
     } else if starts(&["please provide"]) {
         (K::InvalidArgument, Never, "")
+    } else if starts(&["error uploading file"]) {
+        (
+            K::Unexpected,
+            OutcomeUnknown,
+            "the host had trouble with the file and may have kept it",
+        )
     } else {
         (K::Unexpected, Never, "")
     };
     (Said, kind, retry, hint)
+}
+
+/// Whether a second call after one that took effect makes a second file.
+fn makes_twins(operation: &str) -> bool {
+    matches!(operation, "file/upload" | "file/copy")
 }
 
 /// An answer of which the host's JSON says nothing better than its HTTP status does.
@@ -246,6 +257,12 @@ pub(super) fn by_status(operation: &'static str, answer: &ApiAnswer) -> Failure 
     let (kind, retry, text) = match status {
         401 if page.is_none() => return dead_token(operation),
         429 => (K::RateLimited, wait, "too many calls".to_owned()),
+        // Web servers say so too where a script died midway.
+        500.. if makes_twins(operation) => (
+            K::Unavailable,
+            Retry::OutcomeUnknown,
+            "the service failed".to_owned(),
+        ),
         503 => (K::Unavailable, wait, "the service is unavailable".to_owned()),
         408 | 504 | 524 => (
             K::Timeout,
@@ -463,6 +480,10 @@ mod tests {
             (
                 "Error uploading file. No response received from: https://fs2.example.com",
                 (Meaning::Said, K::Unavailable, Retry::OutcomeUnknown),
+            ),
+            (
+                "Error uploading file. Something new.",
+                (Meaning::Said, K::Unexpected, Retry::OutcomeUnknown),
             ),
             (
                 "Error on: https://fs2.example.com. maxFileSize",
