@@ -22,7 +22,7 @@ use lockerfs::http::{ApiClient, ApiOptions, FileRange};
 use lockerfs::provider::yetishare::{Credentials, Settings, YetiShare};
 use lockerfs::provider::{
     Capability, ContentHash, DeleteMode, Entry, ErrorKind, FileEntry, FileId, FolderId, ItemId, ListHint,
-    Provider, Retry, UploadProgress, UploadRequest,
+    Provider, ProviderError, Retry, UploadPlan, UploadProgress, UploadRequest,
 };
 use lockerfs::state::Database;
 use scripted_host::{KEY1, KEY2, ScriptedHost, as_usual, error, ok};

@@ -149,6 +149,67 @@ async fn a_big_upload_is_not_the_first_to_try_a_token_of_unknown_age() {
 }
 
 #[tokio::test]
+async fn a_file_that_was_sent_is_found_although_it_fills_the_account() {
+    let host = ScriptedHost::start(|call, _, _| match call {
+        "account/package" => ok(json!({"data": {"max_storage_bytes": "1000", "can_upload": "0"}})),
+        "folder/listing" => ok(json!({"data": {"folders": [], "files": [
+            {"id": "5", "filename": "näme (2).bin", "fileSize": "900"}]}})),
+        _ => as_usual(),
+    })
+    .await;
+    let provider = host.provider();
+    provider.account_info().await.unwrap();
+    let sent = |size| UploadRequest {
+        sent_before: true,
+        ..request("0", size)
+    };
+    let plan = provider.upload_begin(&sent(900)).await.unwrap();
+    let UploadPlan::Candidates(candidates) = &plan else {
+        panic!("{plan:?}")
+    };
+    assert_eq!(candidates[0].id, FileId::new("5"));
+    provider.upload_begin(&sent(901)).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn the_word_for_no_error_is_none_and_an_unknown_one_beside_an_id_leaves_it_open() {
+    for none in [
+        json!(0),
+        json!("0"),
+        json!(false),
+        json!("false"),
+        json!(""),
+        json!(null),
+    ] {
+        let entry = json!({"data": [{"name": "n", "size": 10, "error": none, "file_id": "5"}]});
+        let host = ScriptedHost::start(move |call, _, _| match call {
+            "file/upload" => ok(entry.clone()),
+            _ => as_usual(),
+        })
+        .await;
+        let file = upload(&host.provider(), "0", 10).await.unwrap();
+        assert_eq!(file.id, FileId::new("5"));
+    }
+    let host = ScriptedHost::start(|call, _, before| match call {
+        "file/upload" => {
+            let id = if before == 0 { json!("5") } else { json!(null) };
+            ok(json!({"data": [{"name": "n", "size": 10, "error": "Something new.", "file_id": id}]}))
+        }
+        _ => as_usual(),
+    })
+    .await;
+    let provider = host.provider();
+    for retry in [Retry::OutcomeUnknown, Retry::Never] {
+        let failure = upload(&provider, "0", 10).await.unwrap_err();
+        assert_eq!(
+            (failure.kind, failure.retry),
+            (ErrorKind::Unexpected, retry),
+            "{failure}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn an_upload_that_the_host_refuses_says_why() {
     for (text, kind, retry) in [
         (

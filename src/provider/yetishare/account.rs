@@ -156,8 +156,7 @@ fn read_plan(info: Option<&Value>, package: Option<&Value>) -> Plan {
 }
 
 async fn used(api: &Api) -> Result<Option<u64>> {
-    let reply = folders::ask_listing(api, &wire::root()).await?;
-    let sizes = folders::living(api, &wire::root(), &reply).await?.sizes;
+    let sizes = folders::living(api, &wire::root()).await?.sizes;
     api.account.told().used = Some(sizes);
     Ok(Some(sizes))
 }

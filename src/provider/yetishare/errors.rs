@@ -47,6 +47,11 @@ impl Failure {
         matches!(self.meaning, Meaning::Said | Meaning::Gone) && !waits
     }
 
+    /// Whether the host's words are known ones.
+    pub(super) fn is_understood(&self) -> bool {
+        !(self.is(Meaning::Said) && self.error.kind == ErrorKind::Unexpected)
+    }
+
     #[must_use]
     pub(super) fn with_context(mut self, key: &'static str, value: impl std::fmt::Display) -> Self {
         self.error = self.error.with_context(key, value);
@@ -81,6 +86,23 @@ pub(super) fn said(operation: &'static str, text: &str) -> Failure {
     };
     let error = ProviderError::new(kind, retry, operation, message);
     Failure { meaning, error }
+}
+
+/// An answer that calls itself neither a success nor an error; its words count where they are known.
+pub(super) fn unclear(operation: &'static str, text: &str) -> Failure {
+    let failure = said(operation, text);
+    if failure.is_understood() {
+        return failure;
+    }
+    let message = "the service gave neither success nor error";
+    let error = ProviderError::new(ErrorKind::Unexpected, Retry::OutcomeUnknown, operation, message);
+    match clean(text) {
+        said if said.is_empty() => error.into(),
+        said => Failure {
+            meaning: Meaning::Said,
+            error: error.with_context("answer", said),
+        },
+    }
 }
 
 /// The table of texts, in lower case. The first line that fits counts.
@@ -141,9 +163,17 @@ fn classify(text: &str) -> (Meaning, ErrorKind, Retry, &'static str) {
         (K::Unavailable, WAIT, "")
     } else if has(&["user must be an admin"]) {
         (K::PermissionDenied, Never, "")
-    } else if starts(&["could not find", "file not found", "folder not found"]) {
-        let meaning = if has(&["destination"]) { Said } else { Gone };
-        return (meaning, K::NotFound, Never, "");
+    } else if starts(&[
+        "could not find file",
+        "could not find folder",
+        "could not find the file",
+        "could not find the folder",
+        "file not found",
+        "folder not found",
+    ]) {
+        return (Gone, K::NotFound, Never, "");
+    } else if starts(&["could not find the destination"]) {
+        (K::NotFound, Never, "")
     } else if has(&["no response received"]) {
         (
             K::Unavailable,
@@ -201,10 +231,21 @@ fn classify(text: &str) -> (Meaning, ErrorKind, Retry, &'static str) {
         (K::AlreadyExists, Never, "")
     } else if starts(&["please provide"]) {
         (K::InvalidArgument, Never, "")
+    } else if starts(&["error uploading file"]) {
+        (
+            K::Unexpected,
+            OutcomeUnknown,
+            "the host had trouble with the file and may have kept it",
+        )
     } else {
         (K::Unexpected, Never, "")
     };
     (Said, kind, retry, hint)
+}
+
+/// Whether a second call after one that took effect makes a second file.
+fn makes_twins(operation: &str) -> bool {
+    matches!(operation, "file/upload" | "file/copy")
 }
 
 /// An answer of which the host's JSON says nothing better than its HTTP status does.
@@ -216,6 +257,12 @@ pub(super) fn by_status(operation: &'static str, answer: &ApiAnswer) -> Failure 
     let (kind, retry, text) = match status {
         401 if page.is_none() => return dead_token(operation),
         429 => (K::RateLimited, wait, "too many calls".to_owned()),
+        // Web servers say so too where a script died midway.
+        500.. if makes_twins(operation) => (
+            K::Unavailable,
+            Retry::OutcomeUnknown,
+            "the service failed".to_owned(),
+        ),
         503 => (K::Unavailable, wait, "the service is unavailable".to_owned()),
         408 | 504 | 524 => (
             K::Timeout,
@@ -433,6 +480,10 @@ mod tests {
             (
                 "Error uploading file. No response received from: https://fs2.example.com",
                 (Meaning::Said, K::Unavailable, Retry::OutcomeUnknown),
+            ),
+            (
+                "Error uploading file. Something new.",
+                (Meaning::Said, K::Unexpected, Retry::OutcomeUnknown),
             ),
             (
                 "Error on: https://fs2.example.com. maxFileSize",

@@ -27,20 +27,19 @@ const WORTH_A_TRY: u64 = 8 << 20;
 const IDLE: Duration = Duration::from_secs(30 * 60);
 
 pub(super) async fn begin(api: &Api, request: &UploadRequest) -> Result<UploadPlan> {
-    api.need(Capability::Write, UPLOAD)?;
     refuse_empty(request)?;
+    if request.sent_before {
+        // Before the room is looked at, which the file itself may have taken.
+        let candidates = candidates(api, request).await?;
+        if !candidates.is_empty() {
+            return Ok(UploadPlan::Candidates(candidates));
+        }
+    }
+    api.need(Capability::Write, UPLOAD)?;
     account::check_room(api, UPLOAD, request.size)
         .await
         .map_err(before_call)?;
-    if !request.sent_before {
-        return Ok(UploadPlan::Whole);
-    }
-    let candidates = candidates(api, request).await?;
-    Ok(if candidates.is_empty() {
-        UploadPlan::Whole
-    } else {
-        UploadPlan::Candidates(candidates)
-    })
+    Ok(UploadPlan::Whole)
 }
 
 fn refuse_empty(request: &UploadRequest) -> Result<()> {
@@ -157,12 +156,19 @@ fn read_entry(reply: &Value, request: &UploadRequest) -> Result<FileEntry> {
         })
         .filter(|entry| entry.0.is_object())
         .ok_or_else(|| incomplete(UPLOAD, Retry::OutcomeUnknown, "the new file"))?;
-    if let Some(error) = entry.text("error") {
-        return Err(said(UPLOAD, &error).error);
+    let id = entry.text("file_id");
+    // PHP's word for no error is 0.
+    let told = entry
+        .text("error")
+        .filter(|error| !matches!(error.trim(), "0" | "false"));
+    if let Some(told) = told {
+        let mut failure = said(UPLOAD, &told);
+        if id.is_some() && !failure.is_understood() {
+            failure.error.retry = Retry::OutcomeUnknown;
+        }
+        return Err(failure.error);
     }
-    let id = entry
-        .text("file_id")
-        .ok_or_else(|| incomplete(UPLOAD, Retry::OutcomeUnknown, "the new file's id"))?;
+    let id = id.ok_or_else(|| incomplete(UPLOAD, Retry::OutcomeUnknown, "the new file's id"))?;
     let name = entry.text("name").unwrap_or_else(|| request.name.clone());
     if name != request.name {
         tracing::debug!(
