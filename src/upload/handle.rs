@@ -101,6 +101,11 @@ impl Uploads {
         self.table().own_remains(account)
     }
 
+    /// Names and sizes of what uploads of removed files may have left in a folder, until that is cleared away.
+    pub fn leaving(&self, account: &str, folder: &FolderId) -> Vec<(String, u64)> {
+        self.table().leaving(account, folder)
+    }
+
     /// How many files are to go to the service still; those that are kept here for good are not among them.
     pub fn unfinished(&self) -> usize {
         self.table().unfinished()

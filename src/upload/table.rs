@@ -280,6 +280,15 @@ impl Table {
         self.items.values().filter(here).map(Item::snapshot).collect()
     }
 
+    pub fn leaving(&self, account: &str, folder: &FolderId) -> Vec<(String, u64)> {
+        let removed = self.items.values().filter(|item| item.is_removed());
+        let sent = removed.filter(|item| item.row.account == account);
+        sent.filter_map(|item| item.row.attempt.as_ref())
+            .filter(|sent| sent.folder == folder.as_str())
+            .map(|sent| (sent.name.clone(), sent.size))
+            .collect()
+    }
+
     pub fn own_remains(&self, account: &str) -> HashSet<FileId> {
         let rows = self.items.values().map(|item| &item.row);
         let rows = rows.filter(|row| row.account == account);

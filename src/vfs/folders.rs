@@ -239,6 +239,7 @@ impl Vfs {
             let laid_over = Waiting {
                 rows: self.pending_in(account, &id),
                 remains: self.uploads.own_remains(&account.setup.name),
+                leaving: self.uploads.leaving(&account.setup.name, &id),
             };
             self.catch_up(&mut listing, waiting);
             let rules = MergeRules {

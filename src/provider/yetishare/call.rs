@@ -11,6 +11,7 @@ use url::Url;
 use super::account::Account;
 use super::errors::{Failure, Meaning, by_status, clean, dead_token, no_such_call, said, transport, unclear};
 use super::graves::Graves;
+use super::newest::Newest;
 use super::probe::Probe;
 use super::session::{Lease, Sessions};
 use super::wire::{Node, Params, zone_offset};
@@ -178,6 +179,7 @@ pub(super) struct Api {
     post_limit: AtomicU64,
     pub(super) account: Account,
     pub(super) graves: Graves,
+    pub(super) newest: Newest,
     pub(super) probe: Probe,
 }
 
@@ -190,6 +192,7 @@ impl Api {
             post_limit: AtomicU64::new(u64::MAX),
             account: Account::default(),
             graves: Graves::new(settings),
+            newest: Newest::default(),
             probe: Probe::default(),
         })
     }

@@ -51,6 +51,7 @@ fn read_info(api: &Api, operation: &'static str, reply: &Value) -> Result<Option
     let file = data
         .file()
         .ok_or_else(|| incomplete(operation, Retry::Never, "the file's id, name or size"))?;
+    api.newest.note(&file.id);
     Ok(Some(FileEntry {
         mtime: data.time("uploadedDate", api.zone()),
         parent: data.folder_id("folderId"),

@@ -53,6 +53,7 @@ fn read_living(api: &Api, folder: &FolderId, reply: &Value) -> Result<Living> {
         (folders, files) => (folders.into_list(), files.into_list()),
     };
     let mut living = Living::default();
+    api.newest.note_asked();
     for item in folders {
         let state = item.state();
         let entry = item.folder(api.zone());
@@ -74,7 +75,10 @@ fn read_living(api: &Api, folder: &FolderId, reply: &Value) -> Result<Living> {
         }
         check_parent(folder, item.folder_id("folderId"))?;
         match item.file() {
-            Some(file) => living.add(file.size, Entry::File(file)),
+            Some(file) => {
+                api.newest.note(&file.id);
+                living.add(file.size, Entry::File(file));
+            }
             None => living.leave_out("file", item),
         }
     }

@@ -110,17 +110,24 @@ pub(super) async fn whole(api: &Api, request: &UploadRequest, body: FileRange) -
     };
     let answer = api.send_file(UPLOAD, &form, silence(request.size)).await;
     let reply = answer.map_err(|failure| refusal(api, request.size, failure))?;
-    let mut file = read_entry(&reply, request)?;
+    let Stored { mut file, size_told } = read_entry(&reply, request)?;
+    api.newest.note(&file.id);
     api.account.grow(file.size);
     if is_root(&request.folder) {
         file.parent = Some(request.folder.clone());
-    } else {
+    }
+    if !size_told || !is_root(&request.folder) {
         // A host puts into the top folder what it is told to put into a folder that it does not find.
         match files::one_info(api, &file.id).await {
             Ok(Some(found)) => {
-                file.parent = found.parent;
+                file.parent = found.parent.or(file.parent);
                 file.mtime = found.mtime;
+                if !size_told || found.size != request.size {
+                    file.size = found.size;
+                }
             }
+            // Nothing that was told can be compared with what was sent.
+            _ if !size_told => return Err(incomplete(UPLOAD, Retry::OutcomeUnknown, "the new file's size")),
             Ok(None) => tracing::debug!(file = %file.id, "a new file is not found by its id"),
             Err(error) => tracing::debug!(%error, "where a new file went is not known"),
         }
@@ -146,8 +153,14 @@ fn refusal(api: &Api, size: u64, failure: Failure) -> ProviderError {
         .with_source(failure.error)
 }
 
+/// What the host says that it stored.
+struct Stored {
+    file: FileEntry,
+    size_told: bool,
+}
+
 /// The entry of the one file that was sent.
-fn read_entry(reply: &Value, request: &UploadRequest) -> Result<FileEntry> {
+fn read_entry(reply: &Value, request: &UploadRequest) -> Result<Stored> {
     let data = Node(reply).get("data");
     let entry = data
         .and_then(|data| match data.0 {
@@ -176,14 +189,18 @@ fn read_entry(reply: &Value, request: &UploadRequest) -> Result<FileEntry> {
             "the service stored the file under another name"
         );
     }
-    Ok(FileEntry {
-        id: FileId::new(id),
-        name,
-        size: entry.number("size").unwrap_or(request.size),
-        mtime: None,
-        hash: entry.md5("hash"),
-        revision: None,
-        parent: None,
+    let size = entry.number("size");
+    Ok(Stored {
+        file: FileEntry {
+            id: FileId::new(id),
+            name,
+            size: size.unwrap_or(request.size),
+            mtime: None,
+            hash: entry.md5("hash"),
+            revision: None,
+            parent: None,
+        },
+        size_told: size.is_some(),
     })
 }
 

@@ -38,6 +38,8 @@ pub struct Waiting {
     pub rows: Vec<PendingHere>,
     /// Files of the service that are not shown beside the rows that they belong to.
     pub remains: HashSet<FileId>,
+    /// Names on the service and sizes of what uploads of removed files may have left in the folder.
+    pub leaving: Vec<(String, u64)>,
 }
 
 /// What the kernel may hold that is no longer true.
@@ -87,8 +89,9 @@ impl Tree {
         let Waiting {
             rows: pending,
             remains,
+            leaving,
         } = waiting;
-        claimed.remains = remains;
+        (claimed.remains, claimed.leaving) = (remains, leaving);
         let resting = pending.iter().filter(|row| !row.in_flight).map(|row| row.id);
         claimed.resting = resting.collect();
         for row in pending {
@@ -243,7 +246,9 @@ impl Tree {
         }
         let name = names::to_local(entry.name(), rules);
         if let (None, Entry::File(file)) = (known, &entry)
-            && (self.is_landing(&name, claimed) || self.is_landing_beside(file, rules, claimed))
+            && (self.is_landing(&name, claimed)
+                || self.is_landing_beside(file, rules, claimed)
+                || claimed.is_leaving(file, rules))
         {
             claimed.hides = true;
             return;
@@ -376,6 +381,7 @@ struct Claims {
     /// them: their news are on the way here.
     resting: HashSet<PendingId>,
     remains: HashSet<FileId>,
+    leaving: Vec<(String, u64)>,
     /// Entries were left out that may be others'.
     hides: bool,
     /// Entries were left out that make no sense.
@@ -383,6 +389,14 @@ struct Claims {
 }
 
 impl Claims {
+    /// Whether a new file may be what the upload of a removed one left.
+    fn is_leaving(&self, entry: &FileEntry, rules: &NameRules) -> bool {
+        let plain = names::without_number(&entry.name).filter(|_| rules.numbered_twins);
+        let is_name = |name: &str| name == entry.name || Some(name) == plain.as_deref();
+        let mut leaving = self.leaving.iter();
+        leaving.any(|(name, size)| *size == entry.size && is_name(name))
+    }
+
     fn free_name(&self, wanted: String, id: &str) -> String {
         if !self.children.contains_key(&names::key(&wanted)) {
             return wanted;

@@ -102,12 +102,33 @@ fn a_time_that_was_told_is_not_lost_to_a_listing_without_it() {
 fn what_an_upload_made_is_not_shown_beside_the_file_that_waits() {
     let (mut tree, top) = tree();
     let waiting = Waiting {
-        rows: Vec::new(),
         remains: HashSet::from([FileId::new("7")]),
+        ..Waiting::default()
     };
     let listed = vec![file("6", "a.txt"), file("7", "a (2).txt")];
     merge(&mut tree, top, listed, waiting);
     assert_eq!(shown(&tree, top), ["a.txt"]);
+}
+
+#[test]
+fn what_the_upload_of_a_removed_file_left_is_not_shown_until_it_is_cleared_away() {
+    let (mut tree, top) = tree();
+    let listed = || {
+        vec![
+            file("6", "gone.txt"),
+            file("7", "gone (2).txt"),
+            file("8", "other.txt"),
+        ]
+    };
+    let waiting = Waiting {
+        leaving: vec![("gone.txt".to_owned(), 3), ("other.txt".to_owned(), 4)],
+        ..Waiting::default()
+    };
+    merge(&mut tree, top, listed(), waiting);
+    assert_eq!(shown(&tree, top), ["other.txt"]);
+    assert!(tree.get(top).and_then(Node::folder).unwrap().hides);
+    merge(&mut tree, top, listed(), Waiting::default());
+    assert_eq!(shown(&tree, top), ["gone (2).txt", "gone.txt", "other.txt"]);
 }
 
 #[test]
