@@ -274,6 +274,7 @@ impl Api {
                 break;
             }
             tracing::debug!(operation, "the session has ended: another one is needed");
+            self.sessions.note_dead(&lease);
             lease = self.sessions.replace(&self.transport, &lease).await?;
             answer = self.send(operation, body, &lease).await;
             if lease.is_of_our_login() {
@@ -283,6 +284,8 @@ impl Api {
         match &answer {
             Ok(_) => self.sessions.note_good(&lease),
             Err(failure) if failure.is(Meaning::NoSuchCall) => self.note_missing(operation),
+            Err(failure) if failure.is(Meaning::DeadToken) => self.sessions.note_dead(&lease),
+            Err(failure) if failure.is_refusal() => self.sessions.note_good(&lease),
             Err(_) => {}
         }
         answer

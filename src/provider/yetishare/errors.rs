@@ -112,7 +112,8 @@ fn classify(text: &str) -> (Meaning, ErrorKind, Retry, &'static str) {
     use Retry::{AfterLogin, Never, OutcomeUnknown};
     let starts = |beginnings: &[&str]| beginnings.iter().any(|beginning| text.starts_with(beginning));
     let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    if starts(&["could not validate"]) {
+    // The second is what some hosts say of a token that has ended.
+    if starts(&["could not validate", "username could not be found"]) {
         return (
             DeadToken,
             K::PermissionDenied,
