@@ -129,12 +129,12 @@ async fn plan(api: &Api) -> Result<Plan> {
 async fn ask(api: &Api, operation: &'static str) -> Result<Option<Value>> {
     match api.call(operation, &Params::new()).await {
         Ok(reply) => Ok(Some(reply)),
+        Err(failure) if failure.is_general() => Err(failure.error),
         Err(failure) if failure.is(Meaning::NoSuchCall) => Ok(None),
-        Err(failure) if failure.is_refusal() && failure.error.kind != ErrorKind::LoginRefused => {
+        Err(failure) => {
             tracing::warn!(error = %failure.error, "the host does not tell all of the account");
             Ok(None)
         }
-        Err(failure) => Err(failure.error),
     }
 }
 

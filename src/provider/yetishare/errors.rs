@@ -43,8 +43,16 @@ impl Failure {
 
     /// Whether the host itself refused the call, for a reason that lies in what was asked.
     pub(super) fn is_refusal(&self) -> bool {
-        let waits = matches!(self.error.retry, Retry::AfterWait(_) | Retry::OutcomeUnknown);
-        matches!(self.meaning, Meaning::Said | Meaning::Gone) && !waits
+        matches!(self.meaning, Meaning::Said | Meaning::Gone) && !self.waits()
+    }
+
+    /// Whether a call fails for a reason that the next one would meet as well: the login, or what passes.
+    pub(super) fn is_general(&self) -> bool {
+        self.waits() || self.error.kind == ErrorKind::LoginRefused
+    }
+
+    fn waits(&self) -> bool {
+        matches!(self.error.retry, Retry::AfterWait(_) | Retry::OutcomeUnknown)
     }
 
     /// Whether the host's words are known ones.
