@@ -64,7 +64,7 @@ pub(super) async fn info(api: &Api) -> Result<AccountInfo> {
         owner: plan.owner,
         storage_limit: plan.storage,
         storage_used,
-        max_file_size: smaller(plan.file_size, api.post_limit()),
+        max_file_size: smaller(plan.file_size, api.post_limit.largest(Instant::now())),
     })
 }
 
@@ -72,7 +72,7 @@ pub(super) async fn info(api: &Api) -> Result<AccountInfo> {
 pub(super) async fn check_room(api: &Api, operation: &'static str, size: u64) -> Result<()> {
     let plan = plan(api).await?;
     api.need(Capability::Write, operation)?;
-    if let Some(largest) = smaller(plan.file_size, api.post_limit())
+    if let Some(largest) = smaller(plan.file_size, api.post_limit.largest(Instant::now()))
         && size > largest
     {
         let message = format!("the service takes no file larger than {largest} bytes");

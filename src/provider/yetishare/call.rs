@@ -2,7 +2,7 @@
 //! once more after a login; nothing else is repeated here. It also keeps what all calls learn of the host: its clock, the
 //! calls that it lacks, the size of the largest request. It knows no operation's meaning.
 
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
@@ -13,6 +13,7 @@ use super::errors::{Failure, Meaning, by_status, clean, dead_token, no_such_call
 use super::graves::Graves;
 use super::probe::Probe;
 use super::session::{Lease, Sessions};
+use super::uploads::PostLimit;
 use super::wire::{Node, Params, zone_offset};
 use super::{OFFERED, Settings};
 use crate::http::{ApiAnswer, ApiClient, ApiRequest, Multipart, check_url};
@@ -174,8 +175,7 @@ pub(super) struct Api {
     sessions: Sessions,
     /// Capabilities that the host turned out to lack, as bits.
     withdrawn: AtomicU32,
-    /// Bytes of the smallest upload that was too large for a request; `u64::MAX` for none.
-    post_limit: AtomicU64,
+    pub(super) post_limit: PostLimit,
     pub(super) account: Account,
     pub(super) graves: Graves,
     pub(super) probe: Probe,
@@ -187,7 +187,7 @@ impl Api {
             transport: Transport::new(client, &settings.base_url)?,
             sessions: Sessions::new(settings),
             withdrawn: AtomicU32::new(0),
-            post_limit: AtomicU64::new(u64::MAX),
+            post_limit: PostLimit::default(),
             account: Account::default(),
             graves: Graves::new(settings),
             probe: Probe::default(),
@@ -235,16 +235,6 @@ impl Api {
     pub(super) fn withdraw(&self, capability: Capability) -> bool {
         let bit = capability as u32;
         self.withdrawn.fetch_or(bit, Ordering::Relaxed) & bit == 0
-    }
-
-    pub(super) fn post_limit(&self) -> Option<u64> {
-        let limit = self.post_limit.load(Ordering::Relaxed);
-        (limit != u64::MAX).then(|| limit.saturating_sub(1))
-    }
-
-    /// A file of this size did not fit into a request.
-    pub(super) fn note_post_limit(&self, size: u64) {
-        self.post_limit.fetch_min(size, Ordering::Relaxed);
     }
 
     /// A call with the token.

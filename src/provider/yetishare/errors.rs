@@ -55,6 +55,12 @@ impl Failure {
         matches!(self.error.retry, Retry::AfterWait(_) | Retry::OutcomeUnknown)
     }
 
+    /// Whether no answer came, from the host or anything before it.
+    pub(super) fn is_unanswered(&self) -> bool {
+        let source = self.error.source.as_deref();
+        source.is_some_and(|source| source.is::<HttpError>())
+    }
+
     /// Whether the host's words are known ones.
     pub(super) fn is_understood(&self) -> bool {
         !(self.is(Meaning::Said) && self.error.kind == ErrorKind::Unexpected)
