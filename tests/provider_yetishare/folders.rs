@@ -204,6 +204,24 @@ async fn what_is_no_listing_is_not_an_empty_one() {
 }
 
 #[tokio::test]
+async fn a_folder_may_hold_more_than_fits_into_another_answer() {
+    let host = ScriptedHost::start(|call, _, _| {
+        let mut answer = match call {
+            "folder/listing" => with_folders(json!([{"id": "1", "folderName": "n"}])),
+            "file/info" => ok(json!({"data": {"id": "1", "filename": "f", "fileSize": "1"}})),
+            _ => return as_usual(),
+        };
+        answer.1.push_str(&" ".repeat(33 << 20));
+        answer
+    })
+    .await;
+    let provider = host.provider();
+    assert_eq!(listed(&provider).await, ["n"]);
+    let failure = provider.file_info(&[FileId::new("1")]).await.unwrap_err();
+    assert_eq!(failure.retry, Retry::Never, "{failure}");
+}
+
+#[tokio::test]
 async fn a_listing_of_another_folder_is_refused_and_no_folder_lies_in_itself() {
     let host = ScriptedHost::start(|call, params, _| match (call, params.get("parent_folder_id").map_or("", String::as_str)) {
         ("folder/listing", "") => with_folders(json!([

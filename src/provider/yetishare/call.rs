@@ -96,6 +96,11 @@ impl Transport {
     }
 }
 
+/// A listing is a whole folder, with some 500 bytes for each file.
+fn max_answer(operation: &str) -> Option<usize> {
+    (operation == "folder/listing").then_some(128 << 20)
+}
+
 /// Opens the envelope: the answer as it is, or what the host says against the call.
 fn open(operation: &'static str, answer: &ApiAnswer) -> Answer {
     let good = (200..300).contains(&answer.status);
@@ -283,7 +288,12 @@ impl Api {
 
     async fn send(&self, operation: &'static str, body: Body<'_>, lease: &Lease) -> Answer {
         match body {
-            Body::Form(params) => self.transport.form(operation, lease.authorize(params)).await,
+            Body::Form(params) => {
+                let text = lease.authorize(params);
+                let mut request = ApiRequest::form(self.transport.url(operation)?, text);
+                request.max_answer = max_answer(operation);
+                self.transport.send(operation, request).await
+            }
             Body::File(form, answer_timeout) => {
                 let mut form = form.clone();
                 form.fields.splice(..0, lease.fields());

@@ -385,11 +385,18 @@ pub(super) fn transport(operation: &'static str, error: HttpError) -> Failure {
         HttpErrorKind::Connect => (K::Unavailable, Retry::AfterWait(error.retry_after)),
         HttpErrorKind::NoAnswer | HttpErrorKind::Body => (K::Unavailable, Retry::OutcomeUnknown),
         HttpErrorKind::Timeout => (K::Timeout, Retry::OutcomeUnknown),
+        HttpErrorKind::AnswerTooLarge if !makes_twins(operation) => (K::Unexpected, Retry::Never),
         HttpErrorKind::InsecureUrl => (K::InvalidArgument, Retry::Never),
         HttpErrorKind::LocalFile => (K::Unexpected, Retry::Never),
         _ => (K::Unexpected, Retry::OutcomeUnknown),
     };
-    ProviderError::new(kind, retry, operation, error.message.clone())
+    let message = match (error.kind, operation) {
+        (HttpErrorKind::AnswerTooLarge, "folder/listing") => {
+            format!("the folder holds more than can be listed: {}", error.message)
+        }
+        _ => error.message.clone(),
+    };
+    ProviderError::new(kind, retry, operation, message)
         .with_source(error)
         .into()
 }
@@ -525,6 +532,26 @@ mod tests {
         ] {
             assert_eq!(kind_of(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn an_answer_that_is_too_large_is_asked_for_once_and_may_have_made_a_file() {
+        let of = |operation| {
+            let error = HttpError::new(HttpErrorKind::AnswerTooLarge, "the answer is larger than 9 bytes");
+            transport(operation, error).error
+        };
+        let listing = of("folder/listing");
+        assert_eq!(
+            (listing.kind, listing.retry),
+            (ErrorKind::Unexpected, Retry::Never)
+        );
+        assert!(
+            listing
+                .message
+                .starts_with("the folder holds more than can be listed"),
+            "{listing}"
+        );
+        assert_eq!(of("file/upload").retry, Retry::OutcomeUnknown);
     }
 
     #[test]
