@@ -25,7 +25,7 @@ use lockerfs::provider::{
     Provider, ProviderError, Retry, UploadPlan, UploadProgress, UploadRequest,
 };
 use lockerfs::state::Database;
-use scripted_host::{KEY1, KEY2, ScriptedHost, as_usual, error, ok};
+use scripted_host::{KEY1, KEY2, ScriptedHost, as_usual, error, ok, silence};
 use serde_json::{Value, json};
 
 fn root(provider: &Arc<dyn Provider>) -> FolderId {

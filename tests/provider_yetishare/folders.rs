@@ -42,6 +42,45 @@ async fn a_deleted_folder_is_not_shown_again_also_after_a_restart() {
 }
 
 #[tokio::test]
+async fn a_folder_that_was_restored_below_another_is_shown_again_also_after_a_restart() {
+    let place = tempfile::tempdir().unwrap();
+    let host = ScriptedHost::start(|call, params, _| match (call, params.get("parent_folder_id")) {
+        ("folder/delete", _) => ok(json!({"response": "Folder deleted."})),
+        ("folder/listing", Some(parent)) if parent == "4" => {
+            with_folders(json!([{"id": "3", "folderName": "n"}]))
+        }
+        // It was moved to the top folder then.
+        ("folder/listing", _) => with_folders(json!([{"id": "3", "folderName": "n", "parentId": null}])),
+        _ => tree(call, params),
+    })
+    .await;
+    let open = || Database::open(&place.path().join("state.db")).unwrap();
+    let with = |database: &Database| {
+        host.provider_with(Settings {
+            tombstones: Some(database.clone()),
+            ..host.settings()
+        })
+    };
+    let database = open();
+    let provider = with(&database);
+    provider
+        .delete(&[folder_item("3")], DeleteMode::Trash)
+        .await
+        .unwrap();
+    assert!(listed(&provider).await.is_empty());
+    // The host says that it lies below another.
+    provider.rename(&folder_item("3"), "new", None).await.unwrap();
+    let listing = provider.list(&folder("4"), ListHint::default()).await.unwrap();
+    assert_eq!(listing.entries.len(), 1);
+    assert_eq!(listed(&provider).await, ["n"]);
+    database.close().await;
+
+    let database = open();
+    assert_eq!(listed(&with(&database)).await, ["n"]);
+    database.close().await;
+}
+
+#[tokio::test]
 async fn a_deletion_that_the_host_does_not_know_of_deletes_nothing() {
     let host = ScriptedHost::start(|call, _, _| match call {
         "folder/listing" => with_folders(json!([{"id": "12", "folderName": "kept"}])),
@@ -162,6 +201,24 @@ async fn what_is_no_listing_is_not_an_empty_one() {
         );
     }
     assert!(listed(&provider).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_folder_may_hold_more_than_fits_into_another_answer() {
+    let host = ScriptedHost::start(|call, _, _| {
+        let mut answer = match call {
+            "folder/listing" => with_folders(json!([{"id": "1", "folderName": "n"}])),
+            "file/info" => ok(json!({"data": {"id": "1", "filename": "f", "fileSize": "1"}})),
+            _ => return as_usual(),
+        };
+        answer.1.push_str(&" ".repeat(33 << 20));
+        answer
+    })
+    .await;
+    let provider = host.provider();
+    assert_eq!(listed(&provider).await, ["n"]);
+    let failure = provider.file_info(&[FileId::new("1")]).await.unwrap_err();
+    assert_eq!(failure.retry, Retry::Never, "{failure}");
 }
 
 #[tokio::test]

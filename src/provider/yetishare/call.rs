@@ -2,7 +2,7 @@
 //! once more after a login; nothing else is repeated here. It also keeps what all calls learn of the host: its clock, the
 //! calls that it lacks, the size of the largest request. It knows no operation's meaning.
 
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
@@ -14,6 +14,7 @@ use super::graves::Graves;
 use super::newest::Newest;
 use super::probe::Probe;
 use super::session::{Lease, Sessions};
+use super::uploads::PostLimit;
 use super::wire::{Node, Params, zone_offset};
 use super::{OFFERED, Settings};
 use crate::http::{ApiAnswer, ApiClient, ApiRequest, Multipart, check_url};
@@ -96,6 +97,11 @@ impl Transport {
     }
 }
 
+/// A listing is a whole folder, with some 500 bytes for each file.
+fn max_answer(operation: &str) -> Option<usize> {
+    (operation == "folder/listing").then_some(128 << 20)
+}
+
 /// Opens the envelope: the answer as it is, or what the host says against the call.
 fn open(operation: &'static str, answer: &ApiAnswer) -> Answer {
     let good = (200..300).contains(&answer.status);
@@ -175,8 +181,7 @@ pub(super) struct Api {
     sessions: Sessions,
     /// Capabilities that the host turned out to lack, as bits.
     withdrawn: AtomicU32,
-    /// Bytes of the smallest upload that was too large for a request; `u64::MAX` for none.
-    post_limit: AtomicU64,
+    pub(super) post_limit: PostLimit,
     pub(super) account: Account,
     pub(super) graves: Graves,
     pub(super) newest: Newest,
@@ -189,7 +194,7 @@ impl Api {
             transport: Transport::new(client, &settings.base_url)?,
             sessions: Sessions::new(settings),
             withdrawn: AtomicU32::new(0),
-            post_limit: AtomicU64::new(u64::MAX),
+            post_limit: PostLimit::default(),
             account: Account::default(),
             graves: Graves::new(settings),
             newest: Newest::default(),
@@ -240,16 +245,6 @@ impl Api {
         self.withdrawn.fetch_or(bit, Ordering::Relaxed) & bit == 0
     }
 
-    pub(super) fn post_limit(&self) -> Option<u64> {
-        let limit = self.post_limit.load(Ordering::Relaxed);
-        (limit != u64::MAX).then(|| limit.saturating_sub(1))
-    }
-
-    /// A file of this size did not fit into a request.
-    pub(super) fn note_post_limit(&self, size: u64) {
-        self.post_limit.fetch_min(size, Ordering::Relaxed);
-    }
-
     /// A call with the token.
     pub(super) async fn call(&self, operation: &'static str, params: &Params) -> Answer {
         self.with_token(operation, Body::Form(params)).await
@@ -277,6 +272,7 @@ impl Api {
                 break;
             }
             tracing::debug!(operation, "the session has ended: another one is needed");
+            self.sessions.note_dead(&lease);
             lease = self.sessions.replace(&self.transport, &lease).await?;
             answer = self.send(operation, body, &lease).await;
             if lease.is_of_our_login() {
@@ -286,6 +282,8 @@ impl Api {
         match &answer {
             Ok(_) => self.sessions.note_good(&lease),
             Err(failure) if failure.is(Meaning::NoSuchCall) => self.note_missing(operation),
+            Err(failure) if failure.is(Meaning::DeadToken) => self.sessions.note_dead(&lease),
+            Err(failure) if failure.is_refusal() => self.sessions.note_good(&lease),
             Err(_) => {}
         }
         answer
@@ -293,7 +291,12 @@ impl Api {
 
     async fn send(&self, operation: &'static str, body: Body<'_>, lease: &Lease) -> Answer {
         match body {
-            Body::Form(params) => self.transport.form(operation, lease.authorize(params)).await,
+            Body::Form(params) => {
+                let text = lease.authorize(params);
+                let mut request = ApiRequest::form(self.transport.url(operation)?, text);
+                request.max_answer = max_answer(operation);
+                self.transport.send(operation, request).await
+            }
             Body::File(form, answer_timeout) => {
                 let mut form = form.clone();
                 form.fields.splice(..0, lease.fields());

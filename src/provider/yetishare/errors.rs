@@ -43,8 +43,22 @@ impl Failure {
 
     /// Whether the host itself refused the call, for a reason that lies in what was asked.
     pub(super) fn is_refusal(&self) -> bool {
-        let waits = matches!(self.error.retry, Retry::AfterWait(_) | Retry::OutcomeUnknown);
-        matches!(self.meaning, Meaning::Said | Meaning::Gone) && !waits
+        matches!(self.meaning, Meaning::Said | Meaning::Gone) && !self.waits()
+    }
+
+    /// Whether a call fails for a reason that the next one would meet as well: the login, or what passes.
+    pub(super) fn is_general(&self) -> bool {
+        self.waits() || self.error.kind == ErrorKind::LoginRefused
+    }
+
+    fn waits(&self) -> bool {
+        matches!(self.error.retry, Retry::AfterWait(_) | Retry::OutcomeUnknown)
+    }
+
+    /// Whether no answer came, from the host or anything before it.
+    pub(super) fn is_unanswered(&self) -> bool {
+        let source = self.error.source.as_deref();
+        source.is_some_and(|source| source.is::<HttpError>())
     }
 
     /// Whether the host's words are known ones.
@@ -112,7 +126,8 @@ fn classify(text: &str) -> (Meaning, ErrorKind, Retry, &'static str) {
     use Retry::{AfterLogin, Never, OutcomeUnknown};
     let starts = |beginnings: &[&str]| beginnings.iter().any(|beginning| text.starts_with(beginning));
     let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    if starts(&["could not validate"]) {
+    // The second is what some hosts say of a token that has ended.
+    if starts(&["could not validate", "username could not be found"]) {
         return (
             DeadToken,
             K::PermissionDenied,
@@ -370,11 +385,18 @@ pub(super) fn transport(operation: &'static str, error: HttpError) -> Failure {
         HttpErrorKind::Connect => (K::Unavailable, Retry::AfterWait(error.retry_after)),
         HttpErrorKind::NoAnswer | HttpErrorKind::Body => (K::Unavailable, Retry::OutcomeUnknown),
         HttpErrorKind::Timeout => (K::Timeout, Retry::OutcomeUnknown),
+        HttpErrorKind::AnswerTooLarge if !makes_twins(operation) => (K::Unexpected, Retry::Never),
         HttpErrorKind::InsecureUrl => (K::InvalidArgument, Retry::Never),
         HttpErrorKind::LocalFile => (K::Unexpected, Retry::Never),
         _ => (K::Unexpected, Retry::OutcomeUnknown),
     };
-    ProviderError::new(kind, retry, operation, error.message.clone())
+    let message = match (error.kind, operation) {
+        (HttpErrorKind::AnswerTooLarge, "folder/listing") => {
+            format!("the folder holds more than can be listed: {}", error.message)
+        }
+        _ => error.message.clone(),
+    };
+    ProviderError::new(kind, retry, operation, message)
         .with_source(error)
         .into()
 }
@@ -510,6 +532,26 @@ mod tests {
         ] {
             assert_eq!(kind_of(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn an_answer_that_is_too_large_is_asked_for_once_and_may_have_made_a_file() {
+        let of = |operation| {
+            let error = HttpError::new(HttpErrorKind::AnswerTooLarge, "the answer is larger than 9 bytes");
+            transport(operation, error).error
+        };
+        let listing = of("folder/listing");
+        assert_eq!(
+            (listing.kind, listing.retry),
+            (ErrorKind::Unexpected, Retry::Never)
+        );
+        assert!(
+            listing
+                .message
+                .starts_with("the folder holds more than can be listed"),
+            "{listing}"
+        );
+        assert_eq!(of("file/upload").retry, Retry::OutcomeUnknown);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Folders: listings, and what changes a folder.
 
+use std::time::Instant;
+
 use serde_json::Value;
 
 use super::call::{Answer, Api};
@@ -37,10 +39,19 @@ pub(super) async fn list(api: &Api, folder: &FolderId, hint: ListHint) -> Result
 
 pub(super) async fn living(api: &Api, folder: &FolderId) -> Result<Living> {
     api.graves.load().await;
+    let asked = Instant::now();
     let params = Params::new().with("parent_folder_id", blank_root(folder));
     let answer = api.call(LIST, &params).await;
     let reply = answer.map_err(|failure| failure.error.with_context("folder", folder))?;
-    read_living(api, folder, &reply).map_err(|error| error.with_context("folder", folder))
+    let living = read_living(api, folder, &reply).map_err(|error| error.with_context("folder", folder))?;
+    if !is_root(folder) {
+        for entry in &living.listing.entries {
+            if let Entry::Folder(entry) = entry {
+                api.graves.lift(&entry.id, asked).await;
+            }
+        }
+    }
+    Ok(living)
 }
 
 fn read_living(api: &Api, folder: &FolderId, reply: &Value) -> Result<Living> {
@@ -152,8 +163,10 @@ async fn info(api: &Api, folder: &FolderId) -> Result<Value> {
         .map(Value::take)
         .filter(Value::is_object)
         .ok_or_else(|| incomplete(INFO, Retry::Never, "the folder"))?;
-    let state = Node(&data).state();
-    if state == State::Gone || (state == State::Untold && api.graves.holds(folder)) {
+    let node = Node(&data);
+    let at_root = node.folder_id("parentId").is_none_or(|parent| is_root(&parent));
+    let state = node.state();
+    if state == State::Gone || (state == State::Untold && at_root && api.graves.holds(folder)) {
         let message = "the folder is in the trash";
         return Err(
             ProviderError::new(ErrorKind::NotFound, Retry::Never, INFO, message)

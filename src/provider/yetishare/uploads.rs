@@ -1,6 +1,7 @@
 //! Uploads: one request with the whole content, and the search for one whose answer was lost.
 
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -25,6 +26,29 @@ const LONGEST_SILENCE: Duration = Duration::from_secs(2 * 3600);
 /// Bytes from which on a token is tried by a small call first, if it was not used for so long.
 const WORTH_A_TRY: u64 = 8 << 20;
 const IDLE: Duration = Duration::from_secs(30 * 60);
+
+/// Bytes from which on a request may be larger than a host takes: no host is set to less.
+const SMALLEST_LIMIT: u64 = 1 << 20;
+/// How long a limit is believed in that was met and not told.
+const LIMIT_LIFE: Duration = Duration::from_secs(3600);
+
+/// The size of the smallest upload that was too large for a request.
+#[derive(Default)]
+pub(super) struct PostLimit(Mutex<Option<(u64, Instant)>>);
+
+impl PostLimit {
+    fn note(&self, size: u64, now: Instant) {
+        let smallest = self.largest(now).map_or(size, |largest| size.min(largest + 1));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((smallest, now));
+    }
+
+    /// Bytes of the largest file that is worth a try.
+    pub(super) fn largest(&self, now: Instant) -> Option<u64> {
+        let noted = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (size, since) = noted?;
+        (now.duration_since(since) < LIMIT_LIFE).then(|| size.saturating_sub(1))
+    }
+}
 
 pub(super) async fn begin(api: &Api, request: &UploadRequest) -> Result<UploadPlan> {
     refuse_empty(request)?;
@@ -99,8 +123,12 @@ pub(super) async fn whole(api: &Api, request: &UploadRequest, body: FileRange) -
         ));
     }
     if request.size > WORTH_A_TRY && api.idle().is_none_or(|idle| idle >= IDLE) {
-        let tried = api.call("account/info", &Params::new()).await;
-        tried.map_err(|failure| before_call(failure.error))?;
+        // The host may lack even this call; what counts is what became of the token.
+        if let Err(failure) = api.call("account/info", &Params::new()).await
+            && failure.is_general()
+        {
+            return Err(before_call(failure.error));
+        }
     }
     let form = Multipart {
         fields: vec![("folder_id", blank_root(&request.folder).to_owned())],
@@ -146,7 +174,12 @@ fn refusal(api: &Api, size: u64, failure: Failure) -> ProviderError {
     if !too_large {
         return failure.error;
     }
-    api.note_post_limit(size);
+    if size < SMALLEST_LIMIT {
+        let message = "the host did not read the request, which is too small to be too large";
+        let error = ProviderError::new(ErrorKind::Unavailable, Retry::AfterWait(None), UPLOAD, message);
+        return error.with_context("bytes", size).with_source(failure.error);
+    }
+    api.post_limit.note(size, Instant::now());
     let message = "the file is larger than the host takes in one request";
     ProviderError::new(ErrorKind::TooLarge, Retry::Never, UPLOAD, message)
         .with_context("bytes", size)
@@ -225,6 +258,21 @@ mod tests {
         }
         assert!(is_name_or_twin("plain", "plain (3)"));
         assert!(!is_name_or_twin("plain", "plain (3).txt"));
+    }
+
+    #[test]
+    fn a_limit_that_was_met_is_believed_for_an_hour() {
+        let limit = PostLimit::default();
+        let start = Instant::now();
+        assert_eq!(limit.largest(start), None);
+        limit.note(5000, start);
+        limit.note(4000, start);
+        limit.note(6000, start);
+        assert_eq!(limit.largest(start), Some(3999));
+        let later = start + LIMIT_LIFE;
+        assert_eq!(limit.largest(later), None);
+        limit.note(6000, later);
+        assert_eq!(limit.largest(later), Some(5999));
     }
 
     #[test]
