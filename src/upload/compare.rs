@@ -2,13 +2,15 @@
 //!
 //! Contents are read back in pieces and compared with what is staged, up to the first difference; where the
 //! staged content is gone, by their SHA-256. Equal bytes alone make no file ours: one that is known here as
-//! another's is never taken for the upload.
+//! another's is never taken for the upload, nor is one that may have been there before it.
 
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::provider::{ContentHash, Entry, ErrorKind, FileEntry, FolderId, ListHint, ProviderError, Retry};
+use crate::provider::{
+    ContentHash, Entry, ErrorKind, FileEntry, FileId, FolderId, ListHint, ProviderError, Retry,
+};
 use crate::state::{AttemptRow, ItemKey};
 
 use super::engine::Worker;
@@ -27,7 +29,14 @@ impl Worker {
         attempt: &AttemptRow,
         mut found: Vec<FileEntry>,
     ) -> Result<Option<FileEntry>, Failure> {
-        found.retain(|entry| entry.size == attempt.size && !self.is_known_otherwise(attempt, entry));
+        let Some(before) = attempt.sent_after.clone().map(FileId::new) else {
+            return Ok(None);
+        };
+        found.retain(|entry| {
+            entry.size == attempt.size
+                && self.provider().came_after(&entry.id, &before)
+                && !self.is_known_otherwise(attempt, entry)
+        });
         self.drop_indexed(&mut found).await?;
         // The plain name first: only where it was taken did the service number ours.
         found.sort_by_key(|entry| entry.name != attempt.name);

@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::FutureExt as _;
 
-use crate::provider::{Capability, FileEntry, FileId, FolderId, Provider, UploadRequest, UploadTicket};
+use crate::provider::{
+    Capability, FileEntry, FileId, FolderId, ListHint, Provider, UploadRequest, UploadTicket,
+};
 use crate::state::{AttemptRow, JournalRow, RowState};
 
 use super::handle::Uploads;
@@ -167,6 +169,7 @@ impl Worker {
                 return Ok(None);
             }
             None => AttemptRow {
+                sent_after: self.newest_file(&row.folder).await?,
                 generation: row.generation,
                 folder: row.folder.clone(),
                 name: row.name.clone(),
@@ -186,6 +189,26 @@ impl Worker {
             staged,
             may_be_there,
         }))
+    }
+
+    /// The newest file of the service before anything is sent, where only that tells what was sent from what
+    /// others put there.
+    async fn newest_file(&self, folder: &str) -> Result<Option<String>, Failure> {
+        if !self.has_numbered_twins() || self.can(Capability::ContentHash) {
+            return Ok(None);
+        }
+        // Who commits a file in this life has looked at its folder.
+        let is_restored = self
+            .uploads
+            .table()
+            .item(self.id)
+            .is_some_and(|item| item.is_restored);
+        if is_restored || self.provider().newest_file().is_none() {
+            let folder = FolderId::new(folder);
+            self.provider().list(&folder, ListHint::default()).await?;
+        }
+        let newest = self.provider().newest_file();
+        Ok(newest.map(|file| file.as_str().to_owned()))
     }
 
     /// Takes the content away from writers, if none has it.

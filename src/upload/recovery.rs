@@ -53,7 +53,9 @@ impl Uploads {
             if row != before {
                 restored.push(row.clone());
             }
-            table.add(Item::new(row, staged.map(Arc::new), 0, Instant::now()));
+            let mut item = Item::new(row, staged.map(Arc::new), 0, Instant::now());
+            item.is_restored = true;
+            table.add(item);
         }
         let write =
             move |journal: &JournalTransaction<'_>| restored.iter().try_for_each(|row| journal.put(row));

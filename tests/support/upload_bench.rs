@@ -172,6 +172,12 @@ impl Life {
         panic!("it did not come so far: {:?}", self.uploads.get(id));
     }
 
+    /// Waits until nothing is left to be done.
+    pub async fn drained(&self) {
+        self.uploads.drain().await;
+        assert_eq!(self.uploads.unfinished(), 0, "{:?}", self.uploads.pending());
+    }
+
     pub async fn parked(&self, id: PendingId) -> String {
         match self
             .until(id, |file| matches!(file.status, UploadStatus::Parked { .. }))
