@@ -9,7 +9,7 @@ use std::time::Duration;
 use lockerfs::provider::{ErrorKind, FolderId, Retry};
 use lockerfs::upload::NewPending;
 use upload_bench::memory_provider::Fault;
-use upload_bench::{Bench, new, only};
+use upload_bench::{Bench, OTHER_ACCOUNT, new, only};
 
 /// A failure after which nobody knows whether the content arrived. It did not.
 const NOT_ARRIVED: Fault = Fault::Fail(ErrorKind::Timeout, Retry::OutcomeUnknown);
@@ -77,4 +77,22 @@ fn after_a_start_each_folder_is_looked_at_before_anything_is_sent_to_it() {
     expected.extend(only("f (2).txt", b"content"));
     expected.extend(only("f.txt", b"content"));
     assert_eq!(bench.service.files(), expected);
+}
+
+#[test]
+fn an_upload_of_another_account_with_the_same_id_is_not_in_the_way() {
+    let bench = Bench::plain();
+    bench.other_service.fault("whole", Fault::LoseReply);
+    bench.life(async |life| {
+        let id = life.add("first.txt", b"first").await;
+        let first = life.uploaded(id).await;
+        let there = NewPending {
+            account: OTHER_ACCOUNT.into(),
+            ..new("f.txt", None)
+        };
+        let id = life.uploads.commit(&life.write(b"content"), there).await.unwrap();
+        assert_eq!(life.uploaded(id).await.id, first.id);
+    });
+    assert_eq!(bench.other_service.files(), only("f.txt", b"content"));
+    assert_eq!(bench.other_service.calls("whole"), 1);
 }

@@ -121,7 +121,7 @@ impl Worker {
         let (account, folder) = (&self.account.name, &attempt.folder);
         replaced
             || attempt.replaces.as_deref() == Some(file)
-            || table.is_of_another(file, self.id)
+            || table.is_of_another(account, file, self.id)
             || table.is_place_of_another(account, folder, &entry.name, self.id)
     }
 

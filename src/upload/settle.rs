@@ -52,9 +52,9 @@ impl Worker {
         loop {
             let Some(row) = self.row() else { return Ok(()) };
             if row.state == RowState::Removed {
-                let file = entry.id.as_str();
+                let (account, file) = (&self.account.name, entry.id.as_str());
                 let foreign = attempt.replaces.as_deref() == Some(file)
-                    || self.uploads.table().is_of_another(file, self.id);
+                    || self.uploads.table().is_of_another(account, file, self.id);
                 if !foreign {
                     self.delete(vec![entry.id.clone()]).await?;
                 }

@@ -103,6 +103,7 @@ struct State {
 
 pub struct MemoryService {
     state: Mutex<State>,
+    id_space: &'static str,
     /// Polls that an upload takes; with none it is done at once.
     polls: u32,
     keeps_ids: bool,
@@ -116,6 +117,7 @@ impl MemoryService {
     pub fn new(polls: u32, keeps_ids: bool) -> Arc<Self> {
         Arc::new(MemoryService {
             state: Mutex::default(),
+            id_space: "memory",
             polls,
             keeps_ids,
             numbers_twins: AtomicBool::new(false),
@@ -126,10 +128,21 @@ impl MemoryService {
     pub fn plain() -> Arc<Self> {
         Arc::new(MemoryService {
             state: Mutex::default(),
+            id_space: "memory",
             polls: 0,
             keeps_ids: false,
             numbers_twins: AtomicBool::new(false),
             is_plain: true,
+        })
+    }
+
+    /// Another service of the same kind, whose ids are the same and mean other files.
+    pub fn another(&self, id_space: &'static str) -> Arc<Self> {
+        Arc::new(MemoryService {
+            state: Mutex::default(),
+            id_space,
+            numbers_twins: AtomicBool::new(false),
+            ..*self
         })
     }
 
@@ -463,6 +476,10 @@ fn spoil(mut content: Vec<u8>, stored: Stored) -> Vec<u8> {
 impl Provider for MemoryProvider {
     fn kind(&self) -> &'static str {
         "memory"
+    }
+
+    fn id_space(&self) -> String {
+        self.service.id_space.to_owned()
     }
 
     fn capabilities(&self) -> Capabilities {
