@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use lockerfs::provider::{ErrorKind, FileId, FolderId, Retry};
 use lockerfs::state::{ItemFacts, ItemKey};
-use lockerfs::upload::{PendingFile, PendingId, UploadStatus};
+use lockerfs::upload::{Base, PendingFile, PendingId, UploadEvent, UploadStatus};
 use md5::{Digest, Md5};
 use upload_bench::memory_provider::Fault;
 use upload_bench::{Bench, Life, new, only};
@@ -463,6 +463,57 @@ fn what_was_sent_before_the_file_became_empty_goes_too() {
         bench.life(async |life| kept(life, id).await);
         assert!(files(&bench).is_empty(), "crash {crash}");
         assert_eq!(bench.service.calls("whole"), 1);
+    }
+}
+
+#[test]
+fn a_file_that_was_cut_to_nothing_needs_nothing_of_what_it_was_begun_from() {
+    let write = async |life: &mut Life, id| {
+        let (staged, _hold) = life.uploads.edit(id).await.unwrap();
+        staged.write_at(0, b"y").unwrap();
+        life.uploads
+            .recommit(id, &staged, SystemTime::now())
+            .await
+            .unwrap();
+    };
+    for crash in [false, true] {
+        let bench = Bench::plain();
+        let old = bench.service.put("root", "log", b"old");
+        let id = bench.life(async |life| {
+            let base = Base {
+                file: old.clone(),
+                size: 3,
+                hash: None,
+                revision: None,
+            };
+            let staged = life.uploads.staged_from(base).unwrap();
+            staged.write_at(3, b"x").unwrap();
+            let pending = new("log", Some(old.clone()));
+            let (id, hold) = life.uploads.commit_held(&staged, pending).await.unwrap();
+            staged.set_len(0).unwrap();
+            life.uploads
+                .recommit(id, &staged, SystemTime::now())
+                .await
+                .unwrap();
+            drop(hold);
+            kept(life, id).await;
+            let told = loop {
+                if let UploadEvent::Kept { account, id } = life.events.recv().await.unwrap() {
+                    break (account, id);
+                }
+            };
+            assert_eq!(told, ("media".to_owned(), id));
+            assert!(files(&bench).is_empty());
+            if !crash {
+                write(life, id).await;
+            }
+            id
+        });
+        if crash {
+            bench.life(async |life| write(life, id).await);
+        }
+        bench.life(async |life| life.drained().await);
+        assert_eq!(files(&bench), only("log", b"y"), "crash {crash}");
     }
 }
 

@@ -98,6 +98,7 @@ fn restore(mut row: JournalRow, staged: Option<&StagedFile>) -> JournalRow {
             // A writer that had not finished may have cut or lengthened the file, as on any disk.
             row.size = staged.len();
             row.missing = staged.all_missing();
+            row.base.take_if(|_| staged.base().is_none());
         }
     }
     row
