@@ -6,7 +6,7 @@ mod upload_bench;
 
 use std::time::{Duration, SystemTime};
 
-use lockerfs::provider::{ErrorKind, FileId, FolderId, Retry};
+use lockerfs::provider::{Capability, ErrorKind, FileId, FolderId, Retry};
 use lockerfs::state::{ItemFacts, ItemKey};
 use lockerfs::upload::{Base, PendingFile, PendingId, UploadEvent, UploadStatus};
 use md5::{Digest, Md5};
@@ -590,5 +590,58 @@ fn a_time_that_was_set_while_a_writer_has_the_file_reaches_the_index() {
         assert_eq!(known.mtime, Some(later));
         assert_eq!(known.hash, Some(hex::encode(Md5::digest(b"content"))));
     });
+    assert_eq!(bench.service.calls("whole"), 1);
+}
+
+#[test]
+fn nothing_is_deleted_for_a_content_that_cannot_get_its_name_or_place() {
+    for (lacking, sentence) in [
+        (Capability::Rename, "cannot give it its name"),
+        (Capability::Move, "cannot move it to its folder"),
+        (Capability::Trash, "cannot delete the file that it replaces"),
+    ] {
+        let bench = Bench::plain();
+        let old = bench.service.put("elsewhere", "f.txt", b"old");
+        bench.service.put("root", "f.txt", b"another");
+        let gate = bench.service.pause_after("whole");
+        bench.life(async |life| {
+            let id = life.add("f.txt", b"content").await;
+            gate.reached().await;
+            let folder = FolderId::new("elsewhere");
+            life.uploads
+                .rename(id, folder, "f.txt".into(), Some(Some(old.clone())), None)
+                .await
+                .unwrap();
+            bench.service.withdraw(lacking);
+            gate.open();
+            let reason = life.parked(id).await;
+            assert!(reason.contains(sentence), "{reason}");
+            assert!(reason.contains("f (2).txt"), "{reason}");
+            assert_eq!(bench.service.file(&old).unwrap().content, b"old");
+            assert!(bench.service.calls("move") + bench.service.calls("rename") == 0);
+            bench.service.give_back();
+            life.uploads.retry(id).await.unwrap();
+            life.uploaded(id).await;
+        });
+        let expected = [("elsewhere/f.txt".to_owned(), b"content".to_vec())];
+        assert_eq!(files(&bench)[..1], expected, "{lacking:?}");
+        assert_eq!((files(&bench).len(), bench.service.calls("whole")), (2, 1));
+    }
+}
+
+#[test]
+fn what_a_person_deleted_for_an_account_that_cannot_is_not_asked_for_again() {
+    let bench = Bench::plain();
+    let old = bench.service.put("root", "f.txt", b"old");
+    bench.service.withdraw(Capability::Trash);
+    bench.life(async |life| {
+        let id = life.add_over("f.txt", b"content", &old).await;
+        life.parked(id).await;
+        assert_eq!(bench.service.file(&old).unwrap().content, b"old");
+        bench.service.remove(&old);
+        life.uploads.retry(id).await.unwrap();
+        life.uploaded(id).await;
+    });
+    assert_eq!(files(&bench), only("f.txt", b"content"));
     assert_eq!(bench.service.calls("whole"), 1);
 }

@@ -98,6 +98,7 @@ struct State {
     processing: BTreeMap<String, (UploadRequest, Vec<u8>, u32)>,
     calls: BTreeMap<&'static str, usize>,
     faults: Vec<(&'static str, Fault)>,
+    withdrawn: Vec<Capability>,
     next: u64,
 }
 
@@ -173,6 +174,16 @@ impl MemoryService {
         let gate = Gate::new();
         self.fault(operation, Fault::PauseAfter(gate.clone()));
         gate
+    }
+
+    /// From now on clients are told that the account cannot do this.
+    pub fn withdraw(&self, capability: Capability) {
+        self.state().withdrawn.push(capability);
+    }
+
+    /// Ends what [`withdraw`](Self::withdraw) began.
+    pub fn give_back(&self) {
+        self.state().withdrawn.clear();
     }
 
     pub fn clear_faults(&self) {
@@ -483,19 +494,22 @@ impl Provider for MemoryProvider {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let all = Capabilities::none()
-            .with(Capability::List)
-            .with(Capability::Write);
-        let all = all
-            .with(Capability::Rename)
-            .with(Capability::Move)
-            .with(Capability::Trash);
-        if self.service.is_plain {
-            return all;
-        }
-        all.with(Capability::EmptyFiles)
-            .with(Capability::ModificationTime)
-            .with(Capability::ContentHash)
+        let plain = [
+            Capability::List,
+            Capability::Write,
+            Capability::Rename,
+            Capability::Move,
+            Capability::Trash,
+        ];
+        let more = [
+            Capability::EmptyFiles,
+            Capability::ModificationTime,
+            Capability::ContentHash,
+        ];
+        let more = more.iter().filter(|_| !self.service.is_plain);
+        let withdrawn = self.service.state().withdrawn.clone();
+        let all = plain.iter().chain(more).filter(|one| !withdrawn.contains(one));
+        all.fold(Capabilities::none(), |all, one| all.with(*one))
     }
 
     fn name_rules(&self) -> NameRules {
