@@ -7,7 +7,7 @@ mod upload_bench;
 use std::time::Duration;
 
 use lockerfs::provider::{ErrorKind, FolderId, Retry};
-use lockerfs::upload::NewPending;
+use lockerfs::upload::{NewPending, Options, PendingFile, UploadStatus};
 use upload_bench::memory_provider::Fault;
 use upload_bench::{Bench, OTHER_ACCOUNT, new, only};
 
@@ -67,7 +67,7 @@ fn after_a_start_each_folder_is_looked_at_before_anything_is_sent_to_it() {
     let not_now = Fault::Fail(ErrorKind::Unavailable, Retry::AfterWait(None));
     bench.service.fault("whole", not_now);
     bench.service.fault("whole", NOT_ARRIVED);
-    let slow = |options: &mut lockerfs::upload::Options| {
+    let slow = |options: &mut Options| {
         options.pace.transfers = 1;
         options.retry_min = Duration::from_millis(400);
     };
@@ -95,4 +95,111 @@ fn an_upload_of_another_account_with_the_same_id_is_not_in_the_way() {
     });
     assert_eq!(bench.other_service.files(), only("f.txt", b"content"));
     assert_eq!(bench.other_service.calls("whole"), 1);
+}
+
+#[test]
+fn what_the_host_is_still_at_work_on_is_waited_for() {
+    let bench = Bench::plain();
+    bench.service.fault("whole", NOT_ARRIVED);
+    let slow = |options: &mut Options| options.late_rate = 1;
+    bench.life_with(slow, async |life| {
+        let id = life.add("f.txt", &[7; 100]).await;
+        let lost = |file: &PendingFile| match &file.status {
+            UploadStatus::Waiting { error, .. } => error.contains("still be at work"),
+            _ => false,
+        };
+        life.until(id, lost).await;
+        bench.service.put("root", "f.txt", &[7; 100]);
+        assert!(life.uploads.retry(id).await.unwrap());
+        life.uploaded(id).await;
+    });
+    assert_eq!(bench.service.files(), only("f.txt", &[7; 100]));
+    assert_eq!(bench.service.calls("whole"), 1);
+}
+
+#[test]
+fn what_never_comes_is_not_waited_for_forever() {
+    let bench = Bench::plain();
+    bench.service.fault("whole", NOT_ARRIVED);
+    let change = |options: &mut Options| {
+        options.late_rate = 1;
+        options.late_limit = Duration::from_millis(50);
+    };
+    bench.life_with(change, async |life| {
+        life.add("f.txt", &[7; 100]).await;
+        life.drained().await;
+    });
+    assert_eq!(bench.service.files(), only("f.txt", &[7; 100]));
+}
+
+#[test]
+fn what_was_sent_twice_is_there_once_in_the_end() {
+    for (replaced, crash) in [(false, false), (true, false), (true, true)] {
+        let bench = Bench::plain();
+        let old = replaced.then(|| bench.service.put("root", "f.txt", b"old"));
+        bench.service.fault("whole", NOT_ARRIVED);
+        let again = bench.service.pause_before("whole");
+        bench.life(async |life| {
+            let staged = life.write(b"content");
+            life.uploads.commit(&staged, new("f.txt", old)).await.unwrap();
+            again.reached().await;
+            let late = if replaced { "f (2).txt" } else { "f.txt" };
+            bench.service.put("root", late, b"content");
+            let deletes = bench.service.pause_before("delete");
+            again.open();
+            deletes.reached().await;
+            if !crash {
+                deletes.open();
+                life.drained().await;
+            }
+        });
+        bench.service.clear_faults();
+        bench.life(async |life| life.drained().await);
+        let context = format!("replaced {replaced}, crash {crash}");
+        assert_eq!(bench.service.files(), only("f.txt", b"content"), "{context}");
+        assert_eq!(bench.service.calls("whole"), 2, "{context}");
+    }
+}
+
+#[test]
+fn a_twin_leaves_with_a_file_that_is_removed_while_it_is_looked_for() {
+    let bench = Bench::plain();
+    let old = bench.service.put("root", "f.txt", b"old");
+    bench.service.fault("whole", NOT_ARRIVED);
+    let again = bench.service.pause_before("whole");
+    bench.life(async |life| {
+        let id = life.add_over("f.txt", b"content", &old).await;
+        again.reached().await;
+        bench.service.put("root", "f (2).txt", b"content");
+        let read = bench.service.pause_before("read");
+        again.open();
+        read.reached().await;
+        let shown = life.uploads.remove(id).await.unwrap();
+        assert_eq!(shown, [old]);
+        read.open();
+        life.drained().await;
+    });
+    assert_eq!(bench.service.files(), only("f.txt", b"old"));
+}
+
+#[test]
+fn what_goes_with_an_upload_is_told() {
+    let bench = Bench::plain();
+    let old = bench.service.put("root", "f.txt", b"old");
+    bench.service.fault("whole", NOT_ARRIVED);
+    let again = bench.service.pause_before("whole");
+    let twin = bench.life(async |life| {
+        let id = life.add_over("f.txt", b"content", &old).await;
+        again.reached().await;
+        let twin = bench.service.put("root", "f (2).txt", b"content");
+        let delete = bench.service.pause_before("delete");
+        again.open();
+        delete.reached().await;
+        let file = life.uploads.get(id).unwrap();
+        assert_eq!((file.replaces, file.superseded), (Some(old), vec![twin.clone()]));
+        delete.open();
+        life.drained().await;
+        twin
+    });
+    assert_eq!(bench.service.file(&twin), None);
 }

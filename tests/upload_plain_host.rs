@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use lockerfs::provider::{Capability, ErrorKind, FileId, FolderId, Retry};
 use lockerfs::state::{ItemFacts, ItemKey};
-use lockerfs::upload::{Base, PendingFile, PendingId, UploadEvent, UploadStatus};
+use lockerfs::upload::{Base, Options, PendingFile, PendingId, UploadEvent, UploadStatus};
 use md5::{Digest, Md5};
 use upload_bench::memory_provider::Fault;
 use upload_bench::{Bench, Life, new, only};
@@ -184,7 +184,8 @@ fn another_content_is_told_by_its_first_bytes_and_kept_aside() {
     other[0] = 0;
     bench.service.fault("whole", NOT_ARRIVED);
     let look = bench.service.pause_before("look");
-    let theirs = bench.life(async |life| {
+    let at_once = |options: &mut Options| options.late_limit = Duration::ZERO;
+    let theirs = bench.life_with(at_once, async |life| {
         life.add("f.bin", &big(1)).await;
         look.reached().await;
         let theirs = bench.service.put("root", "f.bin", &other);
@@ -283,7 +284,8 @@ fn nothing_is_sent_while_it_cannot_be_told_whether_it_is_there() {
             .service
             .fault("read", Fault::Fail(ErrorKind::Unavailable, retry));
     }
-    bench.life(async |life| {
+    let slow = |options: &mut Options| options.retry_min = Duration::from_millis(50);
+    bench.life_with(slow, async |life| {
         let id = life.add("f", b"content").await;
         let waiting = |file: &PendingFile| matches!(file.status, UploadStatus::Waiting { .. });
         assert!(life.until(id, waiting).await.announced);

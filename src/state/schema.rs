@@ -58,6 +58,7 @@ const MIGRATIONS: &[&str] = &[
 ",
     "
     ALTER TABLE pending ADD COLUMN sent_after TEXT;
+    ALTER TABLE pending ADD COLUMN sent_unclear INTEGER;  -- nanoseconds since 1970
 ",
 ];
 

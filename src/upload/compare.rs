@@ -27,17 +27,9 @@ impl Worker {
     pub async fn find_own(
         &self,
         attempt: &AttemptRow,
-        mut found: Vec<FileEntry>,
+        found: Vec<FileEntry>,
     ) -> Result<Option<FileEntry>, Failure> {
-        let Some(before) = attempt.sent_after.clone().map(FileId::new) else {
-            return Ok(None);
-        };
-        found.retain(|entry| {
-            entry.size == attempt.size
-                && self.provider().came_after(&entry.id, &before)
-                && !self.is_known_otherwise(attempt, entry)
-        });
-        self.drop_indexed(&mut found).await?;
+        let mut found = self.possible(attempt, found).await?;
         // The plain name first: only where it was taken did the service number ours.
         found.sort_by_key(|entry| entry.name != attempt.name);
         for entry in found {
@@ -48,6 +40,51 @@ impl Worker {
             }
         }
         Ok(None)
+    }
+
+    /// What an attempt made beside `entry`, where an answer was lost and it was sent again.
+    pub async fn find_twins(&self, attempt: &AttemptRow, entry: &FileEntry) -> Result<Vec<FileId>, Failure> {
+        let folder = FolderId::new(attempt.folder.clone());
+        let listing = self.provider().list(&folder, ListHint::default()).await?;
+        let twin = |file: Entry| match file {
+            Entry::File(file) if file.id == entry.id => None,
+            Entry::File(file) if file.name == attempt.name || is_numbered(&file.name, &attempt.name) => {
+                Some(file)
+            }
+            _ => None,
+        };
+        let found = listing.entries.into_iter().filter_map(twin).collect();
+        let mut twins = Vec::new();
+        for file in self.possible(attempt, found).await? {
+            match self.holds_content(attempt, &file).await {
+                Ok(true) => twins.push(file.id),
+                Ok(false) => {}
+                // It stays, rather than that it keeps the file back for ever.
+                Err(Failure::Park(reason) | Failure::Wait(reason)) => {
+                    tracing::warn!(id = %self.id, name = file.name, "what may be a twin is left: {reason}");
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(twins)
+    }
+
+    /// Those among the files found that may be an attempt's, as far as is known without their bytes.
+    async fn possible(
+        &self,
+        attempt: &AttemptRow,
+        mut found: Vec<FileEntry>,
+    ) -> Result<Vec<FileEntry>, Failure> {
+        let Some(before) = attempt.sent_after.clone().map(FileId::new) else {
+            return Ok(Vec::new());
+        };
+        found.retain(|entry| {
+            entry.size == attempt.size
+                && self.provider().came_after(&entry.id, &before)
+                && !self.is_known_otherwise(attempt, entry)
+        });
+        self.drop_indexed(&mut found).await?;
+        Ok(found)
     }
 
     /// Whether a file has the bytes that an attempt sent.

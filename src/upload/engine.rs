@@ -8,6 +8,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 
@@ -177,6 +178,7 @@ impl Worker {
                 mtime: row.mtime,
                 sha256,
                 replaces: row.replaces.clone(),
+                unclear: None,
                 ticket: None,
                 file: None,
             },
@@ -352,7 +354,34 @@ impl Worker {
         {
             return Ok(Some(entry));
         }
-        self.find_announced(attempt).await
+        let found = self.find_announced(attempt).await?;
+        if found.is_none() {
+            self.check_patience(attempt)?;
+        }
+        Ok(found)
+    }
+
+    /// Whether what was sent may be on the service although it was not found, or more than once.
+    pub fn is_unclear(&self, attempt: &AttemptRow) -> bool {
+        attempt.unclear.is_some() && self.has_numbered_twins()
+    }
+
+    /// Fails as long as a service that would store it twice may still be at work on what was sent.
+    pub fn check_patience(&self, attempt: &AttemptRow) -> Result<(), Failure> {
+        let Some(since) = attempt.unclear.filter(|_| self.has_numbered_twins()) else {
+            return Ok(());
+        };
+        let options = &self.uploads.options;
+        let needed = Duration::from_secs_f64(attempt.size as f64 / options.late_rate.max(1) as f64);
+        // A clock that was set back makes nothing wait for longer.
+        let waited = since.elapsed().unwrap_or(Duration::MAX);
+        match needed.min(options.late_limit).checked_sub(waited) {
+            Some(left) if !left.is_zero() => Err(Failure::WaitFor(
+                "the answer to the upload was lost; the service may still be at work on it".to_owned(),
+                left,
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// A file as the service has it now; `None` where it is gone.

@@ -25,13 +25,16 @@ impl Worker {
         if row.base.is_some() {
             return self.let_base_go(row.generation).await.map(|()| false);
         }
-        if let Some(attempt) = row.attempt.clone() {
+        if let Some(mut attempt) = row.attempt.clone() {
             let left = match attempt.file.clone() {
                 Some(file) => self.file_now(&FileId::new(file)).await?,
                 None => self.find(&attempt).await?,
             };
             match left {
-                Some(entry) => self.absorb(&entry).await?,
+                Some(entry) => {
+                    self.note_twins(&mut attempt, &entry).await?;
+                    self.absorb(&entry).await?;
+                }
                 None => self.clear_attempt().await?,
             }
             return Ok(false);

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use crate::provider::{ContentHash, FileId};
 use crate::state::{Database, JournalRow, JournalTransaction, RowState};
@@ -77,6 +77,9 @@ fn adopt(staging: &Staging, row: &JournalRow) -> std::io::Result<Option<StagedFi
 
 /// The row as the new life begins with it.
 fn restore(mut row: JournalRow, staged: Option<&StagedFile>) -> JournalRow {
+    if let Some(sent) = row.attempt.as_mut().filter(|sent| sent.file.is_none()) {
+        sent.unclear = Some(SystemTime::now());
+    }
     match (row.state, staged) {
         (RowState::Removed, _) => row.next_try = None,
         (_, None) => {

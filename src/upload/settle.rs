@@ -9,7 +9,6 @@ use crate::provider::{
 };
 use crate::state::{AttemptRow, JournalRow, RowState};
 
-use super::compare::is_numbered;
 use super::engine::Worker;
 use super::hash;
 use super::journal::{Change, take_the_place_of};
@@ -45,6 +44,7 @@ impl Worker {
                 Verified::Differs => return self.start_again(&attempt, &entry).await,
             }
         }
+        let twins = self.note_twins(&mut attempt, &entry).await?;
         entry
             .parent
             .get_or_insert_with(|| FolderId::new(attempt.folder.clone()));
@@ -55,8 +55,10 @@ impl Worker {
                 let (account, file) = (&self.account.name, entry.id.as_str());
                 let foreign = attempt.replaces.as_deref() == Some(file)
                     || self.uploads.table().is_of_another(account, file, self.id);
-                if !foreign {
-                    self.delete(vec![entry.id.clone()]).await?;
+                let ours = twins.iter().chain([&entry.id].into_iter().filter(|_| !foreign));
+                let ours: Vec<_> = ours.cloned().collect();
+                if !ours.is_empty() {
+                    self.delete(ours).await?;
                 }
                 return self.forget_removed().await;
             }
@@ -75,8 +77,7 @@ impl Worker {
                 let facts = self.facts(&row, &entry, hash.as_deref());
                 self.set_attempt_with(attempt.clone(), facts).await?;
             }
-            self.bring_into_line(&row, &mut attempt, &mut entry, &mut told)
-                .await?;
+            self.bring_into_line(&row, &mut entry, &mut told).await?;
         }
     }
 
@@ -209,9 +210,8 @@ impl Worker {
 
     /// Makes the calls that bring the file to where and what the row says, and notes them in `entry`.
     async fn bring_into_line(
-        &mut self,
+        &self,
         row: &JournalRow,
-        attempt: &mut AttemptRow,
         entry: &mut FileEntry,
         told: &mut SystemTime,
     ) -> Result<(), Failure> {
@@ -237,8 +237,8 @@ impl Worker {
             if !obsolete.is_empty() {
                 self.delete(obsolete.clone()).await?;
                 self.note_replaced_by(row, entry).await?;
-            } else if (moved || named) && self.clear_name(row, attempt, entry).await? {
-                return Ok(());
+            } else if moved || named {
+                self.clear_name(row, entry).await?;
             }
             // Moved to where another file bore its name, it may have been given one like it.
             if self.is_named_otherwise(row, entry) || (moved && !obsolete.is_empty()) {
@@ -323,46 +323,43 @@ impl Worker {
         Ok(())
     }
 
-    /// Makes sure that no file of which nothing is known here bears the name that ours is to get, on a
-    /// service that would store twins. One with our bytes is what an earlier try of the attempt left, whose
-    /// answer was lost: then it is taken for the uploaded file, true is returned, and the one that was sent
-    /// since goes.
-    async fn clear_name(
-        &mut self,
-        row: &JournalRow,
-        attempt: &mut AttemptRow,
-        entry: &mut FileEntry,
-    ) -> Result<bool, Failure> {
-        let is_second = self.sent_here
-            && row.folder == attempt.folder
-            && row.name == attempt.name
-            && is_numbered(&entry.name, &attempt.name);
-        let bearers = self.bearers(row, entry).await?;
-        for other in bearers {
-            let same = match is_second {
-                true => self.find_own(attempt, vec![other.clone()]).await?,
-                false => None,
-            };
-            let Some(mut first) = same else {
-                self.keep_aside(&other.id, &row.name).await?;
-                continue;
-            };
-            let second = entry.id.as_str().to_owned();
-            attempt.file = Some(first.id.as_str().to_owned());
-            first.parent = Some(FolderId::new(row.folder.clone()));
-            *entry = first;
-            self.sent_here = false;
-            let attempt = attempt.clone();
-            self.uploads
-                .change(self.id, move |row| {
-                    row.superseded.push(second);
-                    row.attempt = Some(attempt);
-                    Change::Save
-                })
-                .await?;
-            return Ok(true);
+    /// Gives other names to files of which nothing is known here and that bear the name that ours is to get,
+    /// on a service that would store twins.
+    async fn clear_name(&self, row: &JournalRow, entry: &mut FileEntry) -> Result<(), Failure> {
+        for other in self.bearers(row, entry).await? {
+            self.keep_aside(&other.id, &row.name).await?;
         }
-        Ok(false)
+        Ok(())
+    }
+
+    /// After an answer was lost the content may be on the service more than once: what else there is of it
+    /// goes with what it replaces. For a removed file it is returned alone.
+    pub async fn note_twins(
+        &self,
+        attempt: &mut AttemptRow,
+        entry: &FileEntry,
+    ) -> Result<Vec<FileId>, Failure> {
+        if !self.is_unclear(attempt) {
+            return Ok(Vec::new());
+        }
+        let twins = self.find_twins(attempt, entry).await?;
+        let noted: Vec<_> = twins.iter().map(|twin| twin.as_str().to_owned()).collect();
+        let clear = AttemptRow {
+            unclear: None,
+            ..attempt.clone()
+        };
+        *attempt = clear.clone();
+        self.uploads
+            .change(self.id, move |row| {
+                if row.state == RowState::Removed || row.attempt.is_none() {
+                    return Change::Skip;
+                }
+                row.superseded.extend(noted);
+                row.attempt = Some(clear);
+                Change::Save
+            })
+            .await?;
+        Ok(twins)
     }
 
     /// Other files of the row's name in its folder. The name that ours has there is noted in `entry`.

@@ -1,6 +1,7 @@
 //! Announcing an upload and sending its bytes.
 
 use std::sync::atomic::Ordering;
+use std::time::SystemTime;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
@@ -57,6 +58,9 @@ impl Worker {
                 },
                 plan => plan,
             };
+            if matches!(plan, UploadPlan::Whole) {
+                self.check_patience(&sending.attempt)?;
+            }
             let sent = match plan {
                 UploadPlan::Done(entry) => return Ok(Some(entry)),
                 // Before somebody else's file gets another name for it, be sure that the name is still wanted.
@@ -84,7 +88,8 @@ impl Worker {
                 UploadPlan::Whole | UploadPlan::Candidates(_) => {
                     let sent = self.send_whole(sending, &wish).await;
                     // The service did not have it, and what fails for sure leaves nothing.
-                    sending.may_be_there = !matches!(&sent, Err(failure) if failure.is_without_effect());
+                    sending.may_be_there = self.is_unclear(&sending.attempt)
+                        || !matches!(&sent, Err(failure) if failure.is_without_effect());
                     sent
                 }
             };
@@ -169,7 +174,7 @@ impl Worker {
         }
     }
 
-    async fn send_whole(&mut self, sending: &Sending, wish: &UploadRequest) -> Result<Sent, Failure> {
+    async fn send_whole(&mut self, sending: &mut Sending, wish: &UploadRequest) -> Result<Sent, Failure> {
         let _permit = self
             .account
             .bodies
@@ -192,6 +197,7 @@ impl Worker {
             }
             // A service that would store it twice may still be at work on it: it is looked up after a while.
             Err(error) if error.retry == Retry::OutcomeUnknown && self.has_numbered_twins() => {
+                self.note_unclear(sending).await?;
                 Err(error.into())
             }
             Err(error) if error.retry == Retry::OutcomeUnknown => {
@@ -200,6 +206,12 @@ impl Worker {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Writes down that nobody knows whether what was sent made a file.
+    async fn note_unclear(&self, sending: &mut Sending) -> Result<(), Failure> {
+        sending.attempt.unclear = Some(SystemTime::now());
+        self.set_attempt(sending.attempt.clone()).await
     }
 
     async fn send_units(
