@@ -203,3 +203,35 @@ fn what_goes_with_an_upload_is_told() {
     });
     assert_eq!(bench.service.file(&twin), None);
 }
+
+#[test]
+fn a_removed_file_lets_its_name_go_although_what_may_be_left_cannot_be_read() {
+    for retry in [Retry::Never, Retry::AfterWait(None)] {
+        let bench = Bench::plain();
+        let gate = bench.service.pause_after("whole");
+        for _ in 0..1000 {
+            bench
+                .service
+                .fault("read", Fault::Fail(ErrorKind::Unavailable, retry));
+        }
+        bench.life(async |life| {
+            let id = life.add("f.txt", b"content").await;
+            gate.reached().await;
+            life.uploads.remove(id).await.unwrap();
+        });
+        bench.life(async |life| {
+            life.uploads.drain().await;
+            let later = life.add("f.txt", b"later").await;
+            life.uploaded(later).await;
+        });
+        assert!(bench.service.calls("read") < 20, "{retry:?}");
+        // The upload of the later one found the name taken.
+        let stored: Vec<_> = bench
+            .service
+            .files()
+            .into_iter()
+            .map(|(_, content)| content)
+            .collect();
+        assert_eq!(stored, [&b"content"[..], b"later"], "{retry:?}");
+    }
+}

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::provider::{
     ContentHash, Entry, ErrorKind, FileEntry, FileId, FolderId, ListHint, ProviderError, Retry,
 };
-use crate::state::{AttemptRow, ItemKey};
+use crate::state::{AttemptRow, ItemKey, RowState};
 
 use super::engine::Worker;
 use super::journal::blocking;
@@ -20,6 +20,9 @@ use super::staged_file::{Base, StagedFile};
 
 /// Bytes read back at once.
 const PIECE: u64 = 1 << 20;
+/// Failed tries after which what cannot be read is no reason any more to look for what is left of a removed
+/// file.
+const LAST_TRY: u32 = 8;
 
 impl Worker {
     /// The one among the files found that an attempt made; `None` where it made none of them. Fails where
@@ -33,13 +36,27 @@ impl Worker {
         // The plain name first: only where it was taken did the service number ours.
         found.sort_by_key(|entry| entry.name != attempt.name);
         for entry in found {
-            if self.holds_content(attempt, &entry).await?
-                && (entry.name == attempt.name || self.was_name_taken(attempt).await?)
-            {
+            let same = match self.holds_content(attempt, &entry).await {
+                Err(failure) if self.gives_up(&failure) => {
+                    tracing::warn!(id = %self.id, name = entry.name, "what may be left of a removed file stays");
+                    continue;
+                }
+                same => same?,
+            };
+            if same && (entry.name == attempt.name || self.was_name_taken(attempt).await?) {
                 return Ok(Some(entry));
             }
         }
         Ok(None)
+    }
+
+    /// Whether a removed file, whose remains hold its name as long as they are looked for, looks no further.
+    fn gives_up(&self, failure: &Failure) -> bool {
+        let Some(row) = self.row().filter(|row| row.state == RowState::Removed) else {
+            return false;
+        };
+        let is_lasting = matches!(failure, Failure::Park(_) | Failure::Wait(_));
+        is_lasting || (matches!(failure, Failure::Provider { .. }) && row.tries >= LAST_TRY)
     }
 
     /// What an attempt made beside `entry`, where an answer was lost and it was sent again.
