@@ -401,11 +401,14 @@ impl Worker {
 
     /// Whether the content that is being sent is still wanted.
     pub fn is_wanted(&self, attempt: &AttemptRow) -> bool {
+        self.is_current(attempt) && !self.uploads.stopping.is_cancelled()
+    }
+
+    /// Whether the content that is being sent is the row's.
+    pub fn is_current(&self, attempt: &AttemptRow) -> bool {
         let table = self.uploads.table();
-        let current = table
-            .live(self.id)
-            .is_some_and(|item| item.row.generation == attempt.generation);
-        current && !self.uploads.stopping.is_cancelled()
+        let item = table.live(self.id);
+        item.is_some_and(|item| item.row.generation == attempt.generation)
     }
 
     pub fn set_step(&self, step: Step) {

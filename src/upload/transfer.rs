@@ -19,6 +19,8 @@ use super::outcome::Failure;
 
 /// Announcements in one run, before it is put off.
 const ROUNDS: u32 = 6;
+/// Bytes up to which a content that is sent in one request is sent to its end although nobody wants it.
+const STOPPABLE: u64 = 4 << 20;
 /// Tries of one unit, beside those of the provider's own wrapper.
 const UNIT_TRIES: u32 = 3;
 
@@ -190,7 +192,20 @@ impl Worker {
             offset: 0,
             length: wish.size,
         };
-        match self.provider().upload_whole(wish, body).await {
+        let upload = self.provider().upload_whole(wish, body);
+        let answer = if wish.size > STOPPABLE {
+            tokio::select! {
+                answer = upload => answer,
+                () = self.unwanted(&sending.attempt) => {
+                    tracing::debug!(id = %self.id, "an upload is stopped: its content is not wanted any more");
+                    self.note_unclear(sending).await?;
+                    return Ok(Sent::Unclear);
+                }
+            }
+        } else {
+            upload.await
+        };
+        match answer {
             Ok(progress) => {
                 self.sent.store(wish.size, Ordering::Relaxed);
                 Ok(Sent::Progress(progress))
@@ -205,6 +220,15 @@ impl Worker {
                 Ok(Sent::Unclear)
             }
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Waits until the row has another content or is gone.
+    async fn unwanted(&self, attempt: &AttemptRow) {
+        let mut changed = self.uploads.changed.subscribe();
+        while self.is_current(attempt) {
+            // The sender lives as long as the uploads.
+            let _ = changed.changed().await;
         }
     }
 
