@@ -132,6 +132,11 @@ pub struct Options {
     pub poll_max: Duration,
     /// How long an upload is polled before it is announced again.
     pub poll_limit: Duration,
+    /// Bytes in a second at which a service that tells no hash hands a file on at least, whose answer was lost:
+    /// for so long it is looked for before it is sent again.
+    pub late_rate: u64,
+    /// How long it is looked for at most.
+    pub late_limit: Duration,
     /// How long [`Uploads::stop`] waits for requests under way.
     pub stop_grace: Duration,
     /// Bytes kept free on the staging disk; a write that would take them fails with `ENOSPC`.
@@ -156,6 +161,8 @@ impl Options {
             poll_first: Duration::from_millis(300),
             poll_max: Duration::from_secs(5),
             poll_limit: Duration::from_secs(600),
+            late_rate: 8 << 20,
+            late_limit: Duration::from_secs(120),
             stop_grace: Duration::from_secs(20),
             reserve: 256 << 20,
         }

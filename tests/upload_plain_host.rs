@@ -6,9 +6,9 @@ mod upload_bench;
 
 use std::time::{Duration, SystemTime};
 
-use lockerfs::provider::{ErrorKind, FileId, FolderId, Retry};
+use lockerfs::provider::{Capability, ErrorKind, FileId, FolderId, Retry};
 use lockerfs::state::{ItemFacts, ItemKey};
-use lockerfs::upload::{PendingFile, PendingId, UploadStatus};
+use lockerfs::upload::{Base, Options, PendingFile, PendingId, UploadEvent, UploadStatus};
 use md5::{Digest, Md5};
 use upload_bench::memory_provider::Fault;
 use upload_bench::{Bench, Life, new, only};
@@ -32,8 +32,7 @@ fn files(bench: &Bench) -> Vec<(String, Vec<u8>)> {
 }
 
 async fn drained(life: &Life) {
-    life.uploads.drain().await;
-    assert_eq!(life.uploads.unfinished(), 0, "{:?}", life.uploads.pending());
+    life.drained().await;
 }
 
 async fn facts(life: &Life, id: &FileId) -> Option<ItemFacts> {
@@ -46,9 +45,13 @@ async fn facts(life: &Life, id: &FileId) -> Option<ItemFacts> {
 fn a_new_file_is_one_call_and_a_replaced_one_is_three() {
     let bench = Bench::plain();
     bench.life(async |life| {
+        life.add("first.txt", b"first").await;
+        drained(life).await;
+        // The first asks what there is, to know its own from others.
+        assert_eq!((bench.service.calls("list"), bench.service.all_calls()), (1, 2));
         life.add("new.txt", b"new").await;
         drained(life).await;
-        assert_eq!((bench.service.calls("whole"), bench.service.all_calls()), (1, 1));
+        assert_eq!((bench.service.calls("whole"), bench.service.all_calls()), (2, 3));
         let old = bench.service.put("root", "f.txt", b"old");
         life.add_over("f.txt", b"newer", &old).await;
         drained(life).await;
@@ -56,9 +59,9 @@ fn a_new_file_is_one_call_and_a_replaced_one_is_three() {
     for operation in ["delete", "rename"] {
         assert_eq!(bench.service.calls(operation), 1, "{operation}");
     }
-    assert_eq!((bench.service.calls("whole"), bench.service.all_calls()), (2, 4));
+    assert_eq!((bench.service.calls("whole"), bench.service.all_calls()), (3, 6));
     assert_eq!(files(&bench)[0], only("f.txt", b"newer")[0]);
-    assert_eq!(files(&bench).len(), 2);
+    assert_eq!(files(&bench).len(), 3);
     assert_eq!(bench.service.trash(), [b"old"]);
 }
 
@@ -181,7 +184,8 @@ fn another_content_is_told_by_its_first_bytes_and_kept_aside() {
     other[0] = 0;
     bench.service.fault("whole", NOT_ARRIVED);
     let look = bench.service.pause_before("look");
-    let theirs = bench.life(async |life| {
+    let at_once = |options: &mut Options| options.late_limit = Duration::ZERO;
+    let theirs = bench.life_with(at_once, async |life| {
         life.add("f.bin", &big(1)).await;
         look.reached().await;
         let theirs = bench.service.put("root", "f.bin", &other);
@@ -280,7 +284,8 @@ fn nothing_is_sent_while_it_cannot_be_told_whether_it_is_there() {
             .service
             .fault("read", Fault::Fail(ErrorKind::Unavailable, retry));
     }
-    bench.life(async |life| {
+    let slow = |options: &mut Options| options.retry_min = Duration::from_millis(50);
+    bench.life_with(slow, async |life| {
         let id = life.add("f", b"content").await;
         let waiting = |file: &PendingFile| matches!(file.status, UploadStatus::Waiting { .. });
         assert!(life.until(id, waiting).await.announced);
@@ -464,6 +469,57 @@ fn what_was_sent_before_the_file_became_empty_goes_too() {
 }
 
 #[test]
+fn a_file_that_was_cut_to_nothing_needs_nothing_of_what_it_was_begun_from() {
+    let write = async |life: &mut Life, id| {
+        let (staged, _hold) = life.uploads.edit(id).await.unwrap();
+        staged.write_at(0, b"y").unwrap();
+        life.uploads
+            .recommit(id, &staged, SystemTime::now())
+            .await
+            .unwrap();
+    };
+    for crash in [false, true] {
+        let bench = Bench::plain();
+        let old = bench.service.put("root", "log", b"old");
+        let id = bench.life(async |life| {
+            let base = Base {
+                file: old.clone(),
+                size: 3,
+                hash: None,
+                revision: None,
+            };
+            let staged = life.uploads.staged_from(base).unwrap();
+            staged.write_at(3, b"x").unwrap();
+            let pending = new("log", Some(old.clone()));
+            let (id, hold) = life.uploads.commit_held(&staged, pending).await.unwrap();
+            staged.set_len(0).unwrap();
+            life.uploads
+                .recommit(id, &staged, SystemTime::now())
+                .await
+                .unwrap();
+            drop(hold);
+            kept(life, id).await;
+            let told = loop {
+                if let UploadEvent::Kept { account, id } = life.events.recv().await.unwrap() {
+                    break (account, id);
+                }
+            };
+            assert_eq!(told, ("media".to_owned(), id));
+            assert!(files(&bench).is_empty());
+            if !crash {
+                write(life, id).await;
+            }
+            id
+        });
+        if crash {
+            bench.life(async |life| write(life, id).await);
+        }
+        bench.life(async |life| life.drained().await);
+        assert_eq!(files(&bench), only("log", b"y"), "crash {crash}");
+    }
+}
+
+#[test]
 fn a_kept_file_that_takes_anothers_name_lets_that_one_go() {
     let bench = Bench::plain();
     let old = bench.service.put("root", "f", b"old");
@@ -536,5 +592,58 @@ fn a_time_that_was_set_while_a_writer_has_the_file_reaches_the_index() {
         assert_eq!(known.mtime, Some(later));
         assert_eq!(known.hash, Some(hex::encode(Md5::digest(b"content"))));
     });
+    assert_eq!(bench.service.calls("whole"), 1);
+}
+
+#[test]
+fn nothing_is_deleted_for_a_content_that_cannot_get_its_name_or_place() {
+    for (lacking, sentence) in [
+        (Capability::Rename, "cannot give it its name"),
+        (Capability::Move, "cannot move it to its folder"),
+        (Capability::Trash, "cannot delete the file that it replaces"),
+    ] {
+        let bench = Bench::plain();
+        let old = bench.service.put("elsewhere", "f.txt", b"old");
+        bench.service.put("root", "f.txt", b"another");
+        let gate = bench.service.pause_after("whole");
+        bench.life(async |life| {
+            let id = life.add("f.txt", b"content").await;
+            gate.reached().await;
+            let folder = FolderId::new("elsewhere");
+            life.uploads
+                .rename(id, folder, "f.txt".into(), Some(Some(old.clone())), None)
+                .await
+                .unwrap();
+            bench.service.withdraw(lacking);
+            gate.open();
+            let reason = life.parked(id).await;
+            assert!(reason.contains(sentence), "{reason}");
+            assert!(reason.contains("f (2).txt"), "{reason}");
+            assert_eq!(bench.service.file(&old).unwrap().content, b"old");
+            assert!(bench.service.calls("move") + bench.service.calls("rename") == 0);
+            bench.service.give_back();
+            life.uploads.retry(id).await.unwrap();
+            life.uploaded(id).await;
+        });
+        let expected = [("elsewhere/f.txt".to_owned(), b"content".to_vec())];
+        assert_eq!(files(&bench)[..1], expected, "{lacking:?}");
+        assert_eq!((files(&bench).len(), bench.service.calls("whole")), (2, 1));
+    }
+}
+
+#[test]
+fn what_a_person_deleted_for_an_account_that_cannot_is_not_asked_for_again() {
+    let bench = Bench::plain();
+    let old = bench.service.put("root", "f.txt", b"old");
+    bench.service.withdraw(Capability::Trash);
+    bench.life(async |life| {
+        let id = life.add_over("f.txt", b"content", &old).await;
+        life.parked(id).await;
+        assert_eq!(bench.service.file(&old).unwrap().content, b"old");
+        bench.service.remove(&old);
+        life.uploads.retry(id).await.unwrap();
+        life.uploaded(id).await;
+    });
+    assert_eq!(files(&bench), only("f.txt", b"content"));
     assert_eq!(bench.service.calls("whole"), 1);
 }

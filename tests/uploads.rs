@@ -441,3 +441,29 @@ fn a_service_that_numbers_twins_holds_the_name_in_the_end() {
     });
     assert_eq!(bench.service.files(), only("target", b"new"));
 }
+
+#[test]
+fn what_is_replaced_goes_only_after_the_new_file_has_its_name() {
+    let bench = Bench::new(0, false);
+    let old = bench.service.put("root", "g", b"old");
+    let (sent, delete) = (
+        bench.service.pause_after("whole"),
+        bench.service.pause_before("delete"),
+    );
+    bench.life(async |life| {
+        let id = life.add("f", b"content").await;
+        sent.reached().await;
+        let root = FolderId::new("root");
+        life.uploads
+            .rename(id, root, "g".into(), Some(Some(old)), None)
+            .await
+            .unwrap();
+        sent.open();
+        delete.reached().await;
+        let both = [only("g", b"content"), only("g", b"old")].concat();
+        assert_eq!(bench.service.files(), both);
+        delete.open();
+        life.drained().await;
+    });
+    assert_eq!(bench.service.files(), only("g", b"content"));
+}

@@ -60,6 +60,10 @@ pub struct AttemptRow {
     pub mtime: SystemTime,
     pub sha256: [u8; 32],
     pub replaces: Option<String>,
+    /// The newest file of the service that was known before the first byte was sent, where its ids rise.
+    pub sent_after: Option<String>,
+    /// Since when it is not known whether the bytes sent last made a file.
+    pub unclear: Option<SystemTime>,
     /// The upload on the service, once it has all bytes.
     pub ticket: Option<String>,
     /// The finished file, once it was verified.
@@ -105,15 +109,16 @@ pub struct JournalTransaction<'a> {
 const COLUMNS: &str = "id, account, folder, name, size, mtime, staging, generation, replaces, superseded, \
     state, tries, next_try, last_error, base_file, base_size, base_hash, base_revision, missing, \
     sent_generation, sent_folder, sent_name, sent_size, sent_mtime, sent_sha256, sent_replaces, \
-    sent_ticket, sent_file";
+    sent_after, sent_unclear, sent_ticket, sent_file";
 
 const PUT: &str = "INSERT OR REPLACE INTO pending (id, account, folder, name, size, mtime, staging, \
     generation, replaces, superseded, state, tries, next_try, last_error, base_file, base_size, base_hash, \
     base_revision, missing, sent_generation, sent_folder, sent_name, sent_size, sent_mtime, sent_sha256, \
-    sent_replaces, sent_ticket, sent_file) VALUES (:id, :account, :folder, :name, :size, :mtime, :staging, \
-    :generation, :replaces, :superseded, :state, :tries, :next_try, :last_error, :base_file, :base_size, \
-    :base_hash, :base_revision, :missing, :sent_generation, :sent_folder, :sent_name, :sent_size, \
-    :sent_mtime, :sent_sha256, :sent_replaces, :sent_ticket, :sent_file)";
+    sent_replaces, sent_after, sent_unclear, sent_ticket, sent_file) VALUES (:id, :account, :folder, :name, \
+    :size, :mtime, :staging, :generation, :replaces, :superseded, :state, :tries, :next_try, :last_error, \
+    :base_file, :base_size, :base_hash, :base_revision, :missing, :sent_generation, :sent_folder, \
+    :sent_name, :sent_size, :sent_mtime, :sent_sha256, :sent_replaces, :sent_after, :sent_unclear, \
+    :sent_ticket, :sent_file)";
 
 impl JournalTransaction<'_> {
     pub fn get(&self, id: i64) -> Result<Option<JournalRow>, StateError> {
@@ -193,6 +198,8 @@ impl JournalTransaction<'_> {
                 ":sent_mtime": attempt.map(|sent| to_nanoseconds(sent.mtime)),
                 ":sent_sha256": attempt.map(|sent| sent.sha256),
                 ":sent_replaces": attempt.and_then(|sent| sent.replaces.as_ref()),
+                ":sent_after": attempt.and_then(|sent| sent.sent_after.as_ref()),
+                ":sent_unclear": attempt.and_then(|sent| sent.unclear).map(to_nanoseconds),
                 ":sent_ticket": attempt.and_then(|sent| sent.ticket.as_ref()),
                 ":sent_file": attempt.and_then(|sent| sent.file.as_ref()),
             })
@@ -316,6 +323,8 @@ fn read_attempt(row: &Row<'_>) -> Result<Option<AttemptRow>, StateError> {
         mtime: from_nanoseconds(column(row, "sent_mtime")?),
         sha256: column(row, "sent_sha256")?,
         replaces: column(row, "sent_replaces")?,
+        sent_after: column(row, "sent_after")?,
+        unclear: column::<Option<i64>>(row, "sent_unclear")?.map(from_nanoseconds),
         ticket: column(row, "sent_ticket")?,
         file: column(row, "sent_file")?,
     }))
@@ -400,6 +409,8 @@ mod tests {
                 mtime: early,
                 sha256: [7; 32],
                 replaces: None,
+                sent_after: Some("a".into()),
+                unclear: Some(early),
                 ticket: Some("t".into()),
                 file: None,
             }),

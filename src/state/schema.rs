@@ -56,6 +56,10 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (id_space, folder)
     ) STRICT, WITHOUT ROWID;
 ",
+    "
+    ALTER TABLE pending ADD COLUMN sent_after TEXT;
+    ALTER TABLE pending ADD COLUMN sent_unclear INTEGER;  -- nanoseconds since 1970
+",
 ];
 
 /// Sets up a connection and brings its database to the present version.
@@ -103,6 +107,22 @@ mod tests {
             prepare(&mut connection),
             Err(StateError::TooNew { found: 1000, .. })
         ));
+    }
+
+    #[test]
+    fn an_older_database_keeps_its_rows() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(MIGRATIONS[0]).unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+        let columns = "account, folder, name, size, mtime, generation, superseded, state, tries, missing";
+        let row = format!(
+            "INSERT INTO pending ({columns}) VALUES ('a', 'f', 'n', 1, 2, 3, '[]', 'staged', 0, '[]')"
+        );
+        connection.execute_batch(&row).unwrap();
+        prepare(&mut connection).unwrap();
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get("name")?, row.get("sent_after")?));
+        let kept: (String, Option<String>) = connection.query_row("SELECT * FROM pending", [], read).unwrap();
+        assert_eq!(kept, ("n".to_owned(), None));
     }
 
     #[test]

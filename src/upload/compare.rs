@@ -2,14 +2,16 @@
 //!
 //! Contents are read back in pieces and compared with what is staged, up to the first difference; where the
 //! staged content is gone, by their SHA-256. Equal bytes alone make no file ours: one that is known here as
-//! another's is never taken for the upload.
+//! another's is never taken for the upload, nor is one that may have been there before it.
 
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::provider::{ContentHash, Entry, ErrorKind, FileEntry, FolderId, ListHint, ProviderError, Retry};
-use crate::state::{AttemptRow, ItemKey};
+use crate::provider::{
+    ContentHash, Entry, ErrorKind, FileEntry, FileId, FolderId, ListHint, ProviderError, Retry,
+};
+use crate::state::{AttemptRow, ItemKey, RowState};
 
 use super::engine::Worker;
 use super::journal::blocking;
@@ -18,6 +20,9 @@ use super::staged_file::{Base, StagedFile};
 
 /// Bytes read back at once.
 const PIECE: u64 = 1 << 20;
+/// Failed tries after which what cannot be read is no reason any more to look for what is left of a removed
+/// file.
+const LAST_TRY: u32 = 8;
 
 impl Worker {
     /// The one among the files found that an attempt made; `None` where it made none of them. Fails where
@@ -25,20 +30,78 @@ impl Worker {
     pub async fn find_own(
         &self,
         attempt: &AttemptRow,
-        mut found: Vec<FileEntry>,
+        found: Vec<FileEntry>,
     ) -> Result<Option<FileEntry>, Failure> {
-        found.retain(|entry| entry.size == attempt.size && !self.is_known_otherwise(attempt, entry));
-        self.drop_indexed(&mut found).await?;
+        let mut found = self.possible(attempt, found).await?;
         // The plain name first: only where it was taken did the service number ours.
         found.sort_by_key(|entry| entry.name != attempt.name);
         for entry in found {
-            if self.holds_content(attempt, &entry).await?
-                && (entry.name == attempt.name || self.was_name_taken(attempt).await?)
-            {
+            let same = match self.holds_content(attempt, &entry).await {
+                Err(failure) if self.gives_up(&failure) => {
+                    tracing::warn!(id = %self.id, name = entry.name, "what may be left of a removed file stays");
+                    continue;
+                }
+                same => same?,
+            };
+            if same && (entry.name == attempt.name || self.was_name_taken(attempt).await?) {
                 return Ok(Some(entry));
             }
         }
         Ok(None)
+    }
+
+    /// Whether a removed file, whose remains hold its name as long as they are looked for, looks no further.
+    fn gives_up(&self, failure: &Failure) -> bool {
+        let Some(row) = self.row().filter(|row| row.state == RowState::Removed) else {
+            return false;
+        };
+        let is_lasting = matches!(failure, Failure::Park(_) | Failure::Wait(_));
+        is_lasting || (matches!(failure, Failure::Provider { .. }) && row.tries >= LAST_TRY)
+    }
+
+    /// What an attempt made beside `entry`, where an answer was lost and it was sent again.
+    pub async fn find_twins(&self, attempt: &AttemptRow, entry: &FileEntry) -> Result<Vec<FileId>, Failure> {
+        let folder = FolderId::new(attempt.folder.clone());
+        let listing = self.provider().list(&folder, ListHint::default()).await?;
+        let twin = |file: Entry| match file {
+            Entry::File(file) if file.id == entry.id => None,
+            Entry::File(file) if file.name == attempt.name || is_numbered(&file.name, &attempt.name) => {
+                Some(file)
+            }
+            _ => None,
+        };
+        let found = listing.entries.into_iter().filter_map(twin).collect();
+        let mut twins = Vec::new();
+        for file in self.possible(attempt, found).await? {
+            match self.holds_content(attempt, &file).await {
+                Ok(true) => twins.push(file.id),
+                Ok(false) => {}
+                // It stays, rather than that it keeps the file back for ever.
+                Err(Failure::Park(reason) | Failure::Wait(reason)) => {
+                    tracing::warn!(id = %self.id, name = file.name, "what may be a twin is left: {reason}");
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(twins)
+    }
+
+    /// Those among the files found that may be an attempt's, as far as is known without their bytes.
+    async fn possible(
+        &self,
+        attempt: &AttemptRow,
+        mut found: Vec<FileEntry>,
+    ) -> Result<Vec<FileEntry>, Failure> {
+        let Some(before) = attempt.sent_after.clone().map(FileId::new) else {
+            return Ok(Vec::new());
+        };
+        found.retain(|entry| {
+            entry.size == attempt.size
+                && self.provider().came_after(&entry.id, &before)
+                && !self.is_known_otherwise(attempt, entry)
+        });
+        self.drop_indexed(&mut found).await?;
+        Ok(found)
     }
 
     /// Whether a file has the bytes that an attempt sent.
@@ -112,7 +175,7 @@ impl Worker {
         let (account, folder) = (&self.account.name, &attempt.folder);
         replaced
             || attempt.replaces.as_deref() == Some(file)
-            || table.is_of_another(file, self.id)
+            || table.is_of_another(account, file, self.id)
             || table.is_place_of_another(account, folder, &entry.name, self.id)
     }
 

@@ -8,10 +8,13 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 
-use crate::provider::{Capability, FileEntry, FileId, FolderId, Provider, UploadRequest, UploadTicket};
+use crate::provider::{
+    Capability, FileEntry, FileId, FolderId, ListHint, Provider, UploadRequest, UploadTicket,
+};
 use crate::state::{AttemptRow, JournalRow, RowState};
 
 use super::handle::Uploads;
@@ -167,6 +170,7 @@ impl Worker {
                 return Ok(None);
             }
             None => AttemptRow {
+                sent_after: self.newest_file(&row.folder).await?,
                 generation: row.generation,
                 folder: row.folder.clone(),
                 name: row.name.clone(),
@@ -174,6 +178,7 @@ impl Worker {
                 mtime: row.mtime,
                 sha256,
                 replaces: row.replaces.clone(),
+                unclear: None,
                 ticket: None,
                 file: None,
             },
@@ -186,6 +191,26 @@ impl Worker {
             staged,
             may_be_there,
         }))
+    }
+
+    /// The newest file of the service before anything is sent, where only that tells what was sent from what
+    /// others put there.
+    async fn newest_file(&self, folder: &str) -> Result<Option<String>, Failure> {
+        if !self.has_numbered_twins() || self.can(Capability::ContentHash) {
+            return Ok(None);
+        }
+        // Who commits a file in this life has looked at its folder.
+        let is_restored = self
+            .uploads
+            .table()
+            .item(self.id)
+            .is_some_and(|item| item.is_restored);
+        if is_restored || self.provider().newest_file().is_none() {
+            let folder = FolderId::new(folder);
+            self.provider().list(&folder, ListHint::default()).await?;
+        }
+        let newest = self.provider().newest_file();
+        Ok(newest.map(|file| file.as_str().to_owned()))
     }
 
     /// Takes the content away from writers, if none has it.
@@ -329,7 +354,34 @@ impl Worker {
         {
             return Ok(Some(entry));
         }
-        self.find_announced(attempt).await
+        let found = self.find_announced(attempt).await?;
+        if found.is_none() {
+            self.check_patience(attempt)?;
+        }
+        Ok(found)
+    }
+
+    /// Whether what was sent may be on the service although it was not found, or more than once.
+    pub fn is_unclear(&self, attempt: &AttemptRow) -> bool {
+        attempt.unclear.is_some() && self.has_numbered_twins()
+    }
+
+    /// Fails as long as a service that would store it twice may still be at work on what was sent.
+    pub fn check_patience(&self, attempt: &AttemptRow) -> Result<(), Failure> {
+        let Some(since) = attempt.unclear.filter(|_| self.has_numbered_twins()) else {
+            return Ok(());
+        };
+        let options = &self.uploads.options;
+        let needed = Duration::from_secs_f64(attempt.size as f64 / options.late_rate.max(1) as f64);
+        // A clock that was set back makes nothing wait for longer.
+        let waited = since.elapsed().unwrap_or(Duration::MAX);
+        match needed.min(options.late_limit).checked_sub(waited) {
+            Some(left) if !left.is_zero() => Err(Failure::WaitFor(
+                "the answer to the upload was lost; the service may still be at work on it".to_owned(),
+                left,
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// A file as the service has it now; `None` where it is gone.
@@ -349,11 +401,14 @@ impl Worker {
 
     /// Whether the content that is being sent is still wanted.
     pub fn is_wanted(&self, attempt: &AttemptRow) -> bool {
+        self.is_current(attempt) && !self.uploads.stopping.is_cancelled()
+    }
+
+    /// Whether the content that is being sent is the row's.
+    pub fn is_current(&self, attempt: &AttemptRow) -> bool {
         let table = self.uploads.table();
-        let current = table
-            .live(self.id)
-            .is_some_and(|item| item.row.generation == attempt.generation);
-        current && !self.uploads.stopping.is_cancelled()
+        let item = table.live(self.id);
+        item.is_some_and(|item| item.row.generation == attempt.generation)
     }
 
     pub fn set_step(&self, step: Step) {

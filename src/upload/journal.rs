@@ -9,7 +9,7 @@ use crate::state::{BaseRow, ItemFacts, ItemKey, JournalRow, JournalTransaction, 
 
 use super::edit::Hold;
 use super::handle::Uploads;
-use super::staged_file::StagedFile;
+use super::staged_file::{StagedFile, Synced};
 use super::status::may_follow;
 use super::table::{Item, Outcome, Table};
 use super::{NewPending, PendingId, UploadError};
@@ -80,7 +80,7 @@ impl Uploads {
             tries: 0,
             next_try: None,
             last_error: None,
-            base: base_row(staged),
+            base: base_row(staged, &synced),
             missing: synced.missing,
             attempt: None,
         };
@@ -138,7 +138,8 @@ impl Uploads {
                 journal.discard(old)?;
             }
             row.generation += 1;
-            (row.size, row.missing, row.base) = (synced.len, synced.missing, base_row(&content));
+            row.base = base_row(&content, &synced);
+            (row.size, row.missing) = (synced.len, synced.missing);
             row.mtime = mtime;
             row.state = RowState::Staged;
             (row.tries, row.next_try, row.last_error) = (0, None, None);
@@ -461,9 +462,11 @@ pub(super) fn take_the_place_of(row: &mut JournalRow, file: &str) {
     row.superseded.extend(row.replaces.replace(file.to_owned()));
 }
 
-/// The base of a staged file, as long as something of it is needed.
-fn base_row(staged: &StagedFile) -> Option<BaseRow> {
-    staged.base().map(|base| BaseRow {
+/// The base of a staged file, where what is on the disk of it still needs it.
+fn base_row(staged: &StagedFile, synced: &Synced) -> Option<BaseRow> {
+    let needed = synced.has_base && (staged.base().is_some() || !synced.missing.is_empty());
+    let base = staged.begun_from().filter(|_| needed);
+    base.map(|base| BaseRow {
         file: base.file.as_str().to_owned(),
         size: base.size,
         hash: base.hash.map(|hash| hash.to_hex()),

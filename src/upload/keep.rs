@@ -8,22 +8,33 @@ use super::UploadEvent;
 use super::engine::{MISSING, Worker};
 use super::journal::{Change, Changed};
 use super::outcome::Failure;
-use super::table::Item;
 
 impl Worker {
     /// Lets an empty content rest. False where the row has to be looked at again.
     pub async fn keep(&mut self, row: &JournalRow) -> Result<bool, Failure> {
-        let has_content = |item: &Item| item.staged.is_some();
-        if !self.uploads.table().item(self.id).is_some_and(has_content) {
+        let staged = self
+            .uploads
+            .table()
+            .item(self.id)
+            .and_then(|item| item.staged.clone());
+        let Some(staged) = staged else {
             return Err(Failure::Park(MISSING.into()));
+        };
+        // Its base may be what goes now, and a content that comes later has nothing of it.
+        staged.finish_base();
+        if row.base.is_some() {
+            return self.let_base_go(row.generation).await.map(|()| false);
         }
-        if let Some(attempt) = row.attempt.clone() {
+        if let Some(mut attempt) = row.attempt.clone() {
             let left = match attempt.file.clone() {
                 Some(file) => self.file_now(&FileId::new(file)).await?,
                 None => self.find(&attempt).await?,
             };
             match left {
-                Some(entry) => self.absorb(&entry).await?,
+                Some(entry) => {
+                    self.note_twins(&mut attempt, &entry).await?;
+                    self.absorb(&entry).await?;
+                }
                 None => self.clear_attempt().await?,
             }
             return Ok(false);
@@ -58,5 +69,18 @@ impl Worker {
             Changed::Saved(_) | Changed::Skipped => Ok(false),
             Changed::Deleted | Changed::Absent => Ok(true),
         }
+    }
+
+    async fn let_base_go(&self, generation: u64) -> Result<(), Failure> {
+        self.uploads
+            .change(self.id, move |row| {
+                if row.state == RowState::Removed || row.generation != generation {
+                    return Change::Skip;
+                }
+                (row.base, row.missing) = (None, Vec::new());
+                Change::Save
+            })
+            .await?;
+        Ok(())
     }
 }

@@ -22,6 +22,8 @@ pub(super) enum Failure {
     Superseded,
     Park(String),
     Wait(String),
+    /// At least so long.
+    WaitFor(String, Duration),
     /// With `clear`, the attempt is known to have left nothing on the service.
     Provider {
         error: ProviderError,
@@ -75,6 +77,7 @@ impl Failure {
             Failure::Superseded => None,
             Failure::Park(reason) => Some(Verdict::Park(reason.clone())),
             Failure::Wait(error) => Some(Verdict::Backoff(error.clone(), None)),
+            Failure::WaitFor(error, least) => Some(Verdict::Backoff(error.clone(), Some(*least))),
             Failure::Local(error) => Some(Verdict::Backoff(error.to_string(), None)),
             Failure::Provider { error, .. } => Some(judge(error)),
         }

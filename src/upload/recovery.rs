@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use crate::provider::{ContentHash, FileId};
 use crate::state::{Database, JournalRow, JournalTransaction, RowState};
@@ -53,7 +53,9 @@ impl Uploads {
             if row != before {
                 restored.push(row.clone());
             }
-            table.add(Item::new(row, staged.map(Arc::new), 0, Instant::now()));
+            let mut item = Item::new(row, staged.map(Arc::new), 0, Instant::now());
+            item.is_restored = true;
+            table.add(item);
         }
         let write =
             move |journal: &JournalTransaction<'_>| restored.iter().try_for_each(|row| journal.put(row));
@@ -75,6 +77,9 @@ fn adopt(staging: &Staging, row: &JournalRow) -> std::io::Result<Option<StagedFi
 
 /// The row as the new life begins with it.
 fn restore(mut row: JournalRow, staged: Option<&StagedFile>) -> JournalRow {
+    if let Some(sent) = row.attempt.as_mut().filter(|sent| sent.file.is_none()) {
+        sent.unclear = Some(SystemTime::now());
+    }
     match (row.state, staged) {
         (RowState::Removed, _) => row.next_try = None,
         (_, None) => {
@@ -96,6 +101,7 @@ fn restore(mut row: JournalRow, staged: Option<&StagedFile>) -> JournalRow {
             // A writer that had not finished may have cut or lengthened the file, as on any disk.
             row.size = staged.len();
             row.missing = staged.all_missing();
+            row.base.take_if(|_| staged.base().is_none());
         }
     }
     row

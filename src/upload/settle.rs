@@ -9,7 +9,6 @@ use crate::provider::{
 };
 use crate::state::{AttemptRow, JournalRow, RowState};
 
-use super::compare::is_numbered;
 use super::engine::Worker;
 use super::hash;
 use super::journal::{Change, take_the_place_of};
@@ -45,6 +44,7 @@ impl Worker {
                 Verified::Differs => return self.start_again(&attempt, &entry).await,
             }
         }
+        let twins = self.note_twins(&mut attempt, &entry).await?;
         entry
             .parent
             .get_or_insert_with(|| FolderId::new(attempt.folder.clone()));
@@ -52,11 +52,13 @@ impl Worker {
         loop {
             let Some(row) = self.row() else { return Ok(()) };
             if row.state == RowState::Removed {
-                let file = entry.id.as_str();
+                let (account, file) = (&self.account.name, entry.id.as_str());
                 let foreign = attempt.replaces.as_deref() == Some(file)
-                    || self.uploads.table().is_of_another(file, self.id);
-                if !foreign {
-                    self.delete(vec![entry.id.clone()]).await?;
+                    || self.uploads.table().is_of_another(account, file, self.id);
+                let ours = twins.iter().chain([&entry.id].into_iter().filter(|_| !foreign));
+                let ours: Vec<_> = ours.cloned().collect();
+                if !ours.is_empty() {
+                    self.delete(ours).await?;
                 }
                 return self.forget_removed().await;
             }
@@ -75,8 +77,7 @@ impl Worker {
                 let facts = self.facts(&row, &entry, hash.as_deref());
                 self.set_attempt_with(attempt.clone(), facts).await?;
             }
-            self.bring_into_line(&row, &mut attempt, &mut entry, &mut told)
-                .await?;
+            self.bring_into_line(&row, &mut entry, &mut told).await?;
         }
     }
 
@@ -191,11 +192,11 @@ impl Worker {
 
     fn is_elsewhere(&self, row: &JournalRow, entry: &FileEntry) -> bool {
         let parent = entry.parent.as_ref();
-        self.can(Capability::Move) && parent.is_some_and(|parent| parent.as_str() != row.folder)
+        parent.is_some_and(|parent| parent.as_str() != row.folder)
     }
 
     fn is_named_otherwise(&self, row: &JournalRow, entry: &FileEntry) -> bool {
-        self.can(Capability::Rename) && entry.name != row.name
+        entry.name != row.name
     }
 
     /// `told` is the time that the service was told, for services that do not tell theirs.
@@ -209,12 +210,14 @@ impl Worker {
 
     /// Makes the calls that bring the file to where and what the row says, and notes them in `entry`.
     async fn bring_into_line(
-        &mut self,
+        &self,
         row: &JournalRow,
-        attempt: &mut AttemptRow,
         entry: &mut FileEntry,
         told: &mut SystemTime,
     ) -> Result<(), Failure> {
+        if !self.check_abilities(row, entry).await? {
+            return Ok(());
+        }
         let item = ItemId::File(entry.id.clone());
         let moved = self.is_elsewhere(row, entry);
         if moved {
@@ -228,30 +231,32 @@ impl Worker {
             entry.parent = Some(folder);
         }
         let obsolete = obsolete(row, entry);
-        // Moved to where another file bore its name, it may have been given one like it.
-        let may_be_numbered = moved && !obsolete.is_empty() && self.can(Capability::Rename);
-        if !obsolete.is_empty() {
-            // Before the name is given: while another file bears it, some services give one like it.
-            self.delete(obsolete).await?;
-            self.note_replaced_by(row, entry).await?;
-        } else if (moved || self.is_named_otherwise(row, entry))
-            && self.has_numbered_twins()
-            && self.clear_name(row, attempt, entry).await?
-        {
-            return Ok(());
-        }
-        if self.is_named_otherwise(row, entry) || may_be_numbered {
-            self.await_place(&row.folder, &row.name).await?;
-            let mut renamed = self.provider().rename(&item, &row.name, Some(row.mtime)).await;
-            if matches!(&renamed, Err(error) if error.kind == ErrorKind::AlreadyExists) {
-                self.make_room(row, entry).await?;
-                renamed = self.provider().rename(&item, &row.name, Some(row.mtime)).await;
+        let named = self.is_named_otherwise(row, entry);
+        if self.has_numbered_twins() {
+            // Before the name is given: while another file bears it, the service gives one like it.
+            if !obsolete.is_empty() {
+                self.delete(obsolete.clone()).await?;
+                self.note_replaced_by(row, entry).await?;
+            } else if moved || named {
+                self.clear_name(row, entry).await?;
             }
-            if matches!(&renamed, Err(error) if is_refused(error)) && can_go_anew(row, entry) {
-                return self.announce_anew(entry).await;
+            // Moved to where another file bore its name, it may have been given one like it.
+            if self.is_named_otherwise(row, entry) || (moved && !obsolete.is_empty()) {
+                self.give_name(row, entry).await?;
             }
-            self.check(renamed, entry).await?;
-            entry.name = row.name.clone();
+        } else {
+            if named {
+                self.give_name(row, entry).await?;
+            }
+            if !obsolete.is_empty() {
+                self.delete(obsolete).await?;
+                if moved || named {
+                    // While another file bore the name, the service may have chosen a name like it.
+                    let renamed = self.provider().rename(&item, &row.name, Some(row.mtime)).await;
+                    self.check(renamed, entry).await?;
+                }
+                self.note_replaced_by(row, entry).await?;
+            }
         }
         if self.has_another_time(row, entry, *told) {
             let set = self.provider().set_mtime(&item, row.mtime).await;
@@ -260,6 +265,46 @@ impl Worker {
             *told = row.mtime;
         }
         Ok(())
+    }
+
+    /// Renames the file to what the row says.
+    async fn give_name(&self, row: &JournalRow, entry: &mut FileEntry) -> Result<(), Failure> {
+        let item = ItemId::File(entry.id.clone());
+        self.await_place(&row.folder, &row.name).await?;
+        let mut renamed = self.provider().rename(&item, &row.name, Some(row.mtime)).await;
+        if matches!(&renamed, Err(error) if error.kind == ErrorKind::AlreadyExists) {
+            self.make_room(row, entry).await?;
+            renamed = self.provider().rename(&item, &row.name, Some(row.mtime)).await;
+        }
+        if matches!(&renamed, Err(error) if is_refused(error)) && can_go_anew(row, entry) {
+            return self.announce_anew(entry).await;
+        }
+        self.check(renamed, entry).await?;
+        entry.name = row.name.clone();
+        Ok(())
+    }
+
+    /// Makes sure that the account can make the calls that are to come, before one of them takes anything
+    /// away. False where what it replaces is gone already, which is noted.
+    async fn check_abilities(&self, row: &JournalRow, entry: &FileEntry) -> Result<bool, Failure> {
+        let obsolete = obsolete(row, entry);
+        let elsewhere = self.is_elsewhere(row, entry);
+        let may_be_numbered = elsewhere && !obsolete.is_empty() && self.has_numbered_twins();
+        let lacking = if elsewhere && !self.can(Capability::Move) {
+            "move it to its folder"
+        } else if (may_be_numbered || self.is_named_otherwise(row, entry)) && !self.can(Capability::Rename) {
+            "give it its name"
+        } else if obsolete.is_empty() || self.delete_mode().is_some() {
+            return Ok(true);
+        } else if self.provider().file_info(&obsolete).await?.is_empty() {
+            return self.note_replaced_by(row, entry).await.map(|()| false);
+        } else {
+            "delete the file that it replaces"
+        };
+        Err(Failure::Park(format!(
+            "the content is on the service as {}, but the account cannot {lacking}: do that there, then retry",
+            entry.name
+        )))
     }
 
     /// What the row names as replaced is deleted, and the uploaded file stands in its place.
@@ -278,46 +323,43 @@ impl Worker {
         Ok(())
     }
 
-    /// Makes sure that no file of which nothing is known here bears the name that ours is to get, on a
-    /// service that would store twins. One with our bytes is what an earlier try of the attempt left, whose
-    /// answer was lost: then it is taken for the uploaded file, true is returned, and the one that was sent
-    /// since goes.
-    async fn clear_name(
-        &mut self,
-        row: &JournalRow,
-        attempt: &mut AttemptRow,
-        entry: &mut FileEntry,
-    ) -> Result<bool, Failure> {
-        let is_second = self.sent_here
-            && row.folder == attempt.folder
-            && row.name == attempt.name
-            && is_numbered(&entry.name, &attempt.name);
-        let bearers = self.bearers(row, entry).await?;
-        for other in bearers {
-            let same = match is_second {
-                true => self.find_own(attempt, vec![other.clone()]).await?,
-                false => None,
-            };
-            let Some(mut first) = same else {
-                self.keep_aside(&other.id, &row.name).await?;
-                continue;
-            };
-            let second = entry.id.as_str().to_owned();
-            attempt.file = Some(first.id.as_str().to_owned());
-            first.parent = Some(FolderId::new(row.folder.clone()));
-            *entry = first;
-            self.sent_here = false;
-            let attempt = attempt.clone();
-            self.uploads
-                .change(self.id, move |row| {
-                    row.superseded.push(second);
-                    row.attempt = Some(attempt);
-                    Change::Save
-                })
-                .await?;
-            return Ok(true);
+    /// Gives other names to files of which nothing is known here and that bear the name that ours is to get,
+    /// on a service that would store twins.
+    async fn clear_name(&self, row: &JournalRow, entry: &mut FileEntry) -> Result<(), Failure> {
+        for other in self.bearers(row, entry).await? {
+            self.keep_aside(&other.id, &row.name).await?;
         }
-        Ok(false)
+        Ok(())
+    }
+
+    /// After an answer was lost the content may be on the service more than once: what else there is of it
+    /// goes with what it replaces. For a removed file it is returned alone.
+    pub async fn note_twins(
+        &self,
+        attempt: &mut AttemptRow,
+        entry: &FileEntry,
+    ) -> Result<Vec<FileId>, Failure> {
+        if !self.is_unclear(attempt) {
+            return Ok(Vec::new());
+        }
+        let twins = self.find_twins(attempt, entry).await?;
+        let noted: Vec<_> = twins.iter().map(|twin| twin.as_str().to_owned()).collect();
+        let clear = AttemptRow {
+            unclear: None,
+            ..attempt.clone()
+        };
+        *attempt = clear.clone();
+        self.uploads
+            .change(self.id, move |row| {
+                if row.state == RowState::Removed || row.attempt.is_none() {
+                    return Change::Skip;
+                }
+                row.superseded.extend(noted);
+                row.attempt = Some(clear);
+                Change::Save
+            })
+            .await?;
+        Ok(twins)
     }
 
     /// Other files of the row's name in its folder. The name that ours has there is noted in `entry`.
@@ -404,15 +446,10 @@ impl Worker {
 
     /// Deletes files that nobody needs, into the trash where there is one.
     pub async fn delete(&self, files: Vec<FileId>) -> Result<(), Failure> {
-        let mode = if self.can(Capability::Trash) {
-            DeleteMode::Trash
-        } else {
-            DeleteMode::Purge
-        };
-        if mode == DeleteMode::Purge && !self.can(Capability::Purge) {
+        let Some(mode) = self.delete_mode() else {
             // What is taken for deleted and is there still would be a twin.
             return Err(ProviderError::unsupported("delete", Capability::Trash).into());
-        }
+        };
         let items: Vec<_> = files.iter().cloned().map(ItemId::File).collect();
         match self.provider().delete(&items, mode).await {
             Err(error) if error.kind != ErrorKind::NotFound => return Err(error.into()),
@@ -420,6 +457,14 @@ impl Worker {
         }
         self.forget_facts(&files).await;
         Ok(())
+    }
+
+    fn delete_mode(&self) -> Option<DeleteMode> {
+        if self.can(Capability::Trash) {
+            Some(DeleteMode::Trash)
+        } else {
+            self.can(Capability::Purge).then_some(DeleteMode::Purge)
+        }
     }
 
     pub fn can(&self, capability: Capability) -> bool {

@@ -76,6 +76,8 @@ enum ClaimKind {
 pub(super) struct Synced {
     pub len: u64,
     pub missing: Vec<Range<u64>>,
+    /// Whether the base is still needed.
+    pub has_base: bool,
     /// [`StagedFile::modifications`] up to which all is on the disk.
     pub modifications: u64,
 }
@@ -90,6 +92,7 @@ impl StagedFile {
         missing: RangeSet,
         base: Option<Base>,
     ) -> Self {
+        let has_base = base.is_some();
         StagedFile {
             file: Arc::new(file),
             name,
@@ -102,6 +105,7 @@ impl StagedFile {
             durable: Mutex::new(Synced {
                 len,
                 missing: missing.iter().collect(),
+                has_base,
                 modifications: 0,
             }),
             state: Mutex::new(State {
@@ -153,7 +157,7 @@ impl StagedFile {
         )
     }
 
-    /// Cuts the file, or lengthens it by zeros.
+    /// Cuts the file, or lengthens it by zeros. Nothing of the base is in what was cut to nothing.
     pub fn set_len(&self, len: u64) -> io::Result<()> {
         if len > i64::MAX as u64 {
             return Err(io::Error::from_raw_os_error(libc::EFBIG));
@@ -165,6 +169,9 @@ impl StagedFile {
             |state| {
                 state.missing.remove(len..u64::MAX);
                 state.len = len;
+                if len == 0 {
+                    self.finish_base();
+                }
             },
         )
     }
@@ -222,6 +229,11 @@ impl StagedFile {
             .filter(|_| !self.base_done.load(Ordering::Acquire))
     }
 
+    /// The remote content that it was begun from, whether it is still needed or not.
+    pub(super) fn begun_from(&self) -> Option<&Base> {
+        self.base.as_ref()
+    }
+
     /// Waits until the bytes are on the disk, and for a new file its directory entry.
     pub fn sync(&self) -> io::Result<()> {
         // Taken before the sync: what changes during it may not be part of it.
@@ -231,6 +243,7 @@ impl StagedFile {
             Synced {
                 len: state.len,
                 missing: state.missing.iter().collect(),
+                has_base: self.base().is_some(),
                 modifications,
             }
         };

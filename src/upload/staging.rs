@@ -97,6 +97,8 @@ impl Staging {
         let len = file.metadata()?.len();
         let mut missing = missing;
         missing.remove(len..u64::MAX);
+        // Nothing of the base is in what was cut to nothing.
+        let base = base.filter(|_| len > 0);
         let staged = StagedFile::new(
             file,
             path,

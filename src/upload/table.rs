@@ -83,6 +83,8 @@ pub(super) struct Item {
     pub holds: usize,
     /// Callers that wait for the upload although the file may be held.
     pub hurried: usize,
+    /// Whether it comes from an earlier life: what its folder held when it was committed is not known now.
+    pub is_restored: bool,
     pub due: Instant,
     /// What the service answered when the last run failed.
     pub failure: Option<ErrorKind>,
@@ -102,6 +104,7 @@ impl Item {
             committed,
             holds: 0,
             hurried: 0,
+            is_restored: false,
             due,
             failure: None,
             run: None,
@@ -219,7 +222,8 @@ pub(super) enum Pick {
 pub(super) struct Table {
     items: HashMap<PendingId, Item>,
     queues: HashMap<String, AccountQueue>,
-    finished: LruCache<PendingId, FileEntry>,
+    /// With the account on which each is.
+    finished: LruCache<PendingId, (String, FileEntry)>,
     /// Callers of drain; while there are any, the upload delay is skipped.
     pub drains: usize,
 }
@@ -310,7 +314,7 @@ impl Table {
     }
 
     pub fn finished(&mut self, id: PendingId) -> Option<FileEntry> {
-        self.finished.get(&id).cloned()
+        self.finished.get(&id).map(|(_, entry)| entry.clone())
     }
 
     /// Takes a row over as it was committed. A row that is gone is not.
@@ -358,7 +362,7 @@ impl Table {
         let generation = item.row.generation;
         match entry {
             Some(entry) => {
-                self.finished.put(id, entry.clone());
+                self.finished.put(id, (item.row.account.clone(), entry.clone()));
                 item.outcome.send_replace(Outcome::Done { generation, entry });
             }
             None => {
@@ -472,13 +476,16 @@ impl Table {
         })
     }
 
-    /// Whether a file of the service is the result of another item, or is one that another item is going
+    /// Whether a file of an account is the result of another item, or is one that another item is going
     /// to replace or go on with.
-    pub fn is_of_another(&self, file: &str, me: PendingId) -> bool {
-        let finished = self.finished.iter().any(|(_, entry)| entry.id.as_str() == file);
-        finished
-            || self.items.iter().filter(|(id, _)| **id != me).any(|(_, item)| {
+    pub fn is_of_another(&self, account: &str, file: &str, me: PendingId) -> bool {
+        let mut finished = self.finished.iter().map(|(_, finished)| finished);
+        finished.any(|(owner, entry)| owner == account && entry.id.as_str() == file)
+            || self.items.iter().any(|(id, item)| {
                 let row = &item.row;
+                if *id == me || row.account != account {
+                    return false;
+                }
                 let sent = row.attempt.as_ref().and_then(|sent| sent.file.as_ref());
                 let known = row.replaces.iter().chain(&row.superseded).chain(sent);
                 known.into_iter().any(|known| known == file)

@@ -1,6 +1,7 @@
 //! Announcing an upload and sending its bytes.
 
 use std::sync::atomic::Ordering;
+use std::time::SystemTime;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
@@ -18,6 +19,8 @@ use super::outcome::Failure;
 
 /// Announcements in one run, before it is put off.
 const ROUNDS: u32 = 6;
+/// Bytes up to which a content that is sent in one request is sent to its end although nobody wants it.
+const STOPPABLE: u64 = 4 << 20;
 /// Tries of one unit, beside those of the provider's own wrapper.
 const UNIT_TRIES: u32 = 3;
 
@@ -57,6 +60,9 @@ impl Worker {
                 },
                 plan => plan,
             };
+            if matches!(plan, UploadPlan::Whole) {
+                self.check_patience(&sending.attempt)?;
+            }
             let sent = match plan {
                 UploadPlan::Done(entry) => return Ok(Some(entry)),
                 // Before somebody else's file gets another name for it, be sure that the name is still wanted.
@@ -84,7 +90,8 @@ impl Worker {
                 UploadPlan::Whole | UploadPlan::Candidates(_) => {
                     let sent = self.send_whole(sending, &wish).await;
                     // The service did not have it, and what fails for sure leaves nothing.
-                    sending.may_be_there = !matches!(&sent, Err(failure) if failure.is_without_effect());
+                    sending.may_be_there = self.is_unclear(&sending.attempt)
+                        || !matches!(&sent, Err(failure) if failure.is_without_effect());
                     sent
                 }
             };
@@ -169,7 +176,7 @@ impl Worker {
         }
     }
 
-    async fn send_whole(&mut self, sending: &Sending, wish: &UploadRequest) -> Result<Sent, Failure> {
+    async fn send_whole(&mut self, sending: &mut Sending, wish: &UploadRequest) -> Result<Sent, Failure> {
         let _permit = self
             .account
             .bodies
@@ -185,13 +192,27 @@ impl Worker {
             offset: 0,
             length: wish.size,
         };
-        match self.provider().upload_whole(wish, body).await {
+        let upload = self.provider().upload_whole(wish, body);
+        let answer = if wish.size > STOPPABLE {
+            tokio::select! {
+                answer = upload => answer,
+                () = self.unwanted(&sending.attempt) => {
+                    tracing::debug!(id = %self.id, "an upload is stopped: its content is not wanted any more");
+                    self.note_unclear(sending).await?;
+                    return Ok(Sent::Unclear);
+                }
+            }
+        } else {
+            upload.await
+        };
+        match answer {
             Ok(progress) => {
                 self.sent.store(wish.size, Ordering::Relaxed);
                 Ok(Sent::Progress(progress))
             }
             // A service that would store it twice may still be at work on it: it is looked up after a while.
             Err(error) if error.retry == Retry::OutcomeUnknown && self.has_numbered_twins() => {
+                self.note_unclear(sending).await?;
                 Err(error.into())
             }
             Err(error) if error.retry == Retry::OutcomeUnknown => {
@@ -200,6 +221,21 @@ impl Worker {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Waits until the row has another content or is gone.
+    async fn unwanted(&self, attempt: &AttemptRow) {
+        let mut changed = self.uploads.changed.subscribe();
+        while self.is_current(attempt) {
+            // The sender lives as long as the uploads.
+            let _ = changed.changed().await;
+        }
+    }
+
+    /// Writes down that nobody knows whether what was sent made a file.
+    async fn note_unclear(&self, sending: &mut Sending) -> Result<(), Failure> {
+        sending.attempt.unclear = Some(SystemTime::now());
+        self.set_attempt(sending.attempt.clone()).await
     }
 
     async fn send_units(

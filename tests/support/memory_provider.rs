@@ -98,11 +98,13 @@ struct State {
     processing: BTreeMap<String, (UploadRequest, Vec<u8>, u32)>,
     calls: BTreeMap<&'static str, usize>,
     faults: Vec<(&'static str, Fault)>,
+    withdrawn: Vec<Capability>,
     next: u64,
 }
 
 pub struct MemoryService {
     state: Mutex<State>,
+    id_space: &'static str,
     /// Polls that an upload takes; with none it is done at once.
     polls: u32,
     keeps_ids: bool,
@@ -116,6 +118,7 @@ impl MemoryService {
     pub fn new(polls: u32, keeps_ids: bool) -> Arc<Self> {
         Arc::new(MemoryService {
             state: Mutex::default(),
+            id_space: "memory",
             polls,
             keeps_ids,
             numbers_twins: AtomicBool::new(false),
@@ -126,10 +129,21 @@ impl MemoryService {
     pub fn plain() -> Arc<Self> {
         Arc::new(MemoryService {
             state: Mutex::default(),
+            id_space: "memory",
             polls: 0,
             keeps_ids: false,
             numbers_twins: AtomicBool::new(false),
             is_plain: true,
+        })
+    }
+
+    /// Another service of the same kind, whose ids are the same and mean other files.
+    pub fn another(&self, id_space: &'static str) -> Arc<Self> {
+        Arc::new(MemoryService {
+            state: Mutex::default(),
+            id_space,
+            numbers_twins: AtomicBool::new(false),
+            ..*self
         })
     }
 
@@ -160,6 +174,16 @@ impl MemoryService {
         let gate = Gate::new();
         self.fault(operation, Fault::PauseAfter(gate.clone()));
         gate
+    }
+
+    /// From now on clients are told that the account cannot do this.
+    pub fn withdraw(&self, capability: Capability) {
+        self.state().withdrawn.push(capability);
+    }
+
+    /// Ends what [`withdraw`](Self::withdraw) began.
+    pub fn give_back(&self) {
+        self.state().withdrawn.clear();
     }
 
     pub fn clear_faults(&self) {
@@ -465,20 +489,27 @@ impl Provider for MemoryProvider {
         "memory"
     }
 
+    fn id_space(&self) -> String {
+        self.service.id_space.to_owned()
+    }
+
     fn capabilities(&self) -> Capabilities {
-        let all = Capabilities::none()
-            .with(Capability::List)
-            .with(Capability::Write);
-        let all = all
-            .with(Capability::Rename)
-            .with(Capability::Move)
-            .with(Capability::Trash);
-        if self.service.is_plain {
-            return all;
-        }
-        all.with(Capability::EmptyFiles)
-            .with(Capability::ModificationTime)
-            .with(Capability::ContentHash)
+        let plain = [
+            Capability::List,
+            Capability::Write,
+            Capability::Rename,
+            Capability::Move,
+            Capability::Trash,
+        ];
+        let more = [
+            Capability::EmptyFiles,
+            Capability::ModificationTime,
+            Capability::ContentHash,
+        ];
+        let more = more.iter().filter(|_| !self.service.is_plain);
+        let withdrawn = self.service.state().withdrawn.clone();
+        let all = plain.iter().chain(more).filter(|one| !withdrawn.contains(one));
+        all.fold(Capabilities::none(), |all, one| all.with(*one))
     }
 
     fn name_rules(&self) -> NameRules {

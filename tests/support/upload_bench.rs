@@ -25,11 +25,14 @@ use tokio::sync::mpsc;
 use memory_provider::{MemoryProvider, MemoryService, UNIT};
 
 const ACCOUNT: &str = "media";
+/// An account of a service of the same kind, whose ids are the same.
+pub const OTHER_ACCOUNT: &str = "other";
 
 /// A state directory and a service, which outlive the program.
 pub struct Bench {
     pub folder: TempDir,
     pub service: Arc<MemoryService>,
+    pub other_service: Arc<MemoryService>,
 }
 
 /// One life of the program.
@@ -40,28 +43,31 @@ pub struct Life {
     _directory: StateDir,
 }
 
-struct FromService(Arc<MemoryService>);
+struct FromService(HashMap<String, Arc<MemoryService>>);
 
 #[async_trait::async_trait]
 impl BaseContent for FromService {
-    async fn read(&self, _account: &str, base: &Base, range: Range<u64>) -> ProviderResult<Bytes> {
-        MemoryProvider::new(self.0.clone()).read(&base.file, range).await
+    async fn read(&self, account: &str, base: &Base, range: Range<u64>) -> ProviderResult<Bytes> {
+        let service = self.0[account].clone();
+        MemoryProvider::new(service).read(&base.file, range).await
     }
 }
 
 impl Bench {
     pub fn new(polls: u32, keeps_ids: bool) -> Self {
-        Bench {
-            folder: tempfile::tempdir().unwrap(),
-            service: MemoryService::new(polls, keeps_ids),
-        }
+        Bench::of(MemoryService::new(polls, keeps_ids))
     }
 
     /// With a host that takes a file in one request and tells no hash of it later.
     pub fn plain() -> Self {
+        Bench::of(MemoryService::plain())
+    }
+
+    fn of(service: Arc<MemoryService>) -> Self {
         Bench {
             folder: tempfile::tempdir().unwrap(),
-            service: MemoryService::plain(),
+            other_service: service.another("other memory"),
+            service,
         }
     }
 
@@ -105,9 +111,18 @@ impl Bench {
         options.reserve = 0;
         change(&mut options);
         let uploads = Uploads::open(database.clone(), options).await.unwrap();
-        let provider: Arc<dyn Provider> = Arc::new(MemoryProvider::new(self.service.clone()));
-        let accounts = HashMap::from([(ACCOUNT.to_owned(), provider)]);
-        let mut told = uploads.start(accounts, Arc::new(FromService(self.service.clone())));
+        let services = HashMap::from([
+            (ACCOUNT.to_owned(), self.service.clone()),
+            (OTHER_ACCOUNT.to_owned(), self.other_service.clone()),
+        ]);
+        let provider = |service: &Arc<MemoryService>| -> Arc<dyn Provider> {
+            Arc::new(MemoryProvider::new(service.clone()))
+        };
+        let accounts = services
+            .iter()
+            .map(|(name, service)| (name.clone(), provider(service)))
+            .collect();
+        let mut told = uploads.start(accounts, Arc::new(FromService(services)));
         // The uploads wait for a receiver that does not read; most tests do not.
         let (tell, events) = mpsc::unbounded_channel();
         tokio::spawn(async move {
@@ -170,6 +185,12 @@ impl Life {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         panic!("it did not come so far: {:?}", self.uploads.get(id));
+    }
+
+    /// Waits until nothing is left to be done.
+    pub async fn drained(&self) {
+        self.uploads.drain().await;
+        assert_eq!(self.uploads.unfinished(), 0, "{:?}", self.uploads.pending());
     }
 
     pub async fn parked(&self, id: PendingId) -> String {
