@@ -113,10 +113,11 @@ impl Living {
     }
 }
 
-/// Hosts that do not find a folder are known to take the top folder for it.
+/// Hosts that do not find a folder are known to take the top folder for it. How a host spells the top folder is
+/// not known for sure, so there every parent will do.
 fn check_parent(folder: &FolderId, told: Option<FolderId>) -> Result<()> {
     match told {
-        Some(parent) if parent != *folder => {
+        Some(parent) if parent != *folder && !is_root(folder) => {
             let message = "the service listed another folder than the one asked for";
             Err(
                 ProviderError::new(ErrorKind::Unexpected, Retry::Never, LIST, message)
