@@ -7,6 +7,7 @@
 
 mod capability;
 mod error;
+mod form;
 pub mod mediafire;
 mod types;
 pub mod wrap;

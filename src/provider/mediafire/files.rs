@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
-use url::Url;
 
 use super::call::Api;
 use super::errors::{Failure, link_error};
 use super::wire::{Node, Params, format_time};
 use super::{MAX_KEYS, joined};
-use crate::http::{ServerHabits, check_url};
+use crate::http::ServerHabits;
+use crate::provider::form::direct_link;
 use crate::provider::{
     DeleteMode, DownloadLink, ErrorKind, FileEntry, FileId, FolderId, ProviderError, Result, Retry,
 };
@@ -116,17 +116,8 @@ fn read_link(api: &Api, item: Node<'_>, asked: SystemTime) -> Result<DownloadLin
             .unwrap_or(0);
         return Err(link_error(LINKS, code, said.as_deref()));
     };
-    let unusable = |message: String| ProviderError::new(ErrorKind::Unexpected, Retry::Never, LINKS, message);
-    let mut url =
-        Url::parse(text.trim()).map_err(|error| unusable(format!("the direct link is no URL: {error}")))?;
-    // The service still writes http in links that it serves by https as well.
-    if url.scheme() == "http" && api.base().scheme() == "https" {
-        url.set_scheme("https")
-            .map_err(|()| unusable("the direct link cannot be https".to_owned()))?;
-    }
-    check_url(&url).map_err(|error| unusable(error.to_string()))?;
     Ok(DownloadLink {
-        url,
+        url: direct_link(LINKS, &text, api.base())?,
         expires: asked + LINK_LIFE,
         habits: ServerHabits::default(),
     })

@@ -4,11 +4,11 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+pub(super) use crate::provider::form::Params;
 use crate::provider::{ContentHash, FileEntry, FileId, FolderEntry, FolderId, ListHint};
 
 /// The service's name for the account's top folder.
@@ -163,43 +163,6 @@ pub(super) fn format_time(time: SystemTime) -> Option<String> {
         .ok()
 }
 
-/// All that RFC 3986 leaves unreserved stays; the rest is encoded, so that no client or server on the way
-/// has a reason to alter the text that a signature covers.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
-
-/// The parameters of a call as urlencoded text, in the order given. It may hold secrets, so it has no `Debug`.
-#[derive(Clone, Default)]
-pub(super) struct Params(String);
-
-impl Params {
-    pub(super) fn new() -> Self {
-        Params::default()
-    }
-
-    #[must_use]
-    pub(super) fn with(mut self, key: &str, value: &str) -> Self {
-        if !self.0.is_empty() {
-            self.0.push('&');
-        }
-        self.0.push_str(key);
-        self.0.push('=');
-        self.0.extend(utf8_percent_encode(value, ENCODED));
-        self
-    }
-
-    pub(super) fn into_text(self) -> String {
-        self.0
-    }
-
-    pub(super) fn as_text(&self) -> &str {
-        &self.0
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -255,11 +218,5 @@ mod tests {
     fn a_time_without_zone_is_not_believed() {
         let value = json!({"created": "2015-05-07 16:07:05"});
         assert_eq!(Node(&value).time(), None);
-    }
-
-    #[test]
-    fn parameters_keep_their_order_and_encode_all_but_the_unreserved() {
-        let text = Params::new().with("b", "a b&c=ü+~").with("a", "x").into_text();
-        assert_eq!(text, "b=a%20b%26c%3D%C3%BC%2B~&a=x");
     }
 }

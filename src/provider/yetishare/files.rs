@@ -4,13 +4,13 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
 use serde_json::Value;
-use url::Url;
 
 use super::call::Api;
 use super::errors::{Failure, Meaning, incomplete};
 use super::folders::settle;
 use super::wire::{Node, Params, State, is_root, null_root};
-use crate::http::{ServerHabits, check_url};
+use crate::http::ServerHabits;
+use crate::provider::form::direct_link;
 use crate::provider::{DownloadLink, ErrorKind, FileEntry, FileId, FolderId, ProviderError, Result, Retry};
 
 const INFO: &str = "file/info";
@@ -118,20 +118,12 @@ async fn one_link(api: &Api, file: &FileId) -> Result<Result<DownloadLink>> {
 }
 
 fn read_link(api: &Api, reply: &Value, asked: SystemTime) -> Result<DownloadLink> {
-    let unusable = |message: String| ProviderError::new(ErrorKind::Unexpected, Retry::Never, LINK, message);
     let text = Node(reply)
         .get("data")
         .and_then(|data| data.text("download_url"))
         .ok_or_else(|| incomplete(LINK, Retry::Never, "the link"))?;
-    let mut url =
-        Url::parse(text.trim()).map_err(|error| unusable(format!("the direct link is no URL: {error}")))?;
-    if url.scheme() == "http" && api.base().scheme() == "https" {
-        url.set_scheme("https")
-            .map_err(|()| unusable("the direct link cannot be https".to_owned()))?;
-    }
-    check_url(&url).map_err(|error| unusable(error.to_string()))?;
     Ok(DownloadLink {
-        url,
+        url: direct_link(LINK, &text, api.base())?,
         expires: asked + LINK_LIFE,
         // The script behind these hosts, where it streams by itself, misreads the end of a range, and leads
         // a link that has ended to a page.

@@ -4,11 +4,11 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use time::macros::format_description;
 use time::{OffsetDateTime, PrimitiveDateTime};
 
+pub(super) use crate::provider::form::Params;
 use crate::provider::{ContentHash, FileEntry, FileId, FolderEntry, FolderId, ListHint};
 
 /// Our own name for the account's top folder, which has no id there.
@@ -215,38 +215,6 @@ pub(super) fn zone_offset(told: &str, now: SystemTime) -> Option<i64> {
     (rounded.abs() <= ZONES).then_some(rounded)
 }
 
-/// All that RFC 3986 leaves unreserved stays; the rest is encoded.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
-
-/// The parameters of a call as urlencoded text. It may hold secrets, so it has no `Debug`.
-#[derive(Clone, Default)]
-pub(super) struct Params(String);
-
-impl Params {
-    pub(super) fn new() -> Self {
-        Params::default()
-    }
-
-    #[must_use]
-    pub(super) fn with(mut self, key: &str, value: &str) -> Self {
-        if !self.0.is_empty() {
-            self.0.push('&');
-        }
-        self.0.push_str(key);
-        self.0.push('=');
-        self.0.extend(utf8_percent_encode(value, ENCODED));
-        self
-    }
-
-    pub(super) fn into_text(self) -> String {
-        self.0
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -313,11 +281,5 @@ mod tests {
         let folder = Node(&value).folder(0).unwrap();
         assert_eq!(folder.mtime, Some(at(1_000_000_000)));
         assert_eq!((folder.hint.files, folder.hint.folders), (Some(3), Some(0)));
-    }
-
-    #[test]
-    fn parameters_encode_all_but_the_unreserved() {
-        let text = Params::new().with("b", "a b&c=ü+~").with("a", "x").into_text();
-        assert_eq!(text, "b=a%20b%26c%3D%C3%BC%2B~&a=x");
     }
 }

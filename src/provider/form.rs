@@ -1,0 +1,85 @@
+//! What the services' calls are made of alike: urlencoded parameters, and links that come back in answers.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use url::Url;
+
+use super::{ErrorKind, ProviderError, Result, Retry};
+use crate::http::check_url;
+
+/// All that RFC 3986 leaves unreserved stays; the rest is encoded, so that no client or server on the way
+/// has a reason to alter the text that a signature may cover.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// The parameters of a call as urlencoded text, in the order given. It may hold secrets, so it has no `Debug`.
+#[derive(Clone, Default)]
+pub(super) struct Params(String);
+
+impl Params {
+    pub(super) fn new() -> Self {
+        Params::default()
+    }
+
+    #[must_use]
+    pub(super) fn with(mut self, key: &str, value: &str) -> Self {
+        if !self.0.is_empty() {
+            self.0.push('&');
+        }
+        self.0.push_str(key);
+        self.0.push('=');
+        self.0.extend(utf8_percent_encode(value, ENCODED));
+        self
+    }
+
+    pub(super) fn into_text(self) -> String {
+        self.0
+    }
+
+    pub(super) fn as_text(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A direct link as a service told it. Services still write http in links that they serve by https as well.
+pub(super) fn direct_link(operation: &'static str, text: &str, base: &Url) -> Result<Url> {
+    let unusable =
+        |message: String| ProviderError::new(ErrorKind::Unexpected, Retry::Never, operation, message);
+    let mut url =
+        Url::parse(text.trim()).map_err(|error| unusable(format!("the direct link is no URL: {error}")))?;
+    if url.scheme() == "http" && base.scheme() == "https" {
+        url.set_scheme("https")
+            .map_err(|()| unusable("the direct link cannot be https".to_owned()))?;
+    }
+    check_url(&url).map_err(|error| unusable(error.to_string()))?;
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_encoded_in_the_order_given() {
+        let params = Params::new().with("a", "x y&ü").with("b", "-._~");
+        assert_eq!(params.as_text(), "a=x%20y%26%C3%BC&b=-._~");
+    }
+
+    #[test]
+    fn a_link_goes_by_https_where_the_service_does() {
+        let link = |text, base: &str| direct_link("x/y", text, &base.parse().unwrap()).map(String::from);
+        assert_eq!(
+            link(" http://host.example/f?t=1", "https://host.example/").unwrap(),
+            "https://host.example/f?t=1"
+        );
+        assert_eq!(
+            link("http://127.0.0.1:1/f", "http://127.0.0.1:1/").unwrap(),
+            "http://127.0.0.1:1/f"
+        );
+        for bad in ["", "no url", "ftp://host.example/f", "http://host.example/f"] {
+            assert!(link(bad, "http://127.0.0.1:1/").is_err(), "{bad}");
+        }
+    }
+}
