@@ -78,11 +78,12 @@ pub trait Provider: Send + Sync + 'static {
     async fn list(&self, folder: &FolderId, hint: ListHint) -> Result<Listing>;
 
     /// The present facts of files, in as few calls as the service allows. Files that are gone (or in the trash) are
-    /// absent from the answer. Idempotent.
+    /// absent from the answer; so may those be of which the service tells nothing sensible, where it tells of
+    /// others. Idempotent.
     async fn file_info(&self, files: &[FileId]) -> Result<Vec<FileEntry>>;
 
-    /// Direct links, one for each file, in the order asked; an error in place of a link where the service
-    /// refuses that file. As few calls as the service allows. Idempotent.
+    /// Direct links, one for each file, in the order asked; an error in place of a link where that
+    /// file has none. As few calls as the service allows. Idempotent.
     async fn links(&self, files: &[FileId]) -> Result<Vec<Result<DownloadLink>>>;
 
     /// Makes a folder, or returns the folder of that name that is there already. Idempotent.

@@ -122,7 +122,7 @@ async fn an_answer_beyond_the_limit_is_refused() {
     .unwrap();
     assert_eq!(
         client.send(ApiRequest::get(url, "")).await.unwrap_err().kind,
-        HttpErrorKind::Body
+        HttpErrorKind::AnswerTooLarge
     );
     served.join().unwrap();
 }

@@ -154,6 +154,19 @@ async fn an_attempt_that_hangs_is_ended_and_tried_again() {
 }
 
 #[tokio::test]
+async fn what_lists_first_on_a_service_without_batches_may_take_longer_than_a_call() {
+    let options = Options {
+        call_deadline: Duration::from_millis(200),
+        ..quick()
+    };
+    let (scripted, provider) = wrapped([Act::Take(Duration::from_millis(400)); 3], &options);
+    provider.account_info().await.unwrap();
+    provider.create_folder(&FolderId::new("d"), "n").await.unwrap();
+    provider.move_to(&[item()], &FolderId::new("d")).await.unwrap();
+    assert_eq!(scripted.attempts().len(), 3);
+}
+
+#[tokio::test]
 async fn an_operation_that_hangs_ends_at_its_deadline_with_an_unknown_outcome() {
     let options = Options {
         call_deadline: Duration::from_millis(50),

@@ -22,10 +22,10 @@ use lockerfs::http::{ApiClient, ApiOptions, FileRange};
 use lockerfs::provider::yetishare::{Credentials, Settings, YetiShare};
 use lockerfs::provider::{
     Capability, ContentHash, DeleteMode, Entry, ErrorKind, FileEntry, FileId, FolderId, ItemId, ListHint,
-    Provider, Retry, UploadProgress, UploadRequest,
+    Provider, ProviderError, Retry, UploadPlan, UploadProgress, UploadRequest,
 };
 use lockerfs::state::Database;
-use scripted_host::{KEY1, KEY2, ScriptedHost, as_usual, error, ok};
+use scripted_host::{KEY1, KEY2, ScriptedHost, as_usual, error, ok, silence};
 use serde_json::{Value, json};
 
 fn root(provider: &Arc<dyn Provider>) -> FolderId {

@@ -81,6 +81,8 @@ pub struct ApiRequest {
     pub body: ApiBody,
     /// In place of [`ApiOptions::answer_timeout`], where a service is known to be silent for longer.
     pub answer_timeout: Option<Duration>,
+    /// In place of [`ApiOptions::max_answer`], where long answers are to be expected.
+    pub max_answer: Option<usize>,
 }
 
 impl ApiRequest {
@@ -92,6 +94,7 @@ impl ApiRequest {
             headers: Vec::new(),
             body: ApiBody::None,
             answer_timeout: None,
+            max_answer: None,
         }
     }
 
@@ -103,6 +106,7 @@ impl ApiRequest {
             headers: Vec::new(),
             body: ApiBody::Form(text.into()),
             answer_timeout: None,
+            max_answer: None,
         }
     }
 
@@ -114,6 +118,7 @@ impl ApiRequest {
             headers: Vec::new(),
             body: ApiBody::Multipart(form),
             answer_timeout: None,
+            max_answer: None,
         }
     }
 
@@ -125,6 +130,7 @@ impl ApiRequest {
             headers: Vec::new(),
             body: ApiBody::File(range),
             answer_timeout: None,
+            max_answer: None,
         }
     }
 
@@ -207,10 +213,11 @@ impl ApiClient {
             .map_err(|error| HttpError::new(HttpErrorKind::InsecureUrl, error.to_string()))?;
         let host = request.url.host_str().unwrap_or("?").to_owned();
         let answer_timeout = request.answer_timeout.unwrap_or(self.options.answer_timeout);
+        let max_answer = request.max_answer.unwrap_or(self.options.max_answer);
         let progress = Progress::new();
         let prepared = self.prepare(request, &progress)?;
         let deadline = self.watch(&progress, answer_timeout);
-        let exchange = self.exchange(prepared, &host, &progress);
+        let exchange = self.exchange(prepared, &host, &progress, max_answer);
         tokio::select! {
             answer = exchange => answer,
             late = deadline => Err(HttpError::new(
@@ -279,6 +286,7 @@ impl ApiClient {
         request: reqwest::Request,
         host: &str,
         progress: &Progress,
+        max_answer: usize,
     ) -> Result<ApiAnswer, HttpError> {
         let mut response = self
             .client
@@ -295,13 +303,10 @@ impl ApiClient {
         let status = response.status().as_u16();
         let mut body = BytesMut::new();
         while let Some(piece) = response.chunk().await.map_err(|error| broken_body(error, host))? {
-            if body.len() + piece.len() > self.options.max_answer {
-                let message = format!(
-                    "the answer of {host} is larger than {} bytes",
-                    self.options.max_answer
-                );
+            if body.len() + piece.len() > max_answer {
+                let message = format!("the answer of {host} is larger than {max_answer} bytes");
                 return Err(HttpError {
-                    kind: HttpErrorKind::Body,
+                    kind: HttpErrorKind::AnswerTooLarge,
                     message,
                     retry_after,
                 });

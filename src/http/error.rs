@@ -20,8 +20,10 @@ pub enum HttpErrorKind {
     NotData,
     /// A range, total or length that does not fit the request.
     WrongRange,
-    /// An answer's body that broke off or is larger than allowed.
+    /// An answer's body that broke off.
     Body,
+    /// An answer that is larger than allowed: the request was taken, and what it gave is not known.
+    AnswerTooLarge,
     /// The local file that was to be sent could not be read: the server got no whole request.
     LocalFile,
     /// Nothing was sent: plain HTTP to something other than loopback, no URL at all, or text that would not

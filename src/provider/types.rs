@@ -137,10 +137,13 @@ pub struct ListHint {
     pub folders: Option<u64>,
 }
 
-/// A complete folder, in the service's order.
+/// A folder, in the service's order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Listing {
     pub entries: Vec<Entry>,
+    /// Whether the folder holds more than the entries, in a form that could not be read. It must then not be
+    /// taken for empty.
+    pub incomplete: bool,
 }
 
 impl Listing {

@@ -104,6 +104,10 @@ impl<A: Around> Wrapped<A> {
     fn batches(&self) -> bool {
         self.inner.capabilities().has(Capability::Batches)
     }
+
+    fn one(&self, operation: Operation) -> Operation {
+        operation.of_items(1, self.batches())
+    }
 }
 
 #[async_trait]
@@ -138,7 +142,7 @@ impl<A: Around> Provider for Wrapped<A> {
 
     async fn account_info(&self) -> Result<AccountInfo> {
         self.around
-            .around(Operation::ACCOUNT_INFO, || self.inner.account_info())
+            .around(self.one(Operation::ACCOUNT_INFO), || self.inner.account_info())
             .await
     }
 
@@ -165,7 +169,7 @@ impl<A: Around> Provider for Wrapped<A> {
 
     async fn create_folder(&self, parent: &FolderId, name: &str) -> Result<FolderEntry> {
         self.around
-            .around(Operation::CREATE_FOLDER, || {
+            .around(self.one(Operation::CREATE_FOLDER), || {
                 self.inner.create_folder(parent, name)
             })
             .await
@@ -219,7 +223,9 @@ impl<A: Around> Provider for Wrapped<A> {
 
     async fn upload_begin(&self, request: &UploadRequest) -> Result<UploadPlan> {
         self.around
-            .around(Operation::UPLOAD_BEGIN, || self.inner.upload_begin(request))
+            .around(self.one(Operation::UPLOAD_BEGIN), || {
+                self.inner.upload_begin(request)
+            })
             .await
     }
 

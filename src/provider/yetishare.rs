@@ -12,6 +12,7 @@ mod errors;
 mod files;
 mod folders;
 mod graves;
+mod newest;
 mod probe;
 mod session;
 mod token_file;
@@ -159,6 +160,14 @@ impl Provider for YetiShare {
 
     fn id_space(&self) -> String {
         self.id_space.clone()
+    }
+
+    fn newest_file(&self) -> Option<FileId> {
+        self.api.newest.get()
+    }
+
+    fn came_after(&self, file: &FileId, before: &FileId) -> bool {
+        newest::came_after(file, before)
     }
 
     fn capabilities(&self) -> Capabilities {

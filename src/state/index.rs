@@ -161,6 +161,21 @@ impl Database {
         };
         self.write("write the index", bury, |()| {}).await
     }
+
+    /// Forgets that a folder was deleted: it was restored.
+    pub async fn unbury(&self, id_space: &str, folder: &str) -> Result<(), StateError> {
+        let (id_space, folder) = (id_space.to_owned(), folder.to_owned());
+        let unbury = move |connection: &Connection| {
+            let mut statement = connection
+                .prepare_cached("DELETE FROM tombstones WHERE id_space = ?1 AND folder = ?2")
+                .map_err(writing)?;
+            statement
+                .execute(params![id_space, folder])
+                .map(drop)
+                .map_err(writing)
+        };
+        self.write("write the index", unbury, |()| {}).await
+    }
 }
 
 fn write(
@@ -249,7 +264,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_tombstone_is_kept_once_and_for_its_own_service() {
+    async fn a_tombstone_is_kept_once_and_for_its_own_service_until_it_is_lifted() {
         let folder = tempfile::tempdir().unwrap();
         let database = Database::open(&folder.path().join("state.db")).unwrap();
         for _ in 0..2 {
@@ -257,6 +272,10 @@ mod tests {
         }
         assert_eq!(database.tombstones("host").await.unwrap(), ["12"]);
         assert!(database.tombstones("elsewhere").await.unwrap().is_empty());
+        database.unbury("elsewhere", "12").await.unwrap();
+        assert_eq!(database.tombstones("host").await.unwrap(), ["12"]);
+        database.unbury("host", "12").await.unwrap();
+        assert!(database.tombstones("host").await.unwrap().is_empty());
         database.close().await;
     }
 }

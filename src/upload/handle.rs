@@ -1,6 +1,6 @@
 //! The handle that the rest of the program has on the uploads: lookups, waiting, start and stop.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::provider::{FileEntry, FolderId, Provider};
+use crate::provider::{FileEntry, FileId, FolderId, Provider};
 use crate::state::{Database, RowState};
 
 use super::queue::{self, Account};
@@ -93,6 +93,17 @@ impl Uploads {
     /// The pending files of one folder of the service.
     pub fn pending_in(&self, account: &str, folder: &FolderId) -> Vec<PendingFile> {
         self.table().snapshots_in(account, folder)
+    }
+
+    /// Files on the service that uploads of an account made and that are not in their place yet, or that go when
+    /// they are: whoever shows the pending files does not show these beside them.
+    pub fn own_remains(&self, account: &str) -> HashSet<FileId> {
+        self.table().own_remains(account)
+    }
+
+    /// Names and sizes of what uploads of removed files may have left in a folder, until that is cleared away.
+    pub fn leaving(&self, account: &str, folder: &FolderId) -> Vec<(String, u64)> {
+        self.table().leaving(account, folder)
     }
 
     /// How many files are to go to the service still; those that are kept here for good are not among them.

@@ -1,7 +1,7 @@
 //! The pending files in memory: the journal's rows as committed, and what lives only as long as the
 //! process, such as holds, progress and the order of the queue.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -282,6 +282,25 @@ impl Table {
             item.row.account == account && item.row.folder == folder.as_str() && !item.is_removed()
         };
         self.items.values().filter(here).map(Item::snapshot).collect()
+    }
+
+    pub fn leaving(&self, account: &str, folder: &FolderId) -> Vec<(String, u64)> {
+        let removed = self.items.values().filter(|item| item.is_removed());
+        let sent = removed.filter(|item| item.row.account == account);
+        sent.filter_map(|item| item.row.attempt.as_ref())
+            .filter(|sent| sent.folder == folder.as_str())
+            .map(|sent| (sent.name.clone(), sent.size))
+            .collect()
+    }
+
+    pub fn own_remains(&self, account: &str) -> HashSet<FileId> {
+        let rows = self.items.values().map(|item| &item.row);
+        let rows = rows.filter(|row| row.account == account);
+        let remains = rows.flat_map(|row| {
+            let made = row.attempt.as_ref().and_then(|attempt| attempt.file.as_ref());
+            made.into_iter().chain(&row.superseded)
+        });
+        remains.cloned().map(FileId::new).collect()
     }
 
     pub fn unfinished(&self) -> usize {

@@ -119,12 +119,23 @@ impl Worker {
                 Sent::Progress(UploadProgress::Processing(ticket)) => {
                     return self.wait_for(sending, ticket).await;
                 }
-                Sent::Progress(UploadProgress::UnitTaken | UploadProgress::StartAgain) | Sent::Unclear => {}
+                Sent::Progress(UploadProgress::UnitTaken | UploadProgress::StartAgain) | Sent::Unclear => {
+                    self.let_it_land().await?;
+                }
             }
         }
         Err(Failure::wait(
             "the service takes the content but does not finish the upload",
         ))
+    }
+
+    /// A service that is still at work on bytes whose answer was lost may know their content before it shows
+    /// their file, and would make a second one of it.
+    async fn let_it_land(&self) -> Result<(), Failure> {
+        tokio::select! {
+            () = tokio::time::sleep(self.uploads.options.retry_min) => Ok(()),
+            () = self.uploads.stopping.cancelled() => Err(Failure::Superseded),
+        }
     }
 
     /// Finds the file that an attempt made, if it made one, by announcing it again.

@@ -80,6 +80,17 @@ impl Account {
         self.setup.provider.capabilities().has(capability)
     }
 
+    /// Refuses to change what is on the service where its old content could not be taken away.
+    pub fn require_replacing(&self) -> Result<()> {
+        if self.can(Capability::ReplaceKeepsId) {
+            return Ok(());
+        }
+        if !self.can(Capability::Purge) {
+            self.require(Capability::Trash)?;
+        }
+        self.require(Capability::Rename)
+    }
+
     /// Where deleted items go: into the trash where the service can do nothing else.
     pub fn delete_mode(&self) -> Result<DeleteMode> {
         let (trash, purge) = (self.can(Capability::Trash), self.can(Capability::Purge));

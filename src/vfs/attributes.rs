@@ -15,6 +15,10 @@ const UNKNOWN_SPACE: u64 = 1 << 40;
 /// The accounts of a mount do not change.
 const ACCOUNTS_STAY: Duration = Duration::from_secs(60);
 
+/// How long the kernel believes the attributes of a file whose time is still to come. The news of it may
+/// overtake an older answer.
+const UNDATED: Duration = Duration::from_secs(1);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {
     File,
@@ -75,6 +79,10 @@ impl Vfs {
         let Options { uid, gid, umask, .. } = self.options;
         let mode = u16::try_from(most & !umask).unwrap_or(0);
         let account = node.account.and_then(|index| self.accounts.get(index));
+        let valid_for = account.map_or(ACCOUNTS_STAY, |account| account.valid_for());
+        let remote = node.file().and_then(|file| file.remote.as_ref());
+        let dates_come = account.is_some_and(|account| account.setup.dates_per_second > 0.0);
+        let awaits_date = dates_come && remote.is_some_and(|remote| !remote.dated);
         Attributes {
             ino,
             kind,
@@ -83,7 +91,11 @@ impl Vfs {
             mode,
             uid,
             gid,
-            valid_for: account.map_or(ACCOUNTS_STAY, |account| account.valid_for()),
+            valid_for: if awaits_date {
+                valid_for.min(UNDATED)
+            } else {
+                valid_for
+            },
         }
     }
 

@@ -73,7 +73,7 @@ impl Vfs {
                 UploadEvent::Done {
                     account, id, entry, ..
                 } => self.uploaded(&account, id, &entry),
-                UploadEvent::Kept { .. } => {}
+                UploadEvent::Kept { account, id } => self.kept(&account, id),
                 UploadEvent::Changed { id } => self.upload_changed(id),
             }
         }
@@ -97,6 +97,29 @@ impl Vfs {
         if refused && let Some(account) = self.accounts.get(index) {
             account.doubt_info();
             self.refresh_info_if_due(index);
+        }
+    }
+
+    /// An emptied file stays here: what it had on the service is gone.
+    fn kept(&self, account: &str, row: PendingId) {
+        let mut tree = self.tree();
+        let Some(ino) = tree.by_pending(row) else { return };
+        let freed = tree
+            .get(ino)
+            .and_then(Node::file)
+            .and_then(|file| Some(file.remote.as_ref()?.size));
+        tree.set_remote(ino, None);
+        let parent = tree.get(ino).and_then(|node| node.parent);
+        if let Some(folder) = parent
+            .and_then(|parent| tree.get_mut(parent))
+            .and_then(Node::folder_mut)
+        {
+            folder.version += 1;
+        }
+        drop(tree);
+        let known = self.accounts.iter().find(|known| known.setup.name == account);
+        if let (Some(account), Some(freed)) = (known, freed) {
+            account.count_stored(0, freed);
         }
     }
 
@@ -145,6 +168,10 @@ impl Vfs {
                 .and_then(Node::folder_mut)
             {
                 folder.version += 1;
+                // What was taken for this upload may have been another file.
+                if let (true, ListingState::Known { stale, .. }) = (folder.hides, &mut folder.listing) {
+                    *stale = true;
+                }
             }
             tree.drop_if_unused(ino);
             drop(tree);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::provider::{Capability, FileEntry, FileId};
+use crate::provider::{Capability, ErrorKind, FileEntry, FileId, Retry};
 
 use super::Vfs;
 use super::account::Account;
@@ -69,6 +69,13 @@ impl Dates {
     }
 }
 
+/// Whether the service told what it was asked for, or will not.
+enum Told {
+    Yes,
+    NotNow,
+    Never,
+}
+
 impl Vfs {
     /// Fetches times for as long as the filesystem lives, at the account's pace.
     pub(super) async fn follow_dates(self: Arc<Self>, index: AccountIndex) {
@@ -89,30 +96,40 @@ impl Vfs {
             if files.is_empty() {
                 continue;
             }
-            if self.fetch_dates(&account, index, &files).await {
-                tokio::time::sleep(Duration::from_secs_f64(files.len() as f64 / pace)).await;
-            } else {
-                account.dates.give_back(folder);
-                tokio::time::sleep(FAILURE_PAUSE).await;
+            match self.fetch_dates(&account, index, &files).await {
+                Told::Yes => {}
+                Told::NotNow => {
+                    account.dates.give_back(folder);
+                    tokio::time::sleep(FAILURE_PAUSE).await;
+                }
+                Told::Never => return,
             }
+            tokio::time::sleep(Duration::from_secs_f64(files.len() as f64 / pace)).await;
         }
     }
 
-    async fn fetch_dates(&self, account: &Account, index: AccountIndex, files: &[FileId]) -> bool {
-        match account.provider().file_info(files).await {
+    async fn fetch_dates(&self, account: &Account, index: AccountIndex, files: &[FileId]) -> Told {
+        let error = match account.provider().file_info(files).await {
             Ok(told) => {
                 account.facts.told(&told).await;
                 self.show_dates(index, files, &told);
-                true
+                return Told::Yes;
             }
-            Err(error) => {
-                tracing::debug!(account = account.setup.name, %error, "times of files are not told");
-                false
+            Err(error) => error,
+        };
+        tracing::debug!(account = account.setup.name, %error, "times of files are not told");
+        match (error.kind, error.retry) {
+            (ErrorKind::Unsupported, _) => Told::Never,
+            (ErrorKind::LoginRefused, _) => Told::NotNow,
+            (_, Retry::Never) => {
+                self.show_dates(index, files, &[]);
+                Told::Yes
             }
+            _ => Told::NotNow,
         }
     }
 
-    /// A file that the service did not tell of is gone: it counts as told of, until the next listing.
+    /// A file that the service did not tell of counts as told of, for as long as it is known.
     fn show_dates(&self, index: AccountIndex, asked: &[FileId], told: &[FileEntry]) {
         let changed: Vec<u64> = {
             let mut tree = self.tree();

@@ -10,6 +10,7 @@ use crate::provider::Capability;
 use crate::upload::StagedFile;
 
 use super::Vfs;
+use super::account::Account;
 use super::error::{Error, Result};
 use super::folders::DirectoryEntry;
 use super::handles::{FileHandle, Opened};
@@ -31,6 +32,7 @@ impl Vfs {
         if write {
             let (_, account) = self.account_to_change(ino)?;
             account.require(Capability::Write)?;
+            self.check_replaceable(account, ino)?;
         }
         let (keep_cache, foreign) = {
             let mut tree = self.tree();
@@ -48,6 +50,20 @@ impl Vfs {
             return Err(error);
         }
         Ok(Opened { handle, keep_cache })
+    }
+
+    /// Refuses to change a file whose content on the service could not be replaced.
+    pub(super) fn check_replaceable(&self, account: &Account, ino: u64) -> Result<()> {
+        let tree = self.tree();
+        let is_stored = tree
+            .get(ino)
+            .and_then(Node::file)
+            .is_some_and(|file| file.remote.is_some());
+        drop(tree);
+        match is_stored {
+            true => account.require_replacing(),
+            false => Ok(()),
+        }
     }
 
     /// Reads where that needs no waiting: local content whose bytes are all here.

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::provider::{Capability, FolderId, ListHint};
-use crate::upload::UploadStatus;
+use crate::provider::{Capability, Entry, FileEntry, FolderId, ListHint, Listing};
+use crate::upload::{PendingFile, UploadStatus};
 
 use super::account::Account;
 use super::attributes::FileKind;
 use super::error::{Error, Result};
 use super::single_flight::Flight;
-use super::tree::{self, AccountIndex, Folder, Kind, ListingState, MergeRules, PendingHere, ROOT, Tree};
+use super::tree::{
+    self, AccountIndex, Folder, Kind, ListingState, MergeRules, PendingHere, ROOT, Tree, Waiting,
+};
 use super::{Attributes, Vfs};
 
 /// How often a listing is asked for again because the folder was changed from here meanwhile.
@@ -46,6 +48,8 @@ pub(super) fn plant(tree: &mut Tree, accounts: &[Arc<Account>], single: bool, no
             listing: ListingState::Unknown,
             version: 0,
             retry_at: None,
+            hides: false,
+            incomplete: false,
         })
     };
     if let (true, [account]) = (single, accounts) {
@@ -63,6 +67,8 @@ pub(super) fn plant(tree: &mut Tree, accounts: &[Arc<Account>], single: bool, no
         },
         version: 0,
         retry_at: None,
+        hides: false,
+        incomplete: false,
     };
     tree.add(None, "", now, Kind::Folder(root));
     for (index, account) in accounts.iter().enumerate() {
@@ -226,15 +232,21 @@ impl Vfs {
         for _ in 0..LISTING_TRIES {
             let (index, id, hint, version) = self.listing_request(ino)?;
             let account = self.account(index)?;
+            let waiting = self.uploads.pending_in(&account.setup.name, &id);
             let mut listing = account.provider().list(&id, hint).await?;
             account.facts.complete(&mut listing).await;
             let undated = listing.lacks_times();
-            let pending = self.pending_in(account, &id);
+            let laid_over = Waiting {
+                rows: self.pending_in(account, &id),
+                remains: self.uploads.own_remains(&account.setup.name),
+                leaving: self.uploads.leaving(&account.setup.name, &id),
+            };
+            self.catch_up(&mut listing, waiting);
             let rules = MergeRules {
                 names: &account.rules,
                 newest_first: account.can(Capability::ModificationTime),
             };
-            let merged = self.tree().merge(ino, version, listing, rules, pending);
+            let merged = self.tree().merge(ino, version, listing, rules, laid_over);
             if let Some(merged) = merged {
                 self.tell_kernel(ino, merged);
                 if undated {
@@ -257,6 +269,24 @@ impl Vfs {
                 libc::EAGAIN,
                 "the folder changes faster than it can be listed",
             )),
+        }
+    }
+
+    /// Shows what became of uploads that ended while a listing was on its way: it may be older, and the journal
+    /// tells of them no more.
+    fn catch_up(&self, listing: &mut Listing, waiting: Vec<PendingFile>) {
+        for row in waiting {
+            let Some(entry) = self.uploads.finished(row.id) else {
+                continue;
+            };
+            let outdated = |file: &FileEntry| file.id == entry.id || Some(&file.id) == row.replaces.as_ref();
+            listing
+                .entries
+                .retain(|other| !matches!(other, Entry::File(file) if outdated(file)));
+            listing.entries.push(Entry::File(FileEntry {
+                mtime: Some(row.mtime),
+                ..entry
+            }));
         }
     }
 
@@ -286,12 +316,12 @@ impl Vfs {
                 mtime: row.mtime,
                 replaces: row.replaces,
                 staged,
-                in_flight: row.announced
-                    || matches!(
-                        row.status,
-                        UploadStatus::Uploading { .. } | UploadStatus::Verifying
-                    ),
-                uploaded: row.uploaded,
+                in_flight: match row.status {
+                    UploadStatus::Uploading { .. } | UploadStatus::Verifying => true,
+                    // Its reason may be the very file that looks like it.
+                    UploadStatus::Parked { .. } | UploadStatus::Kept => false,
+                    _ => row.announced,
+                },
             })
         });
         here.collect()
@@ -333,6 +363,8 @@ impl Vfs {
                     listing,
                     version: 0,
                     retry_at: None,
+                    hides: false,
+                    incomplete: false,
                 };
                 let mtime = made.mtime.unwrap_or_else(SystemTime::now);
                 let ino = tree.add(Some(index), name, mtime, Kind::Folder(folder));

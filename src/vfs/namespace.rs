@@ -1,6 +1,7 @@
 //! Removing names: unlink and rmdir.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::provider::{FileId, ItemId};
 use crate::upload::{PendingId, UploadError};
@@ -10,6 +11,10 @@ use super::account::Account;
 use super::error::{Error, Result};
 use super::settling::Settling;
 use super::tree::{ListingState, Node};
+
+/// How often, and after which pause, it is looked whether the remains of uploads are gone from a folder.
+const CLEARING_LOOKS: u32 = 20;
+const CLEARING_PAUSE: Duration = Duration::from_millis(500);
 
 impl Vfs {
     /// Removes a file's name. The file on the service goes first, then what waits here: if the service
@@ -52,7 +57,10 @@ impl Vfs {
             match self.uploads.remove(row).await {
                 Ok(stood_for) => {
                     self.tree().set_pending(ino, None);
-                    self.delete_others(account, stood_for, remote.as_ref()).await?;
+                    // With the row its content is gone: from here on the name goes, whatever else fails.
+                    if let Err(error) = self.delete_others(account, stood_for, remote.as_ref()).await {
+                        tracing::warn!(%error, "older contents of a removed file stay on the service");
+                    }
                     return Ok(self.remote_size(ino));
                 }
                 // Uploaded this moment: what it became has to go as well.
@@ -129,22 +137,38 @@ impl Vfs {
         if self.has_children(ino)? {
             return Err(Error::plain(libc::ENOTEMPTY));
         }
-        self.refresh_anew(ino).landed().await?;
+        for looks in 0.. {
+            self.refresh_anew(ino).landed().await?;
+            // What a removed file's upload left is being cleared away, unless it is another's.
+            let hides = self.folder_state(ino)?.1;
+            if !hides || looks >= CLEARING_LOOKS {
+                break;
+            }
+            tokio::time::sleep(CLEARING_PAUSE).await;
+        }
         if self.has_children(ino)? {
             return Err(Error::plain(libc::ENOTEMPTY));
         }
-        let known = self
-            .tree()
-            .get(ino)
-            .and_then(Node::folder)
-            .map(|folder| folder.listing);
-        match known {
-            Some(ListingState::Known { stale: false, .. }) => Ok(()),
+        match self.folder_state(ino)? {
+            (_, true, _) => Err(Error::plain(libc::ENOTEMPTY)),
+            (_, _, true) => Err(Error::told(
+                libc::EIO,
+                "the service lists something in the folder that cannot be read: it is not taken for empty",
+            )),
+            (ListingState::Known { stale: false, .. }, ..) => Ok(()),
             _ => Err(Error::told(
                 libc::EAGAIN,
                 "whether the folder is empty could not be made sure",
             )),
         }
+    }
+
+    /// How a folder is known, whether entries are hidden as uploads, and whether some could not be read.
+    fn folder_state(&self, ino: u64) -> Result<(ListingState, bool, bool)> {
+        let tree = self.tree();
+        let folder = tree.get(ino).and_then(Node::folder);
+        let folder = folder.ok_or_else(|| Error::plain(libc::ESTALE))?;
+        Ok((folder.listing, folder.hides, folder.incomplete))
     }
 
     fn has_children(&self, ino: u64) -> Result<bool> {

@@ -18,6 +18,10 @@ use super::tree::{Node, Remote};
 /// How long a rename waits for what was removed under the new name.
 const CLEARING: Duration = Duration::from_secs(20);
 
+/// How often, and after which pause, a file that was not found is looked for under the id that its upload gave it.
+const REPLACED_LOOKS: u32 = 10;
+const REPLACED_PAUSE: Duration = Duration::from_millis(200);
+
 /// Whether the journal still had the row that a rename is about.
 enum Row {
     Renamed,
@@ -120,6 +124,9 @@ impl Vfs {
         if rename.target.is_some_and(|target| !self.is_file(target)) {
             return Err(Error::plain(libc::EISDIR));
         }
+        if let Some(target) = rename.target {
+            self.check_replaceable(rename.account, target)?;
+        }
         let _guards = self.locks.two(rename.ino, rename.target).await;
         // What the names stand for may have changed while the locks were waited for.
         {
@@ -132,6 +139,7 @@ impl Vfs {
             }
         }
         let mut settling = Settling::default();
+        let mut replaced = 0;
         loop {
             let (remote, row) = self.identity(rename.ino);
             let moved = match (remote, row) {
@@ -139,9 +147,15 @@ impl Vfs {
                 (Some(remote), row) => self.rename_remote(rename, remote, row).await,
                 (None, None) => self.rename_open(rename).await,
             };
-            match moved? {
-                Row::Renamed => return Ok(()),
-                Row::Ended => settling.pause().await?,
+            match moved {
+                Ok(Row::Renamed) => return Ok(()),
+                Ok(Row::Ended) => settling.pause().await?,
+                // An upload may have put another file in the place of the one that was to be renamed.
+                Err(error) if error.errno.0 == libc::ENOENT && row.is_some() && replaced < REPLACED_LOOKS => {
+                    replaced += 1;
+                    tokio::time::sleep(REPLACED_PAUSE).await;
+                }
+                Err(error) => return Err(error),
             }
         }
     }
@@ -231,7 +245,7 @@ impl Vfs {
             let freed = self.discard_file(rename.account, target).await?;
             rename.account.count_stored(0, freed);
         }
-        self.settle_name(rename, &item, old.as_ref()).await?;
+        let settled = self.settle_name(rename, &item, old.as_ref()).await;
         self.show_replaced(rename, false);
         if let Some(remote) = self
             .tree()
@@ -240,7 +254,8 @@ impl Vfs {
         {
             remote.name = rename.remote_name.clone();
         }
-        Ok(Row::Renamed)
+        // The target is gone, so that the rename is shown even where its last step failed.
+        settled.map(|()| Row::Renamed)
     }
 
     /// Puts the content of `new` under the id of `old`, so that what points to the target goes on to work.

@@ -16,7 +16,7 @@ use super::names;
 
 mod merge;
 
-pub use merge::{MergeRules, Merged, PendingHere};
+pub use merge::{MergeRules, Merged, PendingHere, Waiting};
 
 /// The inode number of the mount point.
 pub const ROOT: u64 = 1;
@@ -46,6 +46,16 @@ impl Remote {
             hash: entry.hash,
             revision: entry.revision.clone(),
             dated: entry.mtime.is_some(),
+        }
+    }
+
+    /// The same; a time that was told before stays told.
+    #[must_use]
+    pub fn dated_as(self, before: Option<&Remote>) -> Self {
+        let known = before.is_some_and(|before| before.dated && before.id == self.id);
+        Remote {
+            dated: self.dated || known,
+            ..self
         }
     }
 
@@ -133,6 +143,10 @@ pub struct Folder {
     pub version: u64,
     /// Not to be refreshed before, after a refresh failed.
     pub retry_at: Option<Instant>,
+    /// Entries are not shown that are taken for uploads from here and may be others'.
+    pub hides: bool,
+    /// The listing has entries that make no sense and are not shown.
+    pub incomplete: bool,
 }
 
 #[derive(Debug)]

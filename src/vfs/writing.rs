@@ -227,6 +227,7 @@ impl Vfs {
     pub async fn set_size(self: &Arc<Self>, ino: u64, size: u64) -> Result<()> {
         let (_, account) = self.account_to_change(ino)?;
         account.require(Capability::Write)?;
+        self.check_replaceable(account, ino)?;
         match self.tree().file_mut(ino) {
             Some(file) => file.writers += 1,
             None => return Err(Error::plain(libc::EISDIR)),

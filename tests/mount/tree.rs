@@ -1,6 +1,7 @@
 //! Whole trees, there and back.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use lockerfs::provider::Capability;
@@ -194,4 +195,24 @@ fn world_put(world: &World, path: &str, content: &[u8]) {
     let file = world.service.files_dir(MEDIA).join(path);
     std::fs::create_dir_all(file.parent().expect("a folder")).expect("make folders");
     std::fs::write(file, content).expect("write a file");
+}
+
+#[test]
+fn a_folder_that_was_filled_elsewhere_since_it_was_seen_is_not_removed() {
+    let world = World::with(|setup| {
+        setup.option("listing_age", "\"10m\"");
+        setup.option("poll_interval", "\"10m\"");
+    });
+    let mount = world.mount();
+    fs::create_dir_all(mount.path("parent/sub")).expect("mkdir");
+    mount.unmount(&world.config());
+    world.forget();
+    let mount = world.mount();
+    // The parent's listing tells that the folder is empty.
+    assert_eq!(fs::read_dir(mount.path("parent")).expect("list").count(), 1);
+    world.put("parent/sub/file.txt", b"put there elsewhere");
+    let refused = fs::remove_dir(mount.path("parent/sub")).expect_err("it is not empty");
+    assert_eq!(refused.raw_os_error(), Some(libc::ENOTEMPTY));
+    assert!(world.stored().contains_key("parent/sub/file.txt"));
+    mount.unmount(&world.config());
 }

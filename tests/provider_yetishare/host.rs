@@ -104,6 +104,22 @@ async fn a_call_that_gave_no_answer_is_not_missing_and_is_asked_for_again() {
 }
 
 #[tokio::test]
+async fn a_call_that_hangs_does_not_hold_up_what_is_told_of_the_account() {
+    let host = ScriptedHost::start(|call, _, before| match call {
+        "file/copy" if before == 0 => silence(),
+        "file/copy" => (404, json!("Invalid endpoint.").to_string()),
+        _ => as_usual(),
+    })
+    .await;
+    let provider = host.provider();
+    let info = tokio::time::timeout(Duration::from_secs(15), provider.account_info());
+    info.await.expect("the account's facts were there").unwrap();
+    assert!(provider.capabilities().has(Capability::Copy));
+    provider.account_info().await.unwrap();
+    assert!(!provider.capabilities().has(Capability::Copy));
+}
+
+#[tokio::test]
 async fn a_host_that_cannot_list_says_so_and_is_asked_no_more() {
     let host = ScriptedHost::start(|call, _, _| match call {
         "folder/listing" => (404, json!("Invalid endpoint.").to_string()),
@@ -220,19 +236,31 @@ async fn an_account_that_was_full_is_asked_again_before_an_upload_is_refused() {
 
 #[tokio::test]
 async fn an_account_of_which_the_host_tells_nothing_is_used_all_the_same() {
-    let host = ScriptedHost::start(|call, _, _| match call {
-        "account/info" => error("Could not load account."),
-        "account/package" => (404, json!("Invalid endpoint.").to_string()),
-        "file/upload" => ok(uploaded("1")),
-        _ => as_usual(),
-    })
-    .await;
-    let provider = host.provider();
-    let info = provider.account_info().await.unwrap();
-    assert_eq!(
-        (info.owner, info.storage_limit, info.max_file_size),
-        (None, None, None)
-    );
-    provider.upload_begin(&request("0", 10)).await.unwrap();
-    upload(&provider, "0", 10).await.unwrap();
+    for missing in [
+        error("Could not load account."),
+        (404, json!("Invalid endpoint.").to_string()),
+        (404, "<html>Not Found</html>".to_owned()),
+        (404, String::new()),
+        (403, String::new()),
+    ] {
+        let told = missing.clone();
+        let host = ScriptedHost::start(move |call, _, _| match call {
+            "account/info" | "account/package" => told.clone(),
+            "file/upload" => ok(uploaded("1")),
+            _ => as_usual(),
+        })
+        .await;
+        // The token is one of unknown age, of which it is made sure first.
+        let big = 8 * (1 << 20) + 1;
+        upload(&host.provider(), "0", big).await.unwrap();
+        let provider = host.provider();
+        let info = provider.account_info().await.unwrap();
+        assert_eq!(
+            (info.owner, info.storage_limit, info.max_file_size),
+            (None, None, None),
+            "{missing:?}"
+        );
+        provider.upload_begin(&request("0", 10)).await.unwrap();
+        upload(&provider, "0", 10).await.unwrap();
+    }
 }

@@ -10,7 +10,7 @@ async fn a_form_that_was_thrown_away_means_too_large_and_no_login() {
     })
     .await;
     let provider = host.provider();
-    let failure = upload(&provider, "0", 5000).await.unwrap_err();
+    let failure = upload(&provider, "0", 2 << 20).await.unwrap_err();
     assert_eq!(
         (failure.kind, failure.retry),
         (ErrorKind::TooLarge, Retry::Never),
@@ -20,12 +20,35 @@ async fn a_form_that_was_thrown_away_means_too_large_and_no_login() {
     assert_eq!(host.calls("file/upload").len(), 1);
     assert_eq!(
         provider.account_info().await.unwrap().max_file_size,
-        Some(4999),
+        Some((2 << 20) - 1),
         "what was too large is known from now on"
     );
-    let failure = provider.upload_begin(&request("0", 5000)).await.unwrap_err();
+    let failure = provider.upload_begin(&request("0", 2 << 20)).await.unwrap_err();
     assert_eq!(failure.kind, ErrorKind::TooLarge, "{failure}");
     assert_eq!(host.calls("file/upload").len(), 1);
+}
+
+#[tokio::test]
+async fn a_small_file_that_was_not_read_is_no_limit_for_others() {
+    for answer in [
+        error("Please provide the access_token param."),
+        (413, "<html>".to_owned()),
+    ] {
+        let host = ScriptedHost::start(move |call, _, _| match call {
+            "file/upload" => answer.clone(),
+            _ => as_usual(),
+        })
+        .await;
+        let provider = host.provider();
+        let failure = upload(&provider, "0", 1024).await.unwrap_err();
+        assert_eq!(
+            (failure.kind, failure.retry),
+            (ErrorKind::Unavailable, Retry::AfterWait(None)),
+            "{failure}"
+        );
+        assert_eq!(provider.account_info().await.unwrap().max_file_size, None);
+        provider.upload_begin(&request("0", 5000)).await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -149,6 +172,67 @@ async fn a_big_upload_is_not_the_first_to_try_a_token_of_unknown_age() {
 }
 
 #[tokio::test]
+async fn a_file_that_was_sent_is_found_although_it_fills_the_account() {
+    let host = ScriptedHost::start(|call, _, _| match call {
+        "account/package" => ok(json!({"data": {"max_storage_bytes": "1000", "can_upload": "0"}})),
+        "folder/listing" => ok(json!({"data": {"folders": [], "files": [
+            {"id": "5", "filename": "näme (2).bin", "fileSize": "900"}]}})),
+        _ => as_usual(),
+    })
+    .await;
+    let provider = host.provider();
+    provider.account_info().await.unwrap();
+    let sent = |size| UploadRequest {
+        sent_before: true,
+        ..request("0", size)
+    };
+    let plan = provider.upload_begin(&sent(900)).await.unwrap();
+    let UploadPlan::Candidates(candidates) = &plan else {
+        panic!("{plan:?}")
+    };
+    assert_eq!(candidates[0].id, FileId::new("5"));
+    provider.upload_begin(&sent(901)).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn the_word_for_no_error_is_none_and_an_unknown_one_beside_an_id_leaves_it_open() {
+    for none in [
+        json!(0),
+        json!("0"),
+        json!(false),
+        json!("false"),
+        json!(""),
+        json!(null),
+    ] {
+        let entry = json!({"data": [{"name": "n", "size": 10, "error": none, "file_id": "5"}]});
+        let host = ScriptedHost::start(move |call, _, _| match call {
+            "file/upload" => ok(entry.clone()),
+            _ => as_usual(),
+        })
+        .await;
+        let file = upload(&host.provider(), "0", 10).await.unwrap();
+        assert_eq!(file.id, FileId::new("5"));
+    }
+    let host = ScriptedHost::start(|call, _, before| match call {
+        "file/upload" => {
+            let id = if before == 0 { json!("5") } else { json!(null) };
+            ok(json!({"data": [{"name": "n", "size": 10, "error": "Something new.", "file_id": id}]}))
+        }
+        _ => as_usual(),
+    })
+    .await;
+    let provider = host.provider();
+    for retry in [Retry::OutcomeUnknown, Retry::Never] {
+        let failure = upload(&provider, "0", 10).await.unwrap_err();
+        assert_eq!(
+            (failure.kind, failure.retry),
+            (ErrorKind::Unexpected, retry),
+            "{failure}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn an_upload_that_the_host_refuses_says_why() {
     for (text, kind, retry) in [
         (
@@ -208,13 +292,15 @@ async fn a_refused_link_stands_beside_the_others_and_a_service_that_is_down_fail
     let host = ScriptedHost::start(move |call, params, _| match call {
         "file/download" if state.load(Ordering::Relaxed) => (503, "<html>".to_owned()),
         "file/download" if params["file_id"] == "2" => error("Could not find file based on file_id."),
+        "file/download" if params["file_id"] == "4" => (500, "<html>".to_owned()),
+        "file/download" if params["file_id"] == "5" => (200, "<html>".to_owned()),
         "file/download" => ok(json!({"data": {
             "download_url": format!("http://127.0.0.1:1/x{}?download_token=t", params["file_id"])}})),
         _ => as_usual(),
     })
     .await;
     let provider = host.provider();
-    let ids = ["1", "2", "3"].map(FileId::new);
+    let ids = ["1", "2", "3", "4", "5"].map(FileId::new);
     let links = provider.links(&ids).await.unwrap();
     let urls: Vec<_> = links
         .iter()
@@ -229,13 +315,51 @@ async fn a_refused_link_stands_beside_the_others_and_a_service_that_is_down_fail
         [
             Ok("/x1".to_owned()),
             Err(ErrorKind::NotFound),
-            Ok("/x3".to_owned())
+            Ok("/x3".to_owned()),
+            Err(ErrorKind::Unavailable),
+            Err(ErrorKind::Corrupt),
         ]
     );
     let link = links[0].as_ref().unwrap();
     assert!(link.habits.open_ended_ranges && link.habits.error_path == Some("error"));
     assert!(link.expires <= SystemTime::now() + Duration::from_secs(23 * 3600));
+    provider.links(&ids[3..]).await.unwrap_err();
     down.store(true, Ordering::Relaxed);
     let failure = provider.links(&ids).await.unwrap_err();
     assert_eq!(failure.kind, ErrorKind::Unavailable, "{failure}");
+}
+
+#[tokio::test]
+async fn a_file_of_which_nothing_sensible_is_told_stands_in_no_others_way() {
+    let host =
+        ScriptedHost::start(
+            |call, params, _| match (call, params.get("file_id").map(String::as_str)) {
+                ("file/info", Some("1")) => {
+                    ok(json!({"data": {"id": "1", "filename": "f", "fileSize": null}}))
+                }
+                ("file/info", Some("2")) => (200, "<html>".to_owned()),
+                ("file/info", Some("3")) => {
+                    ok(json!({"data": {"id": "3", "filename": "f", "fileSize": "1"}}))
+                }
+                ("file/info", Some("4")) => error("Could not find file based on file_id."),
+                ("file/info", _) => (503, "<html>".to_owned()),
+                _ => as_usual(),
+            },
+        )
+        .await;
+    let provider = host.provider();
+    let ask = async |ids: &[&str]| {
+        let ids: Vec<_> = ids.iter().copied().map(FileId::new).collect();
+        let told = provider.file_info(&ids).await?;
+        Ok::<_, ProviderError>(
+            told.into_iter()
+                .map(|file| file.id.to_string())
+                .collect::<Vec<_>>(),
+        )
+    };
+    assert_eq!(ask(&["1", "2", "3", "4"]).await.unwrap(), ["3"]);
+    assert!(ask(&["1", "4"]).await.unwrap().is_empty());
+    ask(&["1", "2"]).await.unwrap_err();
+    ask(&["3", "5"]).await.unwrap_err();
+    assert!(ask(&[]).await.unwrap().is_empty());
 }

@@ -79,20 +79,107 @@ async fn a_token_of_its_own_is_disabled_at_the_end() {
 }
 
 #[tokio::test]
-async fn a_token_that_dies_at_once_costs_no_second_replay() {
+async fn a_token_that_dies_at_once_is_not_replaced_by_one_login_after_the_other() {
     let host = ScriptedHost::start(|call, _, _| match call {
         "folder/listing" => error("Could not validate access_token, please reauthenticate or try again."),
         _ => as_usual(),
     })
     .await;
     let provider = host.provider();
-    let failure = provider
-        .list(&root(&provider), ListHint::default())
-        .await
-        .unwrap_err();
-    assert_eq!(failure.retry, Retry::AfterLogin, "{failure}");
+    for _ in 0..3 {
+        let failure = provider
+            .list(&root(&provider), ListHint::default())
+            .await
+            .unwrap_err();
+        assert_eq!(failure.kind, ErrorKind::Unavailable, "{failure}");
+        let Retry::AfterWait(Some(wait)) = failure.retry else {
+            panic!("{failure:?}")
+        };
+        assert!(
+            wait > Duration::from_secs(3) && wait <= Duration::from_secs(5),
+            "{wait:?}"
+        );
+        // The other calls go on with it.
+        provider.file_info(&[FileId::new("1")]).await.unwrap_err();
+    }
+    assert_eq!(host.calls("authorize").len(), 1);
+}
+
+#[tokio::test]
+async fn one_call_that_never_takes_a_token_does_not_cost_a_login_each_time() {
+    let host = ScriptedHost::start(|call, _, _| match call {
+        "file/copy" => (401, String::new()),
+        _ => as_usual(),
+    })
+    .await;
+    let provider = host.provider();
+    let top = root(&provider);
+    for _ in 0..5 {
+        listed(&provider).await;
+        provider.copy_file(&FileId::new("1"), &top).await.unwrap_err();
+    }
+    listed(&provider).await;
     assert_eq!(host.calls("authorize").len(), 2);
-    assert_eq!(host.calls("folder/listing").len(), 2);
+}
+
+#[tokio::test]
+async fn an_unknown_user_is_a_dead_token_but_at_a_login() {
+    let unknown = || {
+        (
+            200,
+            json!({"message": "Username could not be found.", "result": false}).to_string(),
+        )
+    };
+    let host = ScriptedHost::start(move |call, _, before| match call {
+        "folder/listing" if before == 1 => unknown(),
+        "authorize" if before == 2 => unknown(),
+        _ => as_usual(),
+    })
+    .await;
+    let provider = host.provider();
+    listed(&provider).await;
+    listed(&provider).await;
+    assert_eq!(host.calls("authorize").len(), 2);
+    host.expire();
+    for _ in 0..2 {
+        let failure = provider
+            .list(&root(&provider), ListHint::default())
+            .await
+            .unwrap_err();
+        assert_eq!(failure.kind, ErrorKind::LoginRefused, "{failure}");
+    }
+    assert_eq!(host.calls("authorize").len(), 3);
+}
+
+#[tokio::test]
+async fn a_login_refused_in_any_words_is_not_repeated() {
+    for answer in [
+        error("Invalid username or password."),
+        error("Zugang verweigert."),
+        error("Too many failed logins."),
+        (403, json!({"message": "Nope."}).to_string()),
+        (200, json!({"_status": "failed", "response": "Nope."}).to_string()),
+    ] {
+        let told = answer.clone();
+        let host = ScriptedHost::start(move |call, _, _| match call {
+            "authorize" => told.clone(),
+            _ => as_usual(),
+        })
+        .await;
+        let provider = host.provider();
+        for _ in 0..3 {
+            let failure = provider
+                .list(&root(&provider), ListHint::default())
+                .await
+                .unwrap_err();
+            assert_eq!(
+                (failure.kind, failure.retry),
+                (ErrorKind::LoginRefused, Retry::Never),
+                "{answer:?}: {failure}"
+            );
+        }
+        assert_eq!(host.calls("authorize").len(), 1, "{answer:?}");
+    }
 }
 
 #[tokio::test]
@@ -213,27 +300,46 @@ async fn secrets_are_never_in_a_url_nor_in_a_shown_value() {
 }
 
 #[tokio::test]
-async fn a_kept_token_that_cannot_be_read_is_no_reason_to_log_in() {
+async fn a_directory_that_cannot_be_used_costs_one_login_and_no_call() {
+    use std::os::unix::fs::PermissionsExt;
+
     let place = tempfile::tempdir().unwrap();
+    let tokens = place.path().join("tokens");
+    let spoil_token = || {
+        let kept = std::fs::read_dir(&tokens).unwrap();
+        let token = kept
+            .map(|entry| entry.unwrap().path())
+            .find(|path| path.extension().unwrap() == "token")
+            .unwrap();
+        std::fs::remove_file(&token).unwrap();
+        std::fs::create_dir(&token).unwrap();
+    };
+    let open_to_all = || std::fs::set_permissions(&tokens, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let take_away = || {
+        std::fs::remove_dir_all(&tokens).unwrap();
+        std::fs::write(&tokens, "in its place").unwrap();
+    };
+    for spoil in [&spoil_token as &dyn Fn(), &open_to_all, &take_away] {
+        let host = ScriptedHost::start(|_, _, _| as_usual()).await;
+        let provider = sharing(&host, place.path());
+        // It makes the files.
+        listed(&provider).await;
+        spoil();
+        host.expire();
+        for _ in 0..3 {
+            listed(&provider).await;
+        }
+        assert_eq!(host.calls("authorize").len(), 2);
+        provider.close().await;
+        assert_eq!(host.calls("disable_access_token")[0]["access_token"], "token1");
+        if tokens.is_dir() {
+            std::fs::remove_dir_all(&tokens).unwrap();
+        }
+    }
+    // It was never there, and cannot be made.
     let host = ScriptedHost::start(|_, _, _| as_usual()).await;
     let provider = sharing(&host, place.path());
-    // It makes the files.
     listed(&provider).await;
-    let tokens = place.path().join("tokens");
-    let kept = std::fs::read_dir(&tokens)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let token = kept
-        .into_iter()
-        .find(|path| path.extension().unwrap() == "token")
-        .unwrap();
-    std::fs::remove_file(&token).unwrap();
-    std::fs::create_dir(&token).unwrap();
-    host.expire();
-    let failure = provider
-        .list(&root(&provider), ListHint::default())
-        .await
-        .unwrap_err();
-    assert!(failure.to_string().contains("token"), "{failure}");
-    assert_eq!(host.calls("authorize").len(), 1, "it may be alive");
+    listed(&provider).await;
+    assert_eq!(host.calls("authorize").len(), 1);
 }

@@ -178,7 +178,10 @@ impl Provider for MemoryProvider {
                 .into_iter()
                 .map(|entry| Entry::File(self.service.told(entry)))
                 .collect();
-            Ok(Listing { entries })
+            Ok(Listing {
+                entries,
+                incomplete: false,
+            })
         })
         .await
     }

@@ -64,6 +64,11 @@ pub fn as_usual() -> Answer {
     (0, String::new())
 }
 
+/// No answer, ever.
+pub fn silence() -> Answer {
+    (1, String::new())
+}
+
 fn usual(call: &str) -> Answer {
     match call {
         "account/info" => ok(json!({"data": {"username": "me", "storageLimitOverride": null}})),
@@ -171,6 +176,7 @@ async fn answer(
                 ok(json!({"data": {"access_token": token, "account_id": 7}}))
             }
             (0, _) => usual(&name),
+            (1, _) => std::future::pending().await,
             told => told,
         }
     };

@@ -43,7 +43,10 @@ pub(super) async fn list(api: &Api, folder: &FolderId, hint: ListHint) -> Result
         futures_util::future::try_join(part(Part::Folders, hint.folders), part(Part::Files, hint.files))
             .await?;
     entries.extend(files);
-    Ok(Listing { entries })
+    Ok(Listing {
+        entries,
+        incomplete: false,
+    })
 }
 
 /// All entries of one part as of one revision of the folder.

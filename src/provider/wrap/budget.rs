@@ -92,12 +92,13 @@ impl Bucket {
     }
 
     /// Takes `calls` tokens and says how long to wait for them, or takes none and says how long it would be.
+    /// What is more than a burst counts as one, or it would never be let through.
     fn take(&self, calls: u32, longest: Duration, now: Instant) -> std::result::Result<Duration, Duration> {
         let mut level = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let gained = now.saturating_duration_since(level.at).as_secs_f64() * self.per_second;
         level.tokens = (level.tokens + gained).min(self.burst);
         level.at = level.at.max(now);
-        let left = level.tokens - f64::from(calls);
+        let left = level.tokens - f64::from(calls).min(self.burst);
         let wait = Duration::try_from_secs_f64((-left / self.per_second).max(0.0)).unwrap_or(Duration::MAX);
         if wait > longest {
             return Err(wait);
@@ -126,5 +127,14 @@ mod tests {
         assert_eq!(take(now), Err(200));
         assert_eq!(take(now + Duration::from_millis(100)), Ok(100));
         assert_eq!(take(now + Duration::from_secs(60)), Ok(0));
+    }
+
+    #[test]
+    fn more_calls_than_a_burst_get_through_a_full_bucket() {
+        let bucket = Bucket::new(1.0, 5);
+        let now = Instant::now();
+        let longest = Duration::from_secs(30);
+        assert_eq!(bucket.take(500, longest, now), Ok(Duration::ZERO));
+        assert_eq!(bucket.take(500, longest, now), Ok(Duration::from_secs(5)));
     }
 }

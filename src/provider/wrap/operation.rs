@@ -23,7 +23,12 @@ pub struct Operation {
     pub calls: u32,
     /// How many times the usual deadline it may take, since it is made of many calls.
     pub patience: u32,
+    /// The same for each turn where the service has no batches, and needs other calls first.
+    pub patience_without_batches: u32,
 }
+
+/// For a listing first, which may be long, or for many short calls in a row.
+const PATIENT: u32 = 10;
 
 /// Items in one call of the services that take many.
 const BATCH: usize = 500;
@@ -31,18 +36,18 @@ const BATCH: usize = 500;
 const SIDE_BY_SIDE: usize = 4;
 
 impl Operation {
-    pub const ACCOUNT_INFO: Operation = Operation::read("account_info");
+    pub const ACCOUNT_INFO: Operation = Operation::read("account_info").patient();
     pub const LIST: Operation = Operation {
         calls: 2,
-        patience: 10,
+        patience: PATIENT,
         ..Operation::read("list")
     };
     pub const FILE_INFO: Operation = Operation::read("file_info");
     pub const LINKS: Operation = Operation::read("links");
     pub const CHANGES: Operation = Operation::read("changes");
-    pub const CREATE_FOLDER: Operation = Operation::write("create_folder");
+    pub const CREATE_FOLDER: Operation = Operation::write("create_folder").patient();
     pub const RENAME: Operation = Operation::write("rename");
-    pub const MOVE_TO: Operation = Operation::write("move_to");
+    pub const MOVE_TO: Operation = Operation::write("move_to").patient();
     pub const COPY_FILE: Operation = Operation {
         idempotent: false,
         ..Operation::write("copy_file")
@@ -53,7 +58,7 @@ impl Operation {
         ..Operation::write("replace_content")
     };
     pub const DELETE: Operation = Operation::write("delete");
-    pub const UPLOAD_BEGIN: Operation = Operation::upload("upload_begin");
+    pub const UPLOAD_BEGIN: Operation = Operation::upload("upload_begin").patient();
     pub const UPLOAD_WHOLE: Operation = Operation {
         idempotent: false,
         carries_body: true,
@@ -74,6 +79,14 @@ impl Operation {
             carries_body: false,
             calls: 1,
             patience: 1,
+            patience_without_batches: 1,
+        }
+    }
+
+    const fn patient(self) -> Self {
+        Operation {
+            patience_without_batches: PATIENT,
+            ..self
         }
     }
 
@@ -95,15 +108,16 @@ impl Operation {
     #[must_use]
     pub(super) fn of_items(self, items: usize, batches: bool) -> Self {
         // What exceeds a budget for good would never be let through, so no more than a batch is counted.
-        let (calls, turns) = if batches {
-            (items.div_ceil(BATCH), items.div_ceil(BATCH))
+        let (calls, turns, each) = if batches {
+            (items.div_ceil(BATCH), items.div_ceil(BATCH), 1)
         } else {
-            (items.min(BATCH), items.div_ceil(SIDE_BY_SIDE))
+            let each = self.patience_without_batches;
+            (items.min(BATCH), items.div_ceil(SIDE_BY_SIDE), each)
         };
         let within_u32 = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         Operation {
             calls: within_u32(calls),
-            patience: within_u32(turns).max(1),
+            patience: within_u32(turns).max(1).saturating_mul(each),
             ..self
         }
     }
@@ -133,5 +147,19 @@ mod tests {
             [(1, 1), (20, 5), (0, 1)]
         );
         assert_eq!(of(4000, false), (500, 1000));
+    }
+
+    #[test]
+    fn what_needs_other_calls_first_may_take_longer_where_the_service_has_no_batches() {
+        for operation in [
+            Operation::ACCOUNT_INFO,
+            Operation::CREATE_FOLDER,
+            Operation::MOVE_TO,
+            Operation::UPLOAD_BEGIN,
+        ] {
+            let limit = |batches| operation.of_items(1, batches).within(Duration::from_secs(20));
+            let expected = [Duration::from_secs(20), Duration::from_secs(200)];
+            assert_eq!([limit(true), limit(false)], expected, "{}", operation.name);
+        }
     }
 }

@@ -64,7 +64,7 @@ pub(super) async fn info(api: &Api) -> Result<AccountInfo> {
         owner: plan.owner,
         storage_limit: plan.storage,
         storage_used,
-        max_file_size: smaller(plan.file_size, api.post_limit()),
+        max_file_size: smaller(plan.file_size, api.post_limit.largest(Instant::now())),
     })
 }
 
@@ -72,7 +72,7 @@ pub(super) async fn info(api: &Api) -> Result<AccountInfo> {
 pub(super) async fn check_room(api: &Api, operation: &'static str, size: u64) -> Result<()> {
     let plan = plan(api).await?;
     api.need(Capability::Write, operation)?;
-    if let Some(largest) = smaller(plan.file_size, api.post_limit())
+    if let Some(largest) = smaller(plan.file_size, api.post_limit.largest(Instant::now()))
         && size > largest
     {
         let message = format!("the service takes no file larger than {largest} bytes");
@@ -129,12 +129,12 @@ async fn plan(api: &Api) -> Result<Plan> {
 async fn ask(api: &Api, operation: &'static str) -> Result<Option<Value>> {
     match api.call(operation, &Params::new()).await {
         Ok(reply) => Ok(Some(reply)),
+        Err(failure) if failure.is_general() => Err(failure.error),
         Err(failure) if failure.is(Meaning::NoSuchCall) => Ok(None),
-        Err(failure) if failure.is_refusal() && failure.error.kind != ErrorKind::LoginRefused => {
+        Err(failure) => {
             tracing::warn!(error = %failure.error, "the host does not tell all of the account");
             Ok(None)
         }
-        Err(failure) => Err(failure.error),
     }
 }
 
@@ -156,8 +156,7 @@ fn read_plan(info: Option<&Value>, package: Option<&Value>) -> Plan {
 }
 
 async fn used(api: &Api) -> Result<Option<u64>> {
-    let reply = folders::ask_listing(api, &wire::root()).await?;
-    let sizes = folders::living(api, &wire::root(), &reply).await?.sizes;
+    let sizes = folders::living(api, &wire::root()).await?.sizes;
     api.account.told().used = Some(sizes);
     Ok(Some(sizes))
 }

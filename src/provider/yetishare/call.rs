@@ -2,17 +2,19 @@
 //! once more after a login; nothing else is repeated here. It also keeps what all calls learn of the host: its clock, the
 //! calls that it lacks, the size of the largest request. It knows no operation's meaning.
 
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 use url::Url;
 
 use super::account::Account;
-use super::errors::{Failure, Meaning, by_status, dead_token, no_such_call, said, transport};
+use super::errors::{Failure, Meaning, by_status, clean, dead_token, no_such_call, said, transport, unclear};
 use super::graves::Graves;
+use super::newest::Newest;
 use super::probe::Probe;
 use super::session::{Lease, Sessions};
+use super::uploads::PostLimit;
 use super::wire::{Node, Params, zone_offset};
 use super::{OFFERED, Settings};
 use crate::http::{ApiAnswer, ApiClient, ApiRequest, Multipart, check_url};
@@ -95,69 +97,75 @@ impl Transport {
     }
 }
 
+/// A listing is a whole folder, with some 500 bytes for each file.
+fn max_answer(operation: &str) -> Option<usize> {
+    (operation == "folder/listing").then_some(128 << 20)
+}
+
 /// Opens the envelope: the answer as it is, or what the host says against the call.
 fn open(operation: &'static str, answer: &ApiAnswer) -> Answer {
     let good = (200..300).contains(&answer.status);
+    let unknown = matches!(answer.status, 404 | 405);
     let value = match serde_json::from_slice::<Value>(&answer.body) {
-        // An endpoint that does not exist is told by a bare text.
-        Ok(Value::String(_)) if good || matches!(answer.status, 404 | 405) => {
-            return Err(no_such_call(operation));
-        }
         Ok(value @ Value::Object(_)) => value,
+        Ok(value @ Value::String(_)) if good || unknown => value,
         _ => return Err(by_status(operation, answer)),
     };
     let node = Node(&value);
-    let text = ["response", "message", "0", "error"]
+    let told = ["response", "message", "0", "error"]
         .into_iter()
-        .find_map(|key| node.text(key));
+        .find_map(|key| Some((key, node.text(key)?)));
+    let (key, text) = match &value {
+        Value::String(text) => (None, text.clone()),
+        _ => told.map(|(key, text)| (Some(key), text)).unwrap_or_default(),
+    };
     if good {
-        return match is_error(node) {
-            Some(false) => Ok(value),
-            Some(true) => Err(said(operation, text.as_deref().unwrap_or_default())),
-            None if node.get("data").is_some() => Ok(value),
-            None => {
-                let message = "the service gave neither success nor error";
-                let retry = Retry::OutcomeUnknown;
-                Err(ProviderError::new(ErrorKind::Unexpected, retry, operation, message).into())
-            }
+        return match verdict(node) {
+            Verdict::Success => Ok(value),
+            Verdict::Error => Err(said(operation, &text)),
+            Verdict::Unclear => Err(unclear(operation, &text)),
         };
     }
-    Err(match (answer.status, text) {
-        (401, _) => dead_token(operation),
-        (429 | 500.., _) | (_, None) => by_status(operation, answer),
-        (404, Some(text)) => {
+    Err(match answer.status {
+        401 => dead_token(operation),
+        429 | 500.. => by_status(operation, answer),
+        _ if text.trim().is_empty() => by_status(operation, answer),
+        // Gateways use the status too, for what has nothing to do with the item that was asked for.
+        _ if unknown => {
             let failure = said(operation, &text);
-            // The documented meaning of the status, where the text is a new one.
-            if failure.is(Meaning::Said) && failure.error.kind == ErrorKind::Unexpected {
-                let error = ProviderError::new(
-                    ErrorKind::NotFound,
-                    Retry::Never,
-                    operation,
-                    failure.error.message,
-                );
-                Failure {
-                    meaning: Meaning::Gone,
-                    error,
-                }
-            } else {
+            if failure.is_understood() {
                 failure
+            } else if matches!(key, None | Some("0")) {
+                no_such_call(operation)
+            } else {
+                by_status(operation, answer).with_context("answer", clean(&text))
             }
         }
-        (_, Some(text)) => said(operation, &text).with_context("HTTP status", answer.status),
+        status => said(operation, &text).with_context("HTTP status", status),
     })
 }
 
-/// Whether an answer calls itself an error; `None` where it does not say. In a file's facts `status` is the
-/// file's own, but those stand below `data`.
-fn is_error(node: Node<'_>) -> Option<bool> {
-    let says_error = |text: String| text.trim().eq_ignore_ascii_case("error");
-    if let Some(status) = node.text("_status").or_else(|| node.text("status")) {
-        return Some(says_error(status));
-    }
-    ["result", "success"]
+/// What an answer says of itself.
+enum Verdict {
+    Success,
+    Error,
+    Unclear,
+}
+
+/// In a file's facts `status` is the file's own, but those stand below `data`.
+fn verdict(node: Node<'_>) -> Verdict {
+    let flags = ["result", "success"].map(|key| node.flag(key));
+    let status = ["_status", "status"]
         .into_iter()
-        .find_map(|key| node.flag(key))
-        .map(|good| !good)
+        .find(|key| node.get(key).is_some())
+        .map(|key| node.text(key).unwrap_or_default().trim().to_ascii_lowercase());
+    match (status.as_deref(), flags.contains(&Some(false))) {
+        (Some("error"), _) | (None, true) => Verdict::Error,
+        (Some("success"), false) => Verdict::Success,
+        (Some(_), _) => Verdict::Unclear,
+        (None, false) if flags.contains(&Some(true)) || node.get("data").is_some() => Verdict::Success,
+        (None, false) => Verdict::Unclear,
+    }
 }
 
 /// What a call carries beside its token.
@@ -173,10 +181,10 @@ pub(super) struct Api {
     sessions: Sessions,
     /// Capabilities that the host turned out to lack, as bits.
     withdrawn: AtomicU32,
-    /// Bytes of the smallest upload that was too large for a request; `u64::MAX` for none.
-    post_limit: AtomicU64,
+    pub(super) post_limit: PostLimit,
     pub(super) account: Account,
     pub(super) graves: Graves,
+    pub(super) newest: Newest,
     pub(super) probe: Probe,
 }
 
@@ -186,9 +194,10 @@ impl Api {
             transport: Transport::new(client, &settings.base_url)?,
             sessions: Sessions::new(settings),
             withdrawn: AtomicU32::new(0),
-            post_limit: AtomicU64::new(u64::MAX),
+            post_limit: PostLimit::default(),
             account: Account::default(),
             graves: Graves::new(settings),
+            newest: Newest::default(),
             probe: Probe::default(),
         })
     }
@@ -236,16 +245,6 @@ impl Api {
         self.withdrawn.fetch_or(bit, Ordering::Relaxed) & bit == 0
     }
 
-    pub(super) fn post_limit(&self) -> Option<u64> {
-        let limit = self.post_limit.load(Ordering::Relaxed);
-        (limit != u64::MAX).then(|| limit.saturating_sub(1))
-    }
-
-    /// A file of this size did not fit into a request.
-    pub(super) fn note_post_limit(&self, size: u64) {
-        self.post_limit.fetch_min(size, Ordering::Relaxed);
-    }
-
     /// A call with the token.
     pub(super) async fn call(&self, operation: &'static str, params: &Params) -> Answer {
         self.with_token(operation, Body::Form(params)).await
@@ -273,6 +272,7 @@ impl Api {
                 break;
             }
             tracing::debug!(operation, "the session has ended: another one is needed");
+            self.sessions.note_dead(&lease);
             lease = self.sessions.replace(&self.transport, &lease).await?;
             answer = self.send(operation, body, &lease).await;
             if lease.is_of_our_login() {
@@ -282,6 +282,8 @@ impl Api {
         match &answer {
             Ok(_) => self.sessions.note_good(&lease),
             Err(failure) if failure.is(Meaning::NoSuchCall) => self.note_missing(operation),
+            Err(failure) if failure.is(Meaning::DeadToken) => self.sessions.note_dead(&lease),
+            Err(failure) if failure.is_refusal() => self.sessions.note_good(&lease),
             Err(_) => {}
         }
         answer
@@ -289,7 +291,12 @@ impl Api {
 
     async fn send(&self, operation: &'static str, body: Body<'_>, lease: &Lease) -> Answer {
         match body {
-            Body::Form(params) => self.transport.form(operation, lease.authorize(params)).await,
+            Body::Form(params) => {
+                let text = lease.authorize(params);
+                let mut request = ApiRequest::form(self.transport.url(operation)?, text);
+                request.max_answer = max_answer(operation);
+                self.transport.send(operation, request).await
+            }
             Body::File(form, answer_timeout) => {
                 let mut form = form.clone();
                 form.fields.splice(..0, lease.fields());
@@ -324,13 +331,17 @@ mod tests {
     use super::*;
 
     fn open_text(status: u16, body: &str) -> Answer {
+        open_of("x/y", status, body)
+    }
+
+    fn open_of(operation: &'static str, status: u16, body: &str) -> Answer {
         let answer = ApiAnswer {
             status,
             content_type: None,
             retry_after: Some(Duration::from_secs(9)),
             body: body.to_owned().into(),
         };
-        open("x/y", &answer)
+        open(operation, &answer)
     }
 
     #[test]
@@ -346,12 +357,67 @@ mod tests {
         }
         for (status, body) in [
             (404, r#"{"0":"No method found on endpoint.","_status":"error"}"#),
+            (404, r#"{"0":"Method does not exist.","_status":"error"}"#),
             (404, r#""Invalid endpoint""#),
+            (405, r#""Nothing here""#),
             (200, r#""Invalid endpoint""#),
         ] {
             let failure = open_text(status, body).unwrap_err();
             assert!(failure.is(Meaning::NoSuchCall), "{body}: {failure:?}");
         }
+    }
+
+    #[test]
+    fn only_the_hosts_words_on_an_item_say_that_it_is_gone() {
+        let told = r#"{"response":"Could not find folder based on folder_id.","_status":"error"}"#;
+        assert!(open_text(404, told).unwrap_err().is(Meaning::Gone));
+        for body in [
+            r#"{"message":"Unknown action"}"#,
+            r#"{"message":"Not Found"}"#,
+            r#"{"response":"Could not find action.","_status":"error"}"#,
+        ] {
+            let failure = open_text(404, body).unwrap_err();
+            assert!(!failure.is(Meaning::Gone) && !failure.is_refusal(), "{failure:?}");
+            assert!(!failure.is(Meaning::NoSuchCall), "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn a_bare_text_is_a_missing_call_only_where_it_or_the_status_says_so() {
+        for (body, kind, retry) in [
+            (r#""Maintenance""#, ErrorKind::Unavailable, Retry::AfterWait(None)),
+            (r#""""#, ErrorKind::Unexpected, Retry::OutcomeUnknown),
+            (r#""Hello.""#, ErrorKind::Unexpected, Retry::OutcomeUnknown),
+            (
+                r#""Please provide the file_id param.""#,
+                ErrorKind::InvalidArgument,
+                Retry::Never,
+            ),
+        ] {
+            let failure = open_text(200, body).unwrap_err();
+            assert!(!failure.is(Meaning::NoSuchCall), "{body}: {failure:?}");
+            assert_eq!((failure.error.kind, failure.error.retry), (kind, retry), "{body}");
+        }
+    }
+
+    #[test]
+    fn only_what_calls_itself_a_success_is_one() {
+        for body in [
+            r#"{"_status":"failed"}"#,
+            r#"{"_status":"failed","data":{"id":1}}"#,
+            r#"{"status":403,"error":"Forbidden"}"#,
+            r#"{"_status":"success","result":false}"#,
+            r#"{"_status":true,"data":{"id":1}}"#,
+            r#"{"response":"File removed."}"#,
+        ] {
+            let error = open_text(200, body).unwrap_err().error;
+            let expected = (ErrorKind::Unexpected, Retry::OutcomeUnknown);
+            assert_eq!((error.kind, error.retry), expected, "{body}: {error}");
+        }
+        let failed = r#"{"_status":"failed","response":"Could not validate access_token."}"#;
+        assert!(open_text(200, failed).unwrap_err().is(Meaning::DeadToken));
+        let failure = open_text(200, r#"{"data":{"id":1},"result":false}"#).unwrap_err();
+        assert_eq!(failure.error.retry, Retry::Never);
     }
 
     #[test]
@@ -374,6 +440,21 @@ mod tests {
     }
 
     #[test]
+    fn a_gateways_error_leaves_open_whether_a_file_was_made() {
+        for operation in ["file/upload", "file/copy"] {
+            for status in [500, 502, 503, 504, 521, 524] {
+                for body in [
+                    "<html>",
+                    r#"{"response":"Something went wrong.","_status":"error"}"#,
+                ] {
+                    let error = open_of(operation, status, body).unwrap_err().error;
+                    assert_eq!(error.retry, Retry::OutcomeUnknown, "{status} {body}: {error}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_status_counts_before_the_text_where_it_says_more() {
         use ErrorKind as K;
         let wait = Retry::AfterWait(Some(Duration::from_secs(9)));
@@ -383,7 +464,7 @@ mod tests {
             (503, json, K::Unavailable, wait),
             (500, json, K::Unavailable, Retry::OutcomeUnknown),
             (504, "", K::Timeout, Retry::OutcomeUnknown),
-            (404, json, K::NotFound, Retry::Never),
+            (404, json, K::Unexpected, Retry::Never),
             (413, "<html>", K::TooLarge, Retry::Never),
             (403, "<html>", K::Corrupt, wait),
             (404, "<html>", K::Unexpected, Retry::Never),

@@ -43,8 +43,27 @@ impl Failure {
 
     /// Whether the host itself refused the call, for a reason that lies in what was asked.
     pub(super) fn is_refusal(&self) -> bool {
-        let waits = matches!(self.error.retry, Retry::AfterWait(_) | Retry::OutcomeUnknown);
-        matches!(self.meaning, Meaning::Said | Meaning::Gone) && !waits
+        matches!(self.meaning, Meaning::Said | Meaning::Gone) && !self.waits()
+    }
+
+    /// Whether a call fails for a reason that the next one would meet as well: the login, or what passes.
+    pub(super) fn is_general(&self) -> bool {
+        self.waits() || self.error.kind == ErrorKind::LoginRefused
+    }
+
+    fn waits(&self) -> bool {
+        matches!(self.error.retry, Retry::AfterWait(_) | Retry::OutcomeUnknown)
+    }
+
+    /// Whether no answer came, from the host or anything before it.
+    pub(super) fn is_unanswered(&self) -> bool {
+        let source = self.error.source.as_deref();
+        source.is_some_and(|source| source.is::<HttpError>())
+    }
+
+    /// Whether the host's words are known ones.
+    pub(super) fn is_understood(&self) -> bool {
+        !(self.is(Meaning::Said) && self.error.kind == ErrorKind::Unexpected)
     }
 
     #[must_use]
@@ -83,6 +102,23 @@ pub(super) fn said(operation: &'static str, text: &str) -> Failure {
     Failure { meaning, error }
 }
 
+/// An answer that calls itself neither a success nor an error; its words count where they are known.
+pub(super) fn unclear(operation: &'static str, text: &str) -> Failure {
+    let failure = said(operation, text);
+    if failure.is_understood() {
+        return failure;
+    }
+    let message = "the service gave neither success nor error";
+    let error = ProviderError::new(ErrorKind::Unexpected, Retry::OutcomeUnknown, operation, message);
+    match clean(text) {
+        said if said.is_empty() => error.into(),
+        said => Failure {
+            meaning: Meaning::Said,
+            error: error.with_context("answer", said),
+        },
+    }
+}
+
 /// The table of texts, in lower case. The first line that fits counts.
 fn classify(text: &str) -> (Meaning, ErrorKind, Retry, &'static str) {
     use ErrorKind as K;
@@ -90,7 +126,8 @@ fn classify(text: &str) -> (Meaning, ErrorKind, Retry, &'static str) {
     use Retry::{AfterLogin, Never, OutcomeUnknown};
     let starts = |beginnings: &[&str]| beginnings.iter().any(|beginning| text.starts_with(beginning));
     let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    if starts(&["could not validate"]) {
+    // The second is what some hosts say of a token that has ended.
+    if starts(&["could not validate", "username could not be found"]) {
         return (
             DeadToken,
             K::PermissionDenied,
@@ -141,9 +178,17 @@ fn classify(text: &str) -> (Meaning, ErrorKind, Retry, &'static str) {
         (K::Unavailable, WAIT, "")
     } else if has(&["user must be an admin"]) {
         (K::PermissionDenied, Never, "")
-    } else if starts(&["could not find", "file not found", "folder not found"]) {
-        let meaning = if has(&["destination"]) { Said } else { Gone };
-        return (meaning, K::NotFound, Never, "");
+    } else if starts(&[
+        "could not find file",
+        "could not find folder",
+        "could not find the file",
+        "could not find the folder",
+        "file not found",
+        "folder not found",
+    ]) {
+        return (Gone, K::NotFound, Never, "");
+    } else if starts(&["could not find the destination"]) {
+        (K::NotFound, Never, "")
     } else if has(&["no response received"]) {
         (
             K::Unavailable,
@@ -201,10 +246,21 @@ fn classify(text: &str) -> (Meaning, ErrorKind, Retry, &'static str) {
         (K::AlreadyExists, Never, "")
     } else if starts(&["please provide"]) {
         (K::InvalidArgument, Never, "")
+    } else if starts(&["error uploading file"]) {
+        (
+            K::Unexpected,
+            OutcomeUnknown,
+            "the host had trouble with the file and may have kept it",
+        )
     } else {
         (K::Unexpected, Never, "")
     };
     (Said, kind, retry, hint)
+}
+
+/// Whether a second call after one that took effect makes a second file.
+fn makes_twins(operation: &str) -> bool {
+    matches!(operation, "file/upload" | "file/copy")
 }
 
 /// An answer of which the host's JSON says nothing better than its HTTP status does.
@@ -216,6 +272,12 @@ pub(super) fn by_status(operation: &'static str, answer: &ApiAnswer) -> Failure 
     let (kind, retry, text) = match status {
         401 if page.is_none() => return dead_token(operation),
         429 => (K::RateLimited, wait, "too many calls".to_owned()),
+        // Web servers say so too where a script died midway.
+        500.. if makes_twins(operation) => (
+            K::Unavailable,
+            Retry::OutcomeUnknown,
+            "the service failed".to_owned(),
+        ),
         503 => (K::Unavailable, wait, "the service is unavailable".to_owned()),
         408 | 504 | 524 => (
             K::Timeout,
@@ -323,11 +385,18 @@ pub(super) fn transport(operation: &'static str, error: HttpError) -> Failure {
         HttpErrorKind::Connect => (K::Unavailable, Retry::AfterWait(error.retry_after)),
         HttpErrorKind::NoAnswer | HttpErrorKind::Body => (K::Unavailable, Retry::OutcomeUnknown),
         HttpErrorKind::Timeout => (K::Timeout, Retry::OutcomeUnknown),
+        HttpErrorKind::AnswerTooLarge if !makes_twins(operation) => (K::Unexpected, Retry::Never),
         HttpErrorKind::InsecureUrl => (K::InvalidArgument, Retry::Never),
         HttpErrorKind::LocalFile => (K::Unexpected, Retry::Never),
         _ => (K::Unexpected, Retry::OutcomeUnknown),
     };
-    ProviderError::new(kind, retry, operation, error.message.clone())
+    let message = match (error.kind, operation) {
+        (HttpErrorKind::AnswerTooLarge, "folder/listing") => {
+            format!("the folder holds more than can be listed: {}", error.message)
+        }
+        _ => error.message.clone(),
+    };
+    ProviderError::new(kind, retry, operation, message)
         .with_source(error)
         .into()
 }
@@ -435,6 +504,10 @@ mod tests {
                 (Meaning::Said, K::Unavailable, Retry::OutcomeUnknown),
             ),
             (
+                "Error uploading file. Something new.",
+                (Meaning::Said, K::Unexpected, Retry::OutcomeUnknown),
+            ),
+            (
                 "Error on: https://fs2.example.com. maxFileSize",
                 never(K::TooLarge),
             ),
@@ -459,6 +532,26 @@ mod tests {
         ] {
             assert_eq!(kind_of(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn an_answer_that_is_too_large_is_asked_for_once_and_may_have_made_a_file() {
+        let of = |operation| {
+            let error = HttpError::new(HttpErrorKind::AnswerTooLarge, "the answer is larger than 9 bytes");
+            transport(operation, error).error
+        };
+        let listing = of("folder/listing");
+        assert_eq!(
+            (listing.kind, listing.retry),
+            (ErrorKind::Unexpected, Retry::Never)
+        );
+        assert!(
+            listing
+                .message
+                .starts_with("the folder holds more than can be listed"),
+            "{listing}"
+        );
+        assert_eq!(of("file/upload").retry, Retry::OutcomeUnknown);
     }
 
     #[test]

@@ -27,9 +27,34 @@ fn by_id(file: &FileId) -> Params {
     Params::new().with("file_id", file.as_str())
 }
 
+/// A file of which the host tells nothing sensible is left out, as long as it tells of others.
 pub(super) async fn info(api: &Api, files: &[FileId]) -> Result<Vec<FileEntry>> {
-    let found = super::all(files.iter().map(|file| one_info(api, file).boxed()).collect()).await?;
-    Ok(found.into_iter().flatten().collect())
+    let calls = files.iter().map(|file| {
+        let call = one_info(api, file).map(|told| match told {
+            Err(error) if is_of_one_file(&error) => Ok(Err(error)),
+            told => told.map(Ok),
+        });
+        call.boxed()
+    });
+    let mut told = super::all(calls.collect()).await?;
+    if told.iter().all(Result::is_err)
+        && let Some(Err(error)) = told.pop()
+    {
+        return Err(error);
+    }
+    for error in told.iter().filter_map(|told| told.as_ref().err()) {
+        tracing::warn!(%error, "the service tells nothing sensible of a file");
+    }
+    Ok(told.into_iter().flatten().flatten().collect())
+}
+
+/// Whether a failure says nothing of what becomes of calls for other files.
+fn is_of_one_file(error: &ProviderError) -> bool {
+    match error.kind {
+        ErrorKind::Corrupt => true,
+        ErrorKind::LoginRefused => false,
+        _ => error.retry == Retry::Never,
+    }
 }
 
 /// `None` for a file that is gone or in the trash.
@@ -51,6 +76,7 @@ fn read_info(api: &Api, operation: &'static str, reply: &Value) -> Result<Option
     let file = data
         .file()
         .ok_or_else(|| incomplete(operation, Retry::Never, "the file's id, name or size"))?;
+    api.newest.note(&file.id);
     Ok(Some(FileEntry {
         mtime: data.time("uploadedDate", api.zone()),
         parent: data.folder_id("folderId"),
@@ -58,17 +84,36 @@ fn read_info(api: &Api, operation: &'static str, reply: &Value) -> Result<Option
     }))
 }
 
+/// The whole fails where all that failed may succeed later, so that it is tried again.
 pub(super) async fn links(api: &Api, files: &[FileId]) -> Result<Vec<Result<DownloadLink>>> {
-    super::all(files.iter().map(|file| one_link(api, file).boxed()).collect()).await
+    let mut links = super::all(files.iter().map(|file| one_link(api, file).boxed()).collect()).await?;
+    let may_pass = |link: &Result<DownloadLink>| {
+        let waits =
+            |error: &ProviderError| matches!(error.retry, Retry::AfterWait(_) | Retry::OutcomeUnknown);
+        link.as_ref().is_err_and(waits)
+    };
+    if links.iter().all(may_pass)
+        && let Some(Err(error)) = links.pop()
+    {
+        return Err(error);
+    }
+    Ok(links)
 }
 
-/// What is not the host's own word on this file is an error of the whole.
+/// What would happen to the other files as well is an error of the whole.
 async fn one_link(api: &Api, file: &FileId) -> Result<Result<DownloadLink>> {
     let asked = SystemTime::now();
     match api.call(LINK, &by_id(file)).await {
         Ok(reply) => Ok(read_link(api, &reply, asked)),
-        Err(failure) if failure.is_refusal() => Ok(Err(failure.error.with_context("file", file))),
-        Err(failure) => Err(failure.error.with_context("file", file)),
+        Err(failure) => {
+            let of_all = matches!(
+                failure.error.kind,
+                ErrorKind::LoginRefused | ErrorKind::RateLimited
+            ) || failure.error.retry == Retry::AfterLogin
+                || failure.is_unanswered();
+            let error = failure.error.with_context("file", file);
+            if of_all { Err(error) } else { Ok(Err(error)) }
+        }
     }
 }
 

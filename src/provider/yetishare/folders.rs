@@ -1,10 +1,12 @@
 //! Folders: listings, and what changes a folder.
 
+use std::time::Instant;
+
 use serde_json::Value;
 
 use super::call::{Answer, Api};
-use super::errors::{Meaning, incomplete};
-use super::wire::{Node, Params, State, blank_root, is_root, null_root, root};
+use super::errors::{Meaning, clean, incomplete};
+use super::wire::{Items, Node, Params, State, blank_root, is_root, null_root, root};
 use crate::provider::{
     Entry, ErrorKind, FolderEntry, FolderId, ListHint, Listing, ProviderError, Result, Retry,
 };
@@ -20,8 +22,9 @@ const DELETE: &str = "folder/delete";
 const DEEPEST: usize = 200;
 
 /// What a listing holds beside the deleted.
+#[derive(Default)]
 pub(super) struct Living {
-    pub(super) entries: Vec<Entry>,
+    pub(super) listing: Listing,
     /// Bytes of the files, and of all that is in the folders.
     pub(super) sizes: u64,
 }
@@ -31,59 +34,98 @@ pub(super) async fn list(api: &Api, folder: &FolderId, hint: ListHint) -> Result
     if hint.files == Some(0) && hint.folders == Some(0) {
         return Ok(Listing::default());
     }
-    let reply = ask_listing(api, folder).await?;
-    let entries = living(api, folder, &reply).await?.entries;
-    Ok(Listing { entries })
+    Ok(living(api, folder).await?.listing)
 }
 
-pub(super) async fn ask_listing(api: &Api, folder: &FolderId) -> Result<Value> {
+pub(super) async fn living(api: &Api, folder: &FolderId) -> Result<Living> {
+    api.graves.load().await;
+    let asked = Instant::now();
     let params = Params::new().with("parent_folder_id", blank_root(folder));
     let answer = api.call(LIST, &params).await;
-    answer.map_err(|failure| failure.error.with_context("folder", folder))
-}
-
-pub(super) async fn living(api: &Api, folder: &FolderId, reply: &Value) -> Result<Living> {
-    let data = Node(reply)
-        .get("data")
-        .ok_or_else(|| incomplete(LIST, Retry::Never, "the folder's entries"))?;
-    let at_root = is_root(folder);
-    if at_root {
-        api.graves.load().await;
-    }
-    let mut living = Living {
-        entries: Vec::new(),
-        sizes: 0,
-    };
-    for item in data.items("folders") {
-        let state = item.state();
-        let Some(entry) = item.folder(api.zone()) else {
-            left_out("folder");
-            continue;
-        };
-        let buried = state == State::Untold && at_root && api.graves.holds(&entry.id);
-        if state == State::Gone || buried {
-            continue;
-        }
-        living.sizes = living.sizes.saturating_add(item.number("totalSize").unwrap_or(0));
-        living.entries.push(Entry::Folder(entry));
-    }
-    for item in data.items("files") {
-        if item.state() == State::Gone {
-            continue;
-        }
-        match item.file() {
-            Some(file) => {
-                living.sizes = living.sizes.saturating_add(file.size);
-                living.entries.push(Entry::File(file));
+    let reply = answer.map_err(|failure| failure.error.with_context("folder", folder))?;
+    let living = read_living(api, folder, &reply).map_err(|error| error.with_context("folder", folder))?;
+    if !is_root(folder) {
+        for entry in &living.listing.entries {
+            if let Entry::Folder(entry) = entry {
+                api.graves.lift(&entry.id, asked).await;
             }
-            None => left_out("file"),
         }
     }
     Ok(living)
 }
 
-fn left_out(kind: &str) {
-    tracing::warn!("the service lists a {kind} without id, name or size: it is left out");
+fn read_living(api: &Api, folder: &FolderId, reply: &Value) -> Result<Living> {
+    let lacks = || incomplete(LIST, Retry::Never, "the folder's entries");
+    let data = Node(reply).get("data").ok_or_else(lacks)?;
+    let (folders, files) = match (data.items("folders"), data.items("files")) {
+        (Items::Unreadable, _) | (_, Items::Unreadable) | (Items::Absent, Items::Absent) => {
+            return Err(lacks());
+        }
+        (folders, files) => (folders.into_list(), files.into_list()),
+    };
+    let mut living = Living::default();
+    api.newest.note_asked();
+    for item in folders {
+        let state = item.state();
+        let entry = item.folder(api.zone());
+        let buried = |id| state == State::Untold && is_root(folder) && api.graves.holds(id);
+        if state == State::Gone || entry.as_ref().is_some_and(|entry| buried(&entry.id)) {
+            continue;
+        }
+        check_parent(folder, item.folder_id("parentId"))?;
+        // A folder that lies in itself would be walked through for ever.
+        let Some(entry) = entry.filter(|entry| !is_root(&entry.id) && entry.id != *folder) else {
+            living.leave_out("folder", item);
+            continue;
+        };
+        living.add(item.number("totalSize").unwrap_or(0), Entry::Folder(entry));
+    }
+    for item in files {
+        if item.state() == State::Gone {
+            continue;
+        }
+        check_parent(folder, item.folder_id("folderId"))?;
+        match item.file() {
+            Some(file) => {
+                api.newest.note(&file.id);
+                living.add(file.size, Entry::File(file));
+            }
+            None => living.leave_out("file", item),
+        }
+    }
+    Ok(living)
+}
+
+impl Living {
+    fn add(&mut self, size: u64, entry: Entry) {
+        self.sizes = self.sizes.saturating_add(size);
+        self.listing.entries.push(entry);
+    }
+
+    /// A file of unknown size is left out too: with any other size it would be read wrongly.
+    fn leave_out(&mut self, kind: &str, item: Node<'_>) {
+        let id = item.text("id").map(|id| clean(&id));
+        tracing::warn!(
+            id,
+            "the service lists a {kind} whose id, name or size makes no sense: it is left out"
+        );
+        self.listing.incomplete = true;
+    }
+}
+
+/// Hosts that do not find a folder are known to take the top folder for it. How a host spells the top folder is
+/// not known for sure, so there every parent will do.
+fn check_parent(folder: &FolderId, told: Option<FolderId>) -> Result<()> {
+    match told {
+        Some(parent) if parent != *folder && !is_root(folder) => {
+            let message = "the service listed another folder than the one asked for";
+            Err(
+                ProviderError::new(ErrorKind::Unexpected, Retry::Never, LIST, message)
+                    .with_context("listed", parent),
+            )
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The host makes a second folder of the same name without a word, so it is looked for first.
@@ -122,8 +164,10 @@ async fn info(api: &Api, folder: &FolderId) -> Result<Value> {
         .map(Value::take)
         .filter(Value::is_object)
         .ok_or_else(|| incomplete(INFO, Retry::Never, "the folder"))?;
-    let state = Node(&data).state();
-    if state == State::Gone || (state == State::Untold && api.graves.holds(folder)) {
+    let node = Node(&data);
+    let at_root = node.folder_id("parentId").is_none_or(|parent| is_root(&parent));
+    let state = node.state();
+    if state == State::Gone || (state == State::Untold && at_root && api.graves.holds(folder)) {
         let message = "the folder is in the trash";
         return Err(
             ProviderError::new(ErrorKind::NotFound, Retry::Never, INFO, message)

@@ -4,6 +4,7 @@
 //! them. One that it lacks takes a capability away, before a person relies on it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
 
@@ -11,6 +12,9 @@ use super::SIDE_BY_SIDE;
 use super::call::Api;
 use super::errors::Meaning;
 use super::wire::Params;
+
+/// For one call: somebody waits for the account's facts meanwhile.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 const UNDOCUMENTED: [&str; 9] = [
     "file/copy",
@@ -51,9 +55,11 @@ pub(super) async fn run(api: &Api) {
 }
 
 async fn ask(api: &Api, operation: &'static str) {
-    let answered = match api.call(operation, &Params::new()).await {
-        Ok(_) => true,
-        Err(failure) => failure.is(Meaning::NoSuchCall) || failure.is_refusal(),
+    let asked = tokio::time::timeout(PATIENCE, api.call(operation, &Params::new())).await;
+    let answered = match asked {
+        Ok(Ok(_)) => true,
+        Ok(Err(failure)) => failure.is(Meaning::NoSuchCall) || failure.is_refusal(),
+        Err(_) => false,
     };
     if answered {
         api.probe.open().retain(|waiting| *waiting != operation);

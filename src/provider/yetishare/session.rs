@@ -3,7 +3,9 @@
 //! One token serves any number of calls at once. Only one login is under way at a time, in this process and,
 //! where tokens are kept in a directory, among all processes of this user: who finds another token there than
 //! the dead one takes it. After the host refused the credentials no login is made until a person asks
-//! ([`Sessions::forgive`]), and not often then, since hosts lock accounts after too many refusals.
+//! ([`Sessions::forgive`]), and not often then, since hosts lock accounts after too many refusals. A login whose
+//! token is refused at once is not followed by another for a while, which grows: somebody else may log in with
+//! the same credentials. Where the directory cannot be used, the token is held by this process alone.
 
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -30,6 +32,9 @@ const CLOSING_WAIT: Duration = Duration::from_secs(2);
 /// From the first login that a person's question may cause after a refusal to the next, and at most.
 const FORGIVENESS: Duration = Duration::from_secs(5 * 60);
 const LONGEST_FORGIVENESS: Duration = Duration::from_secs(6 * 3600);
+/// From a login that brought nothing to the next, and at most.
+const PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5 * 60);
 
 /// The session of one account.
 pub(super) struct Sessions {
@@ -48,6 +53,9 @@ struct State {
     in_use: Option<InUse>,
     refused: Option<ProviderText>,
     patience: Patience,
+    pause: Pause,
+    /// Whether it was told that the token's file cannot be used.
+    told_unshared: bool,
     /// Logins so far, and how the last one failed, if it did.
     logins: u64,
     failure: Option<ProviderText>,
@@ -55,8 +63,12 @@ struct State {
 
 struct Held {
     lease: Lease,
+    /// Whether it lies in the file.
+    shared: bool,
     /// When it was last known to be good.
     good: Option<Instant>,
+    /// Whether the host gave its word on a call with it: that it takes the token, or that it does not.
+    tried: bool,
 }
 
 type ProviderText = (ErrorKind, Retry, String);
@@ -85,6 +97,31 @@ impl Patience {
         };
         self.not_before = Some(now + self.interval);
         true
+    }
+}
+
+/// How long no login is made after one whose token was refused before any call was good with it.
+#[derive(Debug, Default)]
+struct Pause {
+    until: Option<Instant>,
+    length: Duration,
+}
+
+impl Pause {
+    fn lengthen(&mut self, now: Instant) {
+        let long_ago = self.until.is_none_or(|until| now > until + LONGEST_PAUSE);
+        self.length = if long_ago {
+            PAUSE
+        } else {
+            (self.length * 2).min(LONGEST_PAUSE)
+        };
+        self.until = Some(now + self.length);
+    }
+
+    fn left(&self, now: Instant) -> Option<Duration> {
+        self.until?
+            .checked_duration_since(now)
+            .filter(|left| !left.is_zero())
     }
 }
 
@@ -166,6 +203,22 @@ impl Sessions {
             && held.lease.generation == lease.generation
         {
             held.good = Some(Instant::now());
+            held.tried = true;
+        }
+    }
+
+    /// The host did not take the token.
+    pub(super) fn note_dead(&self, lease: &Lease) {
+        let mut state = self.state();
+        let Some(held) = &mut state.held else {
+            return;
+        };
+        if held.lease.generation != lease.generation {
+            return;
+        }
+        held.good = None;
+        if !std::mem::replace(&mut held.tried, true) && lease.of_our_login {
+            state.pause.lengthen(Instant::now());
         }
     }
 
@@ -183,35 +236,61 @@ impl Sessions {
         if let Some(lease) = self.usable(dead) {
             return Ok(lease);
         }
-        self.state().held = None;
         if let Some(refused) = &self.state().refused {
             return Err(again(refused));
         }
-        let Some(file) = &self.file else {
-            let token = self.log_in(transport).await?;
-            return Ok(self.hold(token, true));
+        let locked = self.lock().await?;
+        let kept = match &locked {
+            Some(locked) => locked.read().await.unwrap_or_else(|error| {
+                self.tell_unshared(&error);
+                None
+            }),
+            None => None,
         };
-        let locked = file.lock(LOCK_WAIT).await.map_err(|error| file_error(&error))?;
-        let kept = locked.read().await.map_err(|error| file_error(&error))?;
         let known_dead = |token: &Token| dead.is_some_and(|dead| dead.token.is(token));
         let (token, of_our_login) = match kept {
             Some(token) if !known_dead(&token) => (token, false),
-            _ => {
-                let token = self.log_in(transport).await?;
-                if let Err(error) = locked.write(&token).await {
-                    // Failing would cost a login for each call.
-                    tracing::warn!(%error, "the token is not shared with other processes");
-                }
-                (token, true)
-            }
+            _ => (self.log_in(transport).await?, true),
         };
-        self.note_use(&locked).await?;
-        Ok(self.hold(token, of_our_login))
+        let mut shared = !of_our_login;
+        if let Some(locked) = &locked {
+            let written = if of_our_login {
+                locked.write(&token).await
+            } else {
+                Ok(())
+            };
+            shared = written.map_err(|error| self.tell_unshared(&error)).is_ok();
+            if let Err(error) = self.note_use(locked).await {
+                self.tell_unshared(&error);
+            }
+        }
+        Ok(self.hold(token, of_our_login, shared))
     }
 
-    async fn note_use(&self, locked: &Locked) -> Result<()> {
+    /// The lock on the token's file; `None` where there is none, or none that can be used.
+    async fn lock(&self) -> Result<Option<Locked>> {
+        let Some(file) = &self.file else {
+            return Ok(None);
+        };
+        match file.lock(LOCK_WAIT).await {
+            Ok(locked) => Ok(Some(locked)),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(file_error(&error)),
+            Err(error) => {
+                self.tell_unshared(&error);
+                Ok(None)
+            }
+        }
+    }
+
+    fn tell_unshared(&self, error: &io::Error) {
+        if !std::mem::replace(&mut self.state().told_unshared, true) {
+            tracing::warn!(%error, "the token is not shared with other processes");
+        }
+    }
+
+    async fn note_use(&self, locked: &Locked) -> io::Result<()> {
         if self.state().in_use.is_none() {
-            let in_use = locked.note_use().await.map_err(|error| file_error(&error))?;
+            let in_use = locked.note_use().await?;
             self.state().in_use = Some(in_use);
         }
         Ok(())
@@ -225,7 +304,7 @@ impl Sessions {
         good.then(|| held.lease.clone())
     }
 
-    fn hold(&self, token: Token, of_our_login: bool) -> Lease {
+    fn hold(&self, token: Token, of_our_login: bool, shared: bool) -> Lease {
         let mut state = self.state();
         state.generation += 1;
         let lease = Lease {
@@ -235,6 +314,8 @@ impl Sessions {
         };
         state.held = Some(Held {
             lease: lease.clone(),
+            shared,
+            tried: false,
             good: of_our_login.then(Instant::now),
         });
         lease
@@ -256,6 +337,12 @@ impl Sessions {
     }
 
     async fn log_in(&self, transport: &Transport) -> Result<Token> {
+        if let Some(left) = self.state().pause.left(Instant::now()) {
+            let message =
+                "the service ends each session at once: another program may use the same credentials";
+            let retry = Retry::AfterWait(Some(left));
+            return Err(ProviderError::new(ErrorKind::Unavailable, retry, LOGIN, message));
+        }
         let params = match &self.credentials {
             Credentials::Keys { key1, key2 } => Params::new()
                 .with("key1", key1.expose_secret())
@@ -274,7 +361,10 @@ impl Sessions {
             .map(|error| (error.kind, error.retry, error.message.clone()));
         match &result {
             Ok(_) => state.patience = Patience::default(),
-            Err(error) if error.kind == ErrorKind::LoginRefused => state.refused = state.failure.clone(),
+            Err(error) if error.kind == ErrorKind::LoginRefused => {
+                state.refused = state.failure.clone();
+                state.held = None;
+            }
             Err(_) => {}
         }
         result
@@ -286,14 +376,11 @@ impl Sessions {
             let mut state = self.state();
             (state.held.take(), state.in_use.take())
         };
-        let result = match (&self.file, in_use) {
-            (None, _) => match held {
-                Some(held) => disable(transport, &held.lease.token).await,
-                None => Ok(()),
-            },
-            (Some(file), Some(in_use)) => close_shared(transport, file, &in_use).await,
-            // No token was ever taken out of the file.
-            (Some(_), None) => Ok(()),
+        let result = match (&self.file, in_use, held) {
+            (_, _, Some(held)) if !held.shared => disable(transport, &held.lease.token).await,
+            (Some(file), Some(in_use), _) => close_shared(transport, file, &in_use).await,
+            // No token was ever got.
+            _ => Ok(()),
         };
         if let Err(error) = result {
             tracing::debug!(%error, "the token was not given back");
@@ -328,19 +415,30 @@ async fn disable(transport: &Transport, token: &Token) -> Result<()> {
 
 /// A failed login: what stands in the way of the call that needed it.
 fn refusal(failure: Failure) -> ProviderError {
+    // What a host says against a login may be in any words, and hosts lock accounts after too many.
+    let in_words = matches!(failure.meaning, Meaning::Said | Meaning::Gone)
+        && !matches!(failure.error.kind, ErrorKind::Unavailable | ErrorKind::Corrupt);
     let mut error = before_call(failure.error);
     match failure.meaning {
-        Meaning::DeadToken => {
-            error.kind = ErrorKind::LoginRefused;
-            error.retry = Retry::Never;
-            error.message = "the service refused the login".to_owned();
-        }
         Meaning::NoSuchCall => {
             error.message = "the host has no API at this address: check base_url".to_owned();
+        }
+        Meaning::DeadToken => {
+            error.message = "the service refused the login".to_owned();
+            refuse(&mut error);
+        }
+        _ if in_words && error.kind != ErrorKind::LoginRefused => {
+            error.message = format!("the service refused the login: {}", error.message);
+            refuse(&mut error);
         }
         _ => {}
     }
     error
+}
+
+fn refuse(error: &mut ProviderError) {
+    error.kind = ErrorKind::LoginRefused;
+    error.retry = Retry::Never;
 }
 
 fn read_token(reply: &Value) -> Result<Token> {
@@ -357,17 +455,32 @@ fn read_token(reply: &Value) -> Result<Token> {
 }
 
 fn file_error(error: &io::Error) -> ProviderError {
-    let (kind, retry) = match error.kind() {
-        io::ErrorKind::TimedOut => (ErrorKind::Unavailable, Retry::AfterWait(None)),
-        io::ErrorKind::PermissionDenied => (ErrorKind::PermissionDenied, Retry::Never),
-        _ => (ErrorKind::Unexpected, Retry::Never),
-    };
-    ProviderError::new(kind, retry, LOGIN, format!("the kept token: {error}"))
+    let message = format!("the kept token: {error}");
+    ProviderError::new(ErrorKind::Unavailable, Retry::AfterWait(None), LOGIN, message)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_pause_after_logins_in_vain_grows_to_an_end_and_is_forgotten() {
+        let mut now = Instant::now();
+        let mut pause = Pause::default();
+        assert_eq!(pause.left(now), None);
+        let mut lengths = Vec::new();
+        for _ in 0..9 {
+            pause.lengthen(now);
+            let left = pause.left(now).unwrap();
+            lengths.push(left.as_secs());
+            now += left;
+            assert_eq!(pause.left(now), None);
+        }
+        assert_eq!(lengths, [5, 10, 20, 40, 80, 160, 300, 300, 300]);
+        now += LONGEST_PAUSE + Duration::from_secs(1);
+        pause.lengthen(now);
+        assert_eq!(pause.left(now), Some(PAUSE));
+    }
 
     #[test]
     fn refusals_are_forgiven_at_once_and_then_ever_more_rarely() {

@@ -1,6 +1,7 @@
 //! Uploads: one request with the whole content, and the search for one whose answer was lost.
 
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -26,21 +27,43 @@ const LONGEST_SILENCE: Duration = Duration::from_secs(2 * 3600);
 const WORTH_A_TRY: u64 = 8 << 20;
 const IDLE: Duration = Duration::from_secs(30 * 60);
 
+/// Bytes from which on a request may be larger than a host takes: no host is set to less.
+const SMALLEST_LIMIT: u64 = 1 << 20;
+/// How long a limit is believed in that was met and not told.
+const LIMIT_LIFE: Duration = Duration::from_secs(3600);
+
+/// The size of the smallest upload that was too large for a request.
+#[derive(Default)]
+pub(super) struct PostLimit(Mutex<Option<(u64, Instant)>>);
+
+impl PostLimit {
+    fn note(&self, size: u64, now: Instant) {
+        let smallest = self.largest(now).map_or(size, |largest| size.min(largest + 1));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((smallest, now));
+    }
+
+    /// Bytes of the largest file that is worth a try.
+    pub(super) fn largest(&self, now: Instant) -> Option<u64> {
+        let noted = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (size, since) = noted?;
+        (now.duration_since(since) < LIMIT_LIFE).then(|| size.saturating_sub(1))
+    }
+}
+
 pub(super) async fn begin(api: &Api, request: &UploadRequest) -> Result<UploadPlan> {
-    api.need(Capability::Write, UPLOAD)?;
     refuse_empty(request)?;
+    if request.sent_before {
+        // Before the room is looked at, which the file itself may have taken.
+        let candidates = candidates(api, request).await?;
+        if !candidates.is_empty() {
+            return Ok(UploadPlan::Candidates(candidates));
+        }
+    }
+    api.need(Capability::Write, UPLOAD)?;
     account::check_room(api, UPLOAD, request.size)
         .await
         .map_err(before_call)?;
-    if !request.sent_before {
-        return Ok(UploadPlan::Whole);
-    }
-    let candidates = candidates(api, request).await?;
-    Ok(if candidates.is_empty() {
-        UploadPlan::Whole
-    } else {
-        UploadPlan::Candidates(candidates)
-    })
+    Ok(UploadPlan::Whole)
 }
 
 fn refuse_empty(request: &UploadRequest) -> Result<()> {
@@ -100,8 +123,12 @@ pub(super) async fn whole(api: &Api, request: &UploadRequest, body: FileRange) -
         ));
     }
     if request.size > WORTH_A_TRY && api.idle().is_none_or(|idle| idle >= IDLE) {
-        let tried = api.call("account/info", &Params::new()).await;
-        tried.map_err(|failure| before_call(failure.error))?;
+        // The host may lack even this call; what counts is what became of the token.
+        if let Err(failure) = api.call("account/info", &Params::new()).await
+            && failure.is_general()
+        {
+            return Err(before_call(failure.error));
+        }
     }
     let form = Multipart {
         fields: vec![("folder_id", blank_root(&request.folder).to_owned())],
@@ -111,17 +138,24 @@ pub(super) async fn whole(api: &Api, request: &UploadRequest, body: FileRange) -
     };
     let answer = api.send_file(UPLOAD, &form, silence(request.size)).await;
     let reply = answer.map_err(|failure| refusal(api, request.size, failure))?;
-    let mut file = read_entry(&reply, request)?;
+    let Stored { mut file, size_told } = read_entry(&reply, request)?;
+    api.newest.note(&file.id);
     api.account.grow(file.size);
     if is_root(&request.folder) {
         file.parent = Some(request.folder.clone());
-    } else {
+    }
+    if !size_told || !is_root(&request.folder) {
         // A host puts into the top folder what it is told to put into a folder that it does not find.
         match files::one_info(api, &file.id).await {
             Ok(Some(found)) => {
-                file.parent = found.parent;
+                file.parent = found.parent.or(file.parent);
                 file.mtime = found.mtime;
+                if !size_told || found.size != request.size {
+                    file.size = found.size;
+                }
             }
+            // Nothing that was told can be compared with what was sent.
+            _ if !size_told => return Err(incomplete(UPLOAD, Retry::OutcomeUnknown, "the new file's size")),
             Ok(None) => tracing::debug!(file = %file.id, "a new file is not found by its id"),
             Err(error) => tracing::debug!(%error, "where a new file went is not known"),
         }
@@ -140,15 +174,26 @@ fn refusal(api: &Api, size: u64, failure: Failure) -> ProviderError {
     if !too_large {
         return failure.error;
     }
-    api.note_post_limit(size);
+    if size < SMALLEST_LIMIT {
+        let message = "the host did not read the request, which is too small to be too large";
+        let error = ProviderError::new(ErrorKind::Unavailable, Retry::AfterWait(None), UPLOAD, message);
+        return error.with_context("bytes", size).with_source(failure.error);
+    }
+    api.post_limit.note(size, Instant::now());
     let message = "the file is larger than the host takes in one request";
     ProviderError::new(ErrorKind::TooLarge, Retry::Never, UPLOAD, message)
         .with_context("bytes", size)
         .with_source(failure.error)
 }
 
+/// What the host says that it stored.
+struct Stored {
+    file: FileEntry,
+    size_told: bool,
+}
+
 /// The entry of the one file that was sent.
-fn read_entry(reply: &Value, request: &UploadRequest) -> Result<FileEntry> {
+fn read_entry(reply: &Value, request: &UploadRequest) -> Result<Stored> {
     let data = Node(reply).get("data");
     let entry = data
         .and_then(|data| match data.0 {
@@ -157,12 +202,19 @@ fn read_entry(reply: &Value, request: &UploadRequest) -> Result<FileEntry> {
         })
         .filter(|entry| entry.0.is_object())
         .ok_or_else(|| incomplete(UPLOAD, Retry::OutcomeUnknown, "the new file"))?;
-    if let Some(error) = entry.text("error") {
-        return Err(said(UPLOAD, &error).error);
+    let id = entry.text("file_id");
+    // PHP's word for no error is 0.
+    let told = entry
+        .text("error")
+        .filter(|error| !matches!(error.trim(), "0" | "false"));
+    if let Some(told) = told {
+        let mut failure = said(UPLOAD, &told);
+        if id.is_some() && !failure.is_understood() {
+            failure.error.retry = Retry::OutcomeUnknown;
+        }
+        return Err(failure.error);
     }
-    let id = entry
-        .text("file_id")
-        .ok_or_else(|| incomplete(UPLOAD, Retry::OutcomeUnknown, "the new file's id"))?;
+    let id = id.ok_or_else(|| incomplete(UPLOAD, Retry::OutcomeUnknown, "the new file's id"))?;
     let name = entry.text("name").unwrap_or_else(|| request.name.clone());
     if name != request.name {
         tracing::debug!(
@@ -170,14 +222,18 @@ fn read_entry(reply: &Value, request: &UploadRequest) -> Result<FileEntry> {
             "the service stored the file under another name"
         );
     }
-    Ok(FileEntry {
-        id: FileId::new(id),
-        name,
-        size: entry.number("size").unwrap_or(request.size),
-        mtime: None,
-        hash: entry.md5("hash"),
-        revision: None,
-        parent: None,
+    let size = entry.number("size");
+    Ok(Stored {
+        file: FileEntry {
+            id: FileId::new(id),
+            name,
+            size: size.unwrap_or(request.size),
+            mtime: None,
+            hash: entry.md5("hash"),
+            revision: None,
+            parent: None,
+        },
+        size_told: size.is_some(),
     })
 }
 
@@ -202,6 +258,21 @@ mod tests {
         }
         assert!(is_name_or_twin("plain", "plain (3)"));
         assert!(!is_name_or_twin("plain", "plain (3).txt"));
+    }
+
+    #[test]
+    fn a_limit_that_was_met_is_believed_for_an_hour() {
+        let limit = PostLimit::default();
+        let start = Instant::now();
+        assert_eq!(limit.largest(start), None);
+        limit.note(5000, start);
+        limit.note(4000, start);
+        limit.note(6000, start);
+        assert_eq!(limit.largest(start), Some(3999));
+        let later = start + LIMIT_LIFE;
+        assert_eq!(limit.largest(later), None);
+        limit.note(6000, later);
+        assert_eq!(limit.largest(later), Some(5999));
     }
 
     #[test]

@@ -73,11 +73,12 @@ impl<'a> Node<'a> {
     }
 
     /// The items under `key`: a list, or an object by whose keys PHP numbers what is left of a list.
-    pub(super) fn items(self, key: &str) -> Vec<Node<'a>> {
+    pub(super) fn items(self, key: &str) -> Items<'a> {
         match self.0.get(key) {
-            Some(Value::Array(items)) => items.iter().map(Node).collect(),
-            Some(Value::Object(map)) => map.values().filter(|value| value.is_object()).map(Node).collect(),
-            _ => Vec::new(),
+            None | Some(Value::Null) => Items::Absent,
+            Some(Value::Array(items)) => Items::List(items.iter().map(Node).collect()),
+            Some(Value::Object(map)) => Items::List(map.values().map(Node).collect()),
+            Some(_) => Items::Unreadable,
         }
     }
 
@@ -147,6 +148,23 @@ impl<'a> Node<'a> {
     pub(super) fn md5(self, key: &str) -> Option<ContentHash> {
         let hash = ContentHash::from_hex(&self.text(key)?)?;
         matches!(hash, ContentHash::Md5(_)).then_some(hash)
+    }
+}
+
+/// What stands in the place of a list.
+#[derive(Debug, Clone)]
+pub(super) enum Items<'a> {
+    List(Vec<Node<'a>>),
+    Absent,
+    Unreadable,
+}
+
+impl<'a> Items<'a> {
+    pub(super) fn into_list(self) -> Vec<Node<'a>> {
+        match self {
+            Items::List(items) => items,
+            Items::Absent | Items::Unreadable => Vec::new(),
+        }
     }
 }
 

@@ -20,8 +20,6 @@ pub struct PendingHere {
     pub staged: Arc<StagedFile>,
     /// On its way to the service, which may list it before the upload's end is told.
     pub in_flight: bool,
-    /// The file that it became on the service, where that is not brought in line yet.
-    pub uploaded: Option<FileId>,
 }
 
 /// How the entries of a listing get their names.
@@ -31,6 +29,17 @@ pub struct MergeRules<'a> {
     /// Of entries with one name the newest keeps it; else the one that was first, by its id, since times
     /// come late.
     pub newest_first: bool,
+}
+
+/// What waits here to be laid over a listing.
+#[derive(Default)]
+pub struct Waiting {
+    /// The folder's.
+    pub rows: Vec<PendingHere>,
+    /// Files of the service that are not shown beside the rows that they belong to.
+    pub remains: HashSet<FileId>,
+    /// Names on the service and sizes of what uploads of removed files may have left in the folder.
+    pub leaving: Vec<(String, u64)>,
 }
 
 /// What the kernel may hold that is no longer true.
@@ -53,7 +62,7 @@ impl Tree {
         version: u64,
         listing: Listing,
         rules: MergeRules<'_>,
-        pending: Vec<PendingHere>,
+        waiting: Waiting,
     ) -> Option<Merged> {
         let account = self.get(folder)?.account?;
         let before = self
@@ -64,7 +73,10 @@ impl Tree {
             .clone();
 
         let mut merged = Merged::default();
-        let mut claimed = Claims::default();
+        let mut claimed = Claims {
+            incomplete: listing.incomplete,
+            ..Claims::default()
+        };
         for (name, ino) in &before {
             if self
                 .get(*ino)
@@ -74,9 +86,14 @@ impl Tree {
                 claimed.children.insert(name.clone(), *ino);
             }
         }
+        let Waiting {
+            rows: pending,
+            remains,
+            leaving,
+        } = waiting;
+        (claimed.remains, claimed.leaving) = (remains, leaving);
         let resting = pending.iter().filter(|row| !row.in_flight).map(|row| row.id);
         claimed.resting = resting.collect();
-        claimed.uploaded = pending.iter().filter_map(|row| row.uploaded.clone()).collect();
         for row in pending {
             self.show_pending(account, folder, row, rules.names, &mut claimed);
         }
@@ -124,6 +141,8 @@ impl Tree {
             stale: false,
         };
         state.version = version;
+        state.hides = claimed.hides;
+        state.incomplete = claimed.incomplete;
         Some(merged)
     }
 
@@ -139,7 +158,13 @@ impl Tree {
         rules: &NameRules,
         claimed: &mut Claims,
     ) {
-        if self.by_pending(row.id).is_some() || self.is_being_committed(&row, claimed) {
+        if let Some(ino) = self.by_pending(row.id) {
+            // An older content of its own that was uploaded may be what it replaces by now.
+            let replaced = row.replaces.map(|id| (ItemId::File(id), ino));
+            claimed.replaced.extend(replaced);
+            return;
+        }
+        if self.is_being_committed(&row, claimed) {
             return;
         }
         let name = claimed.free_name(names::to_local(&row.name, rules), &format!("pending {}", row.id));
@@ -202,9 +227,10 @@ impl Tree {
             .is_some_and(|ino| self.is_at_or_above(ino, folder))
         {
             tracing::warn!(%id, "a folder is listed below itself: the entry is left out");
+            claimed.incomplete = true;
             return;
         }
-        if matches!(&entry, Entry::File(file) if claimed.uploaded.contains(&file.id)) {
+        if matches!(&entry, Entry::File(file) if claimed.remains.contains(&file.id)) {
             return;
         }
         // After a restart the journal alone knows which file of the service waits to be replaced.
@@ -220,12 +246,15 @@ impl Tree {
         }
         let name = names::to_local(entry.name(), rules);
         if let (None, Entry::File(file)) = (known, &entry)
-            && (self.is_landing(&name, claimed) || self.is_landing_beside(file, rules, claimed))
+            && (self.is_landing(&name, claimed)
+                || self.is_landing_beside(file, rules, claimed)
+                || claimed.is_leaving(file, rules))
         {
+            claimed.hides = true;
             return;
         }
         let name = claimed.free_name(name, &id);
-        let mtime = mtime_of(&entry);
+        let mtime = self.known_time(known, &entry).unwrap_or_else(|| mtime_of(&entry));
         let ino = match known {
             Some(ino) => {
                 if self.refresh_entry(ino, &entry, mtime) {
@@ -245,13 +274,23 @@ impl Tree {
         let Some(file) = self.file_mut(ino).filter(|file| file.local.is_some()) else {
             return false;
         };
-        let fresh = Remote::of(entry);
+        let fresh = Remote::of(entry).dated_as(file.remote.as_ref());
         if file.remote.as_ref().is_some_and(|old| !old.same_content(&fresh)) {
             file.foreign += 1;
             file.cached_is_true = false;
         }
         self.set_remote(ino, Some(fresh));
         true
+    }
+
+    /// The time that a node has and that its entry lacks.
+    fn known_time(&self, known: Option<u64>, entry: &Entry) -> Option<SystemTime> {
+        let Entry::File(FileEntry { mtime: None, .. }) = entry else {
+            return None;
+        };
+        let node = self.get(known?)?;
+        let remote = node.file()?.remote.as_ref()?;
+        remote.dated.then_some(node.mtime)
     }
 
     /// Brings a known node in step with its entry. Whether what the kernel may have cached of it changed.
@@ -266,9 +305,9 @@ impl Tree {
                 return false;
             }
         };
-        let fresh = Remote::of(entry);
         let Some(node) = self.get(ino) else { return false };
         let old = node.file().and_then(|file| file.remote.as_ref());
+        let fresh = Remote::of(entry).dated_as(old);
         let other_content = !old.is_some_and(|old| old.same_content(&fresh));
         let changed = other_content || !same_second(node.mtime, mtime);
         self.set_remote(ino, Some(fresh));
@@ -341,11 +380,23 @@ struct Claims {
     /// Rows of which nothing is on its way to the service. Those that the journal has dropped are not among
     /// them: their news are on the way here.
     resting: HashSet<PendingId>,
-    /// Files that uploads became whose rows are shown in their place.
-    uploaded: HashSet<FileId>,
+    remains: HashSet<FileId>,
+    leaving: Vec<(String, u64)>,
+    /// Entries were left out that may be others'.
+    hides: bool,
+    /// Entries were left out that make no sense.
+    incomplete: bool,
 }
 
 impl Claims {
+    /// Whether a new file may be what the upload of a removed one left.
+    fn is_leaving(&self, entry: &FileEntry, rules: &NameRules) -> bool {
+        let plain = names::without_number(&entry.name).filter(|_| rules.numbered_twins);
+        let is_name = |name: &str| name == entry.name || Some(name) == plain.as_deref();
+        let mut leaving = self.leaving.iter();
+        leaving.any(|(name, size)| *size == entry.size && is_name(name))
+    }
+
     fn free_name(&self, wanted: String, id: &str) -> String {
         if !self.children.contains_key(&names::key(&wanted)) {
             return wanted;
@@ -371,6 +422,8 @@ fn kind_of(entry: &Entry) -> Kind {
             listing: ListingState::Unknown,
             version: 0,
             retry_at: None,
+            hides: false,
+            incomplete: false,
         }),
     }
 }
@@ -397,3 +450,6 @@ fn same_second(a: SystemTime, b: SystemTime) -> bool {
         .unwrap_or_default();
     apart < Duration::from_secs(1)
 }
+
+#[cfg(test)]
+mod tests;
