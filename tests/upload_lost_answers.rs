@@ -267,3 +267,20 @@ fn a_large_content_that_nobody_wants_any_more_is_not_sent_to_its_end() {
         assert_eq!(bench.service.files(), expected);
     }
 }
+
+#[test]
+fn what_was_sent_twice_is_there_once_although_the_second_was_stored_wrong() {
+    let bench = Bench::plain();
+    bench.service.fault("whole", NOT_ARRIVED);
+    bench.service.fault("whole", Fault::StoreWrong);
+    let look = bench.service.pause_after("look");
+    bench.life(async |life| {
+        life.add("f.txt", b"content").await;
+        look.reached().await;
+        bench.service.put("root", "f.txt", b"content");
+        look.open();
+        life.drained().await;
+    });
+    assert_eq!(bench.service.files(), only("f.txt", b"content"));
+    assert_eq!(bench.service.calls("whole"), 3);
+}

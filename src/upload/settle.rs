@@ -35,6 +35,8 @@ impl Worker {
         self.slot.step_aside(&self.account);
         self.set_step(Step::Verifying);
         let (mut attempt, mut entry) = (attempt, entry);
+        // Before it may be sent again as another attempt, which would not know them.
+        let twins = self.note_twins(&mut attempt, &entry).await?;
         // Once it was found to be what was sent, what differs is somebody else's change.
         let mut hash = None;
         if attempt.file.is_none() {
@@ -44,7 +46,6 @@ impl Worker {
                 Verified::Differs => return self.start_again(&attempt, &entry).await,
             }
         }
-        let twins = self.note_twins(&mut attempt, &entry).await?;
         entry
             .parent
             .get_or_insert_with(|| FolderId::new(attempt.folder.clone()));
