@@ -9,12 +9,14 @@ mod capability;
 mod error;
 mod form;
 pub mod mediafire;
+mod numbered;
 mod types;
 pub mod wrap;
 pub mod yetishare;
 
 pub use capability::{Capabilities, Capability};
 pub use error::{ErrorKind, ProviderError, Result, Retry};
+pub use numbered::{is_numbered_twin, without_number};
 pub use types::{
     AccountInfo, ChangeCursor, Changes, ContentHash, DeleteMode, DownloadLink, Entry, FileEntry, FileId,
     FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules, ServerHabits, UploadPlan, UploadProgress,

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::provider::{
     ContentHash, Entry, ErrorKind, FileEntry, FileId, FolderId, ListHint, ProviderError, Retry,
+    is_numbered_twin,
 };
 use crate::state::{AttemptRow, ItemKey, RowState};
 
@@ -65,7 +66,7 @@ impl Worker {
         let listing = self.provider().list(&folder, ListHint::default()).await?;
         let twin = |file: Entry| match file {
             Entry::File(file) if file.id == entry.id => None,
-            Entry::File(file) if file.name == attempt.name || is_numbered(&file.name, &attempt.name) => {
+            Entry::File(file) if file.name == attempt.name || is_numbered_twin(&file.name, &attempt.name) => {
                 Some(file)
             }
             _ => None,
@@ -221,45 +222,5 @@ fn unreadable(entry: &FileEntry, error: ProviderError) -> Failure {
             "{name} on the service may be this file, sent before, and cannot be read now ({error})"
         )),
         _ => error.into(),
-    }
-}
-
-/// Whether a service gave a file that was sent as `name` this name because the other was taken:
-/// `name (2).ext`.
-pub(super) fn is_numbered(numbered: &str, name: &str) -> bool {
-    let between = |before: &str, after: &str| {
-        let number = numbered
-            .strip_prefix(before)
-            .and_then(|rest| rest.strip_suffix(after))
-            .and_then(|rest| rest.strip_prefix(" (")?.strip_suffix(')'));
-        number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
-    };
-    let parts = name.rsplit_once('.').filter(|(stem, _)| !stem.is_empty());
-    between(name, "") || parts.is_some_and(|(stem, extension)| between(stem, &format!(".{extension}")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_numbered;
-
-    #[test]
-    fn a_numbered_name_has_its_number_before_the_extension_or_at_the_end() {
-        for (numbered, name) in [
-            ("a (2).txt", "a.txt"),
-            ("a.tar (13).gz", "a.tar.gz"),
-            ("plain (3)", "plain"),
-            (".hidden (2)", ".hidden"),
-        ] {
-            assert!(is_numbered(numbered, name), "{numbered}");
-        }
-        for (other, name) in [
-            ("a.txt", "a.txt"),
-            ("a (x).txt", "a.txt"),
-            ("a ().txt", "a.txt"),
-            ("a(2).txt", "a.txt"),
-            ("b (2).txt", "a.txt"),
-        ] {
-            assert!(!is_numbered(other, name), "{other}");
-        }
     }
 }

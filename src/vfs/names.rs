@@ -162,17 +162,6 @@ pub fn to_remote(local: &str, rules: &NameRules) -> Result<String, BadName> {
     Ok(remote)
 }
 
-/// `name.ext` for `name (2).ext`, as services number an upload whose name is taken.
-pub fn without_number(name: &str) -> Option<String> {
-    let (stem, extension) = match name.rfind('.').filter(|&dot| dot > 0) {
-        Some(dot) => name.split_at(dot),
-        None => (name, ""),
-    };
-    let (plain, number) = stem.strip_suffix(')')?.rsplit_once(" (")?;
-    let is_number = !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit());
-    (is_number && !plain.is_empty()).then(|| format!("{plain}{extension}"))
-}
-
 /// The name of an entry whose name another one bears already: `name (id).ext`.
 pub fn with_suffix(name: &str, id: &str) -> String {
     match name.rfind('.').filter(|&dot| dot > 0 && dot + 1 < name.len()) {
@@ -257,15 +246,6 @@ mod tests {
     #[test]
     fn both_unicode_forms_have_one_key() {
         assert_eq!(key("e\u{301}"), key("é"));
-    }
-
-    #[test]
-    fn a_numbered_name_gives_the_plain_one() {
-        assert_eq!(without_number("a (2).txt").as_deref(), Some("a.txt"));
-        assert_eq!(without_number("a b (13)").as_deref(), Some("a b"));
-        for plain in ["a.txt", "a (b).txt", "a ().txt", "(2).txt", "a(2).txt"] {
-            assert_eq!(without_number(plain), None, "{plain}");
-        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::{FORBIDDEN, account, files, folders};
 use crate::http::{FileRange, Multipart};
 use crate::provider::{
     Capability, Entry, ErrorKind, FileEntry, FileId, ListHint, ProviderError, Result, Retry, UploadPlan,
-    UploadProgress, UploadRequest,
+    UploadProgress, UploadRequest, is_numbered_twin,
 };
 
 const UPLOAD: &str = "file/upload";
@@ -84,7 +84,7 @@ async fn candidates(api: &Api, request: &UploadRequest) -> Result<Vec<FileEntry>
             Entry::Folder(_) => None,
         })
         .filter(|file| file.size == request.size && Some(&file.id) != request.replaces.as_ref())
-        .filter(|file| is_name_or_twin(&request.name, &file.name))
+        .filter(|file| file.name == request.name || is_numbered_twin(&file.name, &request.name))
         .map(|file| FileEntry {
             parent: Some(request.folder.clone()),
             ..file
@@ -92,22 +92,6 @@ async fn candidates(api: &Api, request: &UploadRequest) -> Result<Vec<FileEntry>
         .collect();
     candidates.sort_by_cached_key(|file| std::cmp::Reverse(super::by_age(file.id.as_str())));
     Ok(candidates)
-}
-
-/// Whether `stored` is `wanted`, or what a host makes of it where it is taken: `stem (2).ext`.
-fn is_name_or_twin(wanted: &str, stored: &str) -> bool {
-    if wanted == stored {
-        return true;
-    }
-    let (stem, end) = match wanted.rsplit_once('.') {
-        Some((stem, extension)) => (stem, format!(").{extension}")),
-        None => (wanted, ")".to_owned()),
-    };
-    let number = stored
-        .strip_prefix(stem)
-        .and_then(|rest| rest.strip_prefix(" ("))
-        .and_then(|rest| rest.strip_suffix(&end));
-    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 pub(super) async fn whole(api: &Api, request: &UploadRequest, body: FileRange) -> Result<UploadProgress> {
@@ -240,25 +224,6 @@ fn read_entry(reply: &Value, request: &UploadRequest) -> Result<Stored> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbered_forms_of_a_name_are_known_and_nothing_else() {
-        for stored in ["a.b.txt", "a.b (1).txt", "a.b (12).txt"] {
-            assert!(is_name_or_twin("a.b.txt", stored), "{stored}");
-        }
-        for stored in [
-            "a.b ().txt",
-            "a.b (x).txt",
-            "a.b(2).txt",
-            "a.b (2).text",
-            "a (2).b.txt",
-            "b.txt",
-        ] {
-            assert!(!is_name_or_twin("a.b.txt", stored), "{stored}");
-        }
-        assert!(is_name_or_twin("plain", "plain (3)"));
-        assert!(!is_name_or_twin("plain", "plain (3).txt"));
-    }
 
     #[test]
     fn a_limit_that_was_met_is_believed_for_an_hour() {

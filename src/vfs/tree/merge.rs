@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::provider::{Entry, FileEntry, FileId, ItemId, Listing, NameRules};
+use crate::provider::{Entry, FileEntry, FileId, ItemId, Listing, NameRules, without_number};
 use crate::upload::{PendingId, StagedFile};
 use crate::vfs::names;
 
@@ -331,7 +331,7 @@ impl Tree {
     /// Whether a new file with a numbered name is the upload of one that is shown already, beside a file whose
     /// name it is to get.
     fn is_landing_beside(&self, entry: &FileEntry, rules: &NameRules, claimed: &Claims) -> bool {
-        let Some(name) = names::without_number(&entry.name).filter(|_| rules.numbered_twins) else {
+        let Some(name) = without_number(&entry.name).filter(|_| rules.numbered_twins) else {
             return false;
         };
         let name = names::to_local(&name, rules);
@@ -391,7 +391,7 @@ struct Claims {
 impl Claims {
     /// Whether a new file may be what the upload of a removed one left.
     fn is_leaving(&self, entry: &FileEntry, rules: &NameRules) -> bool {
-        let plain = names::without_number(&entry.name).filter(|_| rules.numbered_twins);
+        let plain = without_number(&entry.name).filter(|_| rules.numbered_twins);
         let is_name = |name: &str| name == entry.name || Some(name) == plain.as_deref();
         let mut leaving = self.leaving.iter();
         leaving.any(|(name, size)| *size == entry.size && is_name(name))
