@@ -60,10 +60,10 @@ pub trait Provider: Send + Sync + 'static {
     /// The id of the account's top folder.
     fn root(&self) -> FolderId;
 
-    /// The newest file that the service told of so far, where its ids rise: what an upload makes from now on
-    /// [came after](Self::came_after) it. Once the service was asked and told of no file, it is an id before
-    /// all. `None` before that, and where ids tell no order. Makes no call.
-    fn newest_file(&self) -> Option<FileId> {
+    /// The newest file that the service told of so far, where its ids rise and the folder was listed lately: what
+    /// an upload into it makes from now on [came after](Self::came_after) it. An id before all, where no file
+    /// was told. `None` where the folder was not listed lately, and where ids tell no order. Makes no call.
+    fn newest_file(&self, _folder: &FolderId) -> Option<FileId> {
         None
     }
 

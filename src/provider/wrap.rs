@@ -132,8 +132,8 @@ impl<A: Around> Provider for Wrapped<A> {
         self.inner.root()
     }
 
-    fn newest_file(&self) -> Option<FileId> {
-        self.inner.newest_file()
+    fn newest_file(&self, folder: &FolderId) -> Option<FileId> {
+        self.inner.newest_file(folder)
     }
 
     fn came_after(&self, file: &FileId, before: &FileId) -> bool {

@@ -162,8 +162,8 @@ impl Provider for YetiShare {
         self.id_space.clone()
     }
 
-    fn newest_file(&self) -> Option<FileId> {
-        self.api.newest.get()
+    fn newest_file(&self, folder: &FolderId) -> Option<FileId> {
+        self.api.newest.get(folder)
     }
 
     fn came_after(&self, file: &FileId, before: &FileId) -> bool {

@@ -16,14 +16,11 @@ use crate::state::{AttemptRow, ItemKey, RowState};
 
 use super::engine::Worker;
 use super::journal::blocking;
-use super::outcome::Failure;
+use super::outcome::{Failure, LAST_LOOK};
 use super::staged_file::{Base, StagedFile};
 
 /// Bytes read back at once.
 const PIECE: u64 = 1 << 20;
-/// Failed tries after which what cannot be read is no reason any more to look for what is left of a removed
-/// file.
-const LAST_TRY: u32 = 8;
 
 impl Worker {
     /// The one among the files found that an attempt made; `None` where it made none of them. Fails where
@@ -57,7 +54,7 @@ impl Worker {
             return false;
         };
         let is_lasting = matches!(failure, Failure::Park(_) | Failure::Wait(_));
-        is_lasting || (matches!(failure, Failure::Provider { .. }) && row.tries >= LAST_TRY)
+        is_lasting || (failure.is_answered() && row.tries >= LAST_LOOK)
     }
 
     /// What an attempt made beside `entry`, where an answer was lost and it was sent again.

@@ -199,17 +199,11 @@ impl Worker {
         if !self.has_numbered_twins() || self.can(Capability::ContentHash) {
             return Ok(None);
         }
-        // Who commits a file in this life has looked at its folder.
-        let is_restored = self
-            .uploads
-            .table()
-            .item(self.id)
-            .is_some_and(|item| item.is_restored);
-        if is_restored || self.provider().newest_file().is_none() {
-            let folder = FolderId::new(folder);
+        let folder = FolderId::new(folder);
+        if self.provider().newest_file(&folder).is_none() {
             self.provider().list(&folder, ListHint::default()).await?;
         }
-        let newest = self.provider().newest_file();
+        let newest = self.provider().newest_file(&folder);
         Ok(newest.map(|file| file.as_str().to_owned()))
     }
 

@@ -16,10 +16,15 @@ impl Worker {
             .uploads
             .table()
             .item(self.id)
-            .and_then(|item| item.staged.clone());
+            .filter(|item| item.row.generation == row.generation)
+            .map(|item| item.staged.clone());
         let Some(staged) = staged else {
-            return Err(Failure::Park(MISSING.into()));
+            return Ok(false);
         };
+        let staged = staged.ok_or_else(|| Failure::Park(MISSING.into()))?;
+        if staged.len() > 0 {
+            return Err(Failure::Superseded);
+        }
         // Its base may be what goes now, and a content that comes later has nothing of it.
         staged.finish_base();
         if row.base.is_some() {

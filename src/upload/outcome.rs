@@ -12,6 +12,8 @@ use super::queue::Account;
 use super::table::to_instant;
 use super::{Options, PendingId, UploadError};
 
+/// Failed tries to look for the remains of a removed file, some hours, after which they are left on the service.
+pub(super) const LAST_LOOK: u32 = 30;
 /// Characters of a reason that are kept.
 const REASON: usize = 600;
 
@@ -62,9 +64,14 @@ impl Failure {
         Failure::Wait(sentence.to_owned())
     }
 
-    /// Whether only a person can help.
-    pub fn is_final(&self) -> bool {
-        matches!(self.verdict(), Some(Verdict::Park(_)))
+    /// Whether the service itself failed, and not the way to it: days offline count for nothing.
+    pub fn is_answered(&self) -> bool {
+        matches!(
+            self,
+            Failure::Provider { error, .. }
+                if !matches!(error.retry, Retry::AfterWait(_) | Retry::AfterLogin)
+                    && error.kind != ErrorKind::LoginRefused
+        )
     }
 
     /// Whether the service is known to have done nothing.
@@ -121,6 +128,7 @@ pub(super) async fn end(
         Some(Failure::Provider { error, .. }) => Some(error.kind),
         _ => None,
     };
+    let is_answered = failure.as_ref().is_some_and(Failure::is_answered);
     if let Some(item) = uploads.table().item_mut(id) {
         item.failure = kind;
     }
@@ -141,6 +149,10 @@ pub(super) async fn end(
                         // It is gone for its owner; what the service will not look up is left there.
                         (RowState::Removed, Verdict::Park(_)) => return Change::Delete,
                         (RowState::Removed, _) if row.attempt.is_none() => return Change::Delete,
+                        // Its name must not be kept from others for ever.
+                        (RowState::Removed, _) if is_answered && row.tries >= LAST_LOOK => {
+                            return Change::Delete;
+                        }
                         (RowState::Removed, _) => {}
                         // The failure was that of an older content.
                         _ if row.generation != generation => return Change::Save,

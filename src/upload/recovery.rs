@@ -53,9 +53,7 @@ impl Uploads {
             if row != before {
                 restored.push(row.clone());
             }
-            let mut item = Item::new(row, staged.map(Arc::new), 0, Instant::now());
-            item.is_restored = true;
-            table.add(item);
+            table.add(Item::new(row, staged.map(Arc::new), 0, Instant::now()));
         }
         let write =
             move |journal: &JournalTransaction<'_>| restored.iter().try_for_each(|row| journal.put(row));

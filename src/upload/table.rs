@@ -83,8 +83,6 @@ pub(super) struct Item {
     pub holds: usize,
     /// Callers that wait for the upload although the file may be held.
     pub hurried: usize,
-    /// Whether it comes from an earlier life: what its folder held when it was committed is not known now.
-    pub is_restored: bool,
     pub due: Instant,
     /// What the service answered when the last run failed.
     pub failure: Option<ErrorKind>,
@@ -104,7 +102,6 @@ impl Item {
             committed,
             holds: 0,
             hurried: 0,
-            is_restored: false,
             due,
             failure: None,
             run: None,

@@ -10,7 +10,7 @@ use crate::provider::{
     ErrorKind, FileEntry, FileId, ItemId, ProviderError, Retry, UploadPlan, UploadProgress, UploadRequest,
     UploadTicket,
 };
-use crate::state::AttemptRow;
+use crate::state::{AttemptRow, RowState};
 
 use super::engine::{Sending, Worker, request};
 use super::hash;
@@ -149,11 +149,11 @@ impl Worker {
                 ..
             }) if missing.is_empty() => self.poll(ticket).await,
             Ok(_) => Ok(None),
-            Err(error) => match Failure::from(error) {
-                // What the service refuses for good, it did not make either.
-                failure if failure.is_final() => Ok(None),
-                failure => Err(failure),
-            },
+            // What the service refuses for what it is, it did not make either.
+            Err(error) if is_refused_content(&error) => Ok(None),
+            // Where it looks for the file before the room for it, nothing was found.
+            Err(error) if error.kind == ErrorKind::QuotaExceeded && self.has_numbered_twins() => Ok(None),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -207,7 +207,7 @@ impl Worker {
         let answer = if wish.size > STOPPABLE {
             tokio::select! {
                 answer = upload => answer,
-                () = self.unwanted(&sending.attempt) => {
+                () = self.unwanted() => {
                     tracing::debug!(id = %self.id, "an upload is stopped: its content is not wanted any more");
                     self.note_unclear(sending).await?;
                     return Ok(Sent::Unclear);
@@ -234,10 +234,11 @@ impl Worker {
         }
     }
 
-    /// Waits until the row has another content or is gone.
-    async fn unwanted(&self, attempt: &AttemptRow) {
+    /// Waits until the file is removed. A content that is only outdated is sent to its end: where one is
+    /// rewritten all the time, none would ever arrive.
+    async fn unwanted(&self) {
         let mut changed = self.uploads.changed.subscribe();
-        while self.is_current(attempt) {
+        while self.row().is_some_and(|row| row.state != RowState::Removed) {
             // The sender lives as long as the uploads.
             let _ = changed.changed().await;
         }
@@ -447,6 +448,15 @@ fn further(a: UploadProgress, b: UploadProgress) -> UploadProgress {
         UploadProgress::Done(_) => 3,
     };
     if rank(&b) > rank(&a) { b } else { a }
+}
+
+/// Whether the service will never take this content under this name in this folder.
+fn is_refused_content(error: &ProviderError) -> bool {
+    let kind = matches!(
+        error.kind,
+        ErrorKind::InvalidName | ErrorKind::TooLarge | ErrorKind::InvalidArgument | ErrorKind::NotFound
+    );
+    kind && error.retry == Retry::Never
 }
 
 fn may_pass(error: &ProviderError) -> bool {

@@ -18,6 +18,9 @@ const INFO_AGE: Duration = Duration::from_secs(300);
 /// bounds the harm of a message that was lost.
 const LONGEST_BELIEF: Duration = Duration::from_secs(60);
 
+/// The least time between a question for the quota and one out of doubt.
+const DOUBTS_APART: Duration = Duration::from_secs(5);
+
 /// How long a count of the bytes that wait is good enough.
 const WAITING_AGE: Duration = Duration::from_millis(200);
 
@@ -148,9 +151,12 @@ impl Account {
         due
     }
 
-    /// What was told of quota and limits is no longer true.
+    /// What was told of quota and limits may no longer be true. Doubts that come together cost one question.
     pub fn doubt_info(&self) {
-        self.info.lock().unwrap_or_else(PoisonError::into_inner).asked = None;
+        let mut info = self.info.lock().unwrap_or_else(PoisonError::into_inner);
+        if info.asked.is_some_and(|asked| asked.elapsed() > DOUBTS_APART) {
+            info.asked = None;
+        }
     }
 
     pub fn set_info(&self, told: AccountInfo) {

@@ -141,7 +141,7 @@ impl Vfs {
             self.refresh_anew(ino).landed().await?;
             // What a removed file's upload left is being cleared away, unless it is another's.
             let hides = self.folder_state(ino)?.1;
-            if !hides || looks >= CLEARING_LOOKS {
+            if !hides || looks >= CLEARING_LOOKS || self.has_children(ino)? {
                 break;
             }
             tokio::time::sleep(CLEARING_PAUSE).await;

@@ -196,7 +196,7 @@ async fn what_is_no_listing_is_not_an_empty_one() {
             .unwrap_err();
         assert_eq!(
             (failure.kind, failure.retry),
-            (ErrorKind::Unexpected, Retry::Never),
+            (ErrorKind::Unexpected, Retry::AfterWait(None)),
             "{failure}"
         );
     }
@@ -252,7 +252,7 @@ async fn a_listing_of_another_folder_is_refused_and_no_folder_lies_in_itself() {
         let failure = list(id).await.unwrap_err();
         assert_eq!(
             (failure.kind, failure.retry),
-            (ErrorKind::Unexpected, Retry::Never),
+            (ErrorKind::Unexpected, Retry::AfterWait(None)),
             "{failure}"
         );
     }

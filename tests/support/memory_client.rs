@@ -1,5 +1,6 @@
 //! One client of the service in memory: the calls of the provider trait, and what a client learns by them.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering;
@@ -21,8 +22,15 @@ use super::{Fault, MemoryService, State, Stored, UNIT, error, part_key, same_upl
 /// One client of the service.
 pub struct MemoryProvider {
     service: Arc<MemoryService>,
-    /// The number of the newest file that this client was told of, once it was told anything.
-    newest: Mutex<Option<u64>>,
+    newest: Mutex<Newest>,
+}
+
+/// What this client was told.
+#[derive(Default)]
+struct Newest {
+    /// The number of the newest file.
+    told: u64,
+    listed: HashSet<FolderId>,
 }
 
 fn number(id: &FileId) -> u64 {
@@ -39,7 +47,7 @@ impl MemoryProvider {
     fn learn<'a>(&self, told: impl IntoIterator<Item = &'a FileEntry>) {
         let told = told.into_iter().map(|entry| number(&entry.id)).max();
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        *newest = (*newest).max(told).or(Some(0));
+        newest.told = newest.told.max(told.unwrap_or(0));
     }
 
     /// Counts a call, lets its fault befall it, and does it.
@@ -151,11 +159,10 @@ impl Provider for MemoryProvider {
         FolderId::new("root")
     }
 
-    fn newest_file(&self) -> Option<FileId> {
-        let newest = *self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        newest
-            .filter(|_| self.service.is_plain)
-            .map(|newest| FileId::new(format!("id{newest}")))
+    fn newest_file(&self, folder: &FolderId) -> Option<FileId> {
+        let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_known = self.service.is_plain && newest.listed.contains(folder);
+        is_known.then(|| FileId::new(format!("id{}", newest.told)))
     }
 
     fn came_after(&self, file: &FileId, before: &FileId) -> bool {
@@ -174,6 +181,8 @@ impl Provider for MemoryProvider {
                 .filter(|(_, file)| file.folder == folder.as_str());
             let found: Vec<_> = ids.filter_map(|(id, _)| state.entry(id)).collect();
             self.learn(&found);
+            let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+            newest.listed.insert(folder.clone());
             let entries = found
                 .into_iter()
                 .map(|entry| Entry::File(self.service.told(entry)))

@@ -60,10 +60,14 @@ pub(super) async fn begin(api: &Api, request: &UploadRequest) -> Result<UploadPl
                 .with_context("bytes free", node.number("available_space").unwrap_or(0)),
         );
     }
-    if request.size == 0 || node.flag("hash_exists") == Some(true) {
+    let plan = plan(request, node);
+    // The bytes of this very upload may be known before its file is there: another one would be a twin.
+    let is_at_work =
+        matches!(&plan, UploadPlan::Units { missing, ticket: Some(_), .. } if missing.is_empty());
+    if request.size == 0 || (node.flag("hash_exists") == Some(true) && !is_at_work) {
         return instant(api, request).await.map(UploadPlan::Done);
     }
-    Ok(plan(request, node))
+    Ok(plan)
 }
 
 /// What to do about a file of the same name in the folder; `None` to go on with the upload.

@@ -80,7 +80,8 @@ impl Around for Retrying {
             attempt += 1;
             let wait = self
                 .wait(operation, &error, attempt)
-                .filter(|wait| start.elapsed().saturating_add(*wait) < deadline);
+                // Patience with a call that takes long is none with a service that wants to be left alone.
+                .filter(|wait| start.elapsed().saturating_add(*wait) < deadline && *wait < self.deadline);
             let Some(wait) = wait else {
                 let retry = if unknown {
                     Retry::OutcomeUnknown

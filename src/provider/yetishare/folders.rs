@@ -55,7 +55,7 @@ pub(super) async fn living(api: &Api, folder: &FolderId) -> Result<Living> {
 }
 
 fn read_living(api: &Api, folder: &FolderId, reply: &Value) -> Result<Living> {
-    let lacks = || incomplete(LIST, Retry::Never, "the folder's entries");
+    let lacks = || incomplete(LIST, Retry::AfterWait(None), "the folder's entries");
     let data = Node(reply).get("data").ok_or_else(lacks)?;
     let (folders, files) = match (data.items("folders"), data.items("files")) {
         (Items::Unreadable, _) | (_, Items::Unreadable) | (Items::Absent, Items::Absent) => {
@@ -64,7 +64,6 @@ fn read_living(api: &Api, folder: &FolderId, reply: &Value) -> Result<Living> {
         (folders, files) => (folders.into_list(), files.into_list()),
     };
     let mut living = Living::default();
-    api.newest.note_asked();
     for item in folders {
         let state = item.state();
         let entry = item.folder(api.zone());
@@ -93,6 +92,7 @@ fn read_living(api: &Api, folder: &FolderId, reply: &Value) -> Result<Living> {
             None => living.leave_out("file", item),
         }
     }
+    api.newest.note_listed(folder);
     Ok(living)
 }
 
@@ -120,7 +120,7 @@ fn check_parent(folder: &FolderId, told: Option<FolderId>) -> Result<()> {
         Some(parent) if parent != *folder && !is_root(folder) => {
             let message = "the service listed another folder than the one asked for";
             Err(
-                ProviderError::new(ErrorKind::Unexpected, Retry::Never, LIST, message)
+                ProviderError::new(ErrorKind::Unexpected, Retry::AfterWait(None), LIST, message)
                     .with_context("listed", parent),
             )
         }

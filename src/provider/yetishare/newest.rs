@@ -1,31 +1,56 @@
 //! The newest file id that the host told of. Its ids rise, so that whatever was there before an upload has a
 //! lower one. Other answers than the host's own are never looked at, and ids that are no numbers are passed over.
 
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use crate::provider::FileId;
+use lru::LruCache;
 
-#[derive(Debug, Default)]
+use crate::provider::{FileId, FolderId};
+
+/// Folders whose last listing is remembered.
+const FOLDERS: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
+/// How long a listing tells what is in its folder, as far as other people's files go.
+const LATELY: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
 pub(super) struct Newest {
-    /// One more than the highest id; 0 while nothing was told.
-    after: AtomicU64,
+    highest: AtomicU64,
+    listed: Mutex<LruCache<FolderId, Instant>>,
+}
+
+impl Default for Newest {
+    fn default() -> Self {
+        Newest {
+            highest: AtomicU64::new(0),
+            listed: Mutex::new(LruCache::new(FOLDERS)),
+        }
+    }
 }
 
 impl Newest {
     pub(super) fn note(&self, file: &FileId) {
         if let Some(number) = number(file) {
-            self.after.fetch_max(number.saturating_add(1), Ordering::Relaxed);
+            self.highest.fetch_max(number, Ordering::Relaxed);
         }
     }
 
-    /// The host was asked for files, whether it told of any or not.
-    pub(super) fn note_asked(&self) {
-        self.after.fetch_max(1, Ordering::Relaxed);
+    /// All files of the folder were told and noted.
+    pub(super) fn note_listed(&self, folder: &FolderId) {
+        self.listed().put(folder.clone(), Instant::now());
     }
 
-    pub(super) fn get(&self) -> Option<FileId> {
-        let highest = self.after.load(Ordering::Relaxed).checked_sub(1)?;
-        Some(FileId::new(highest.to_string()))
+    /// The highest id, where it is known to be no lower than those in the folder.
+    pub(super) fn get(&self, folder: &FolderId) -> Option<FileId> {
+        let listed = self.listed().get(folder).copied()?;
+        let highest = self.highest.load(Ordering::Relaxed);
+        (listed.elapsed() < LATELY).then(|| FileId::new(highest.to_string()))
+    }
+
+    fn listed(&self) -> MutexGuard<'_, LruCache<FolderId, Instant>> {
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -45,15 +70,15 @@ mod tests {
     #[test]
     fn only_a_higher_number_came_after() {
         let newest = Newest::default();
-        assert_eq!(newest.get(), None);
-        newest.note_asked();
-        let none = newest.get().unwrap();
+        let (folder, other) = (FolderId::new("1"), FolderId::new("2"));
+        newest.note_listed(&folder);
+        let none = newest.get(&folder).unwrap();
         for id in ["98", "7", "103", "odd"] {
             newest.note(&FileId::new(id));
         }
-        newest.note_asked();
-        let before = newest.get().unwrap();
+        let before = newest.get(&folder).unwrap();
         assert_eq!(before, FileId::new("103"));
+        assert_eq!(newest.get(&other), None, "it was not looked at");
         for (id, after) in [
             ("104", true),
             ("1000", true),

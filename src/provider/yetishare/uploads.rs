@@ -134,7 +134,7 @@ pub(super) async fn whole(api: &Api, request: &UploadRequest, body: FileRange) -
             Ok(Some(found)) => {
                 file.parent = found.parent.or(file.parent);
                 file.mtime = found.mtime;
-                if !size_told || found.size != request.size {
+                if !size_told {
                     file.size = found.size;
                 }
             }
