@@ -206,7 +206,7 @@ fn what_goes_with_an_upload_is_told() {
 
 #[test]
 fn a_removed_file_lets_its_name_go_although_what_may_be_left_cannot_be_read() {
-    for retry in [Retry::Never, Retry::AfterWait(None)] {
+    for retry in [Retry::Never, Retry::OutcomeUnknown] {
         let bench = Bench::plain();
         let gate = bench.service.pause_after("whole");
         for _ in 0..1000 {
@@ -224,7 +224,7 @@ fn a_removed_file_lets_its_name_go_although_what_may_be_left_cannot_be_read() {
             let later = life.add("f.txt", b"later").await;
             life.uploaded(later).await;
         });
-        assert!(bench.service.calls("read") < 20, "{retry:?}");
+        assert!(bench.service.calls("read") < 40, "{retry:?}");
         // The upload of the later one found the name taken.
         let stored: Vec<_> = bench
             .service
