@@ -197,7 +197,7 @@ fn account_check_tells_owner_and_quota_or_the_failure() {
     let wrong = Home::with(&config("hunter2"));
     wrong.fails(
         &["account", "check", "media"],
-        "check the account's email, password and app_id in the config",
+        "check the account in the config, and its secrets",
     );
     runtime.block_on(sandbox.stop());
     wrong.fails(

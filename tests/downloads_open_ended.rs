@@ -16,7 +16,7 @@ use lockerfs::provider::{ErrorKind, FileId, Provider};
 const KIB: usize = 1024;
 const MIB: usize = 1024 * 1024;
 /// What the buffers of both ends of a connection may hold.
-const BUFFERS: u64 = 8 << 20;
+const BUFFERS: u64 = 16 << 20;
 
 fn content(size: usize, seed: u64) -> Vec<u8> {
     let mut bytes = vec![0; size];

@@ -57,6 +57,7 @@ pub struct Account {
 struct Info {
     told: AccountInfo,
     asked: Option<Instant>,
+    is_doubted: bool,
 }
 
 impl Account {
@@ -151,12 +152,19 @@ impl Account {
         due
     }
 
-    /// What was told of quota and limits may no longer be true. Doubts that come together cost one question.
-    pub fn doubt_info(&self) {
+    /// What was told of quota and limits may no longer be true: after which wait it is to be asked for again, or
+    /// `None` where somebody is about to. Doubts that come together cost one question.
+    pub fn doubt_info(&self) -> Option<Duration> {
         let mut info = self.info.lock().unwrap_or_else(PoisonError::into_inner);
-        if info.asked.is_some_and(|asked| asked.elapsed() > DOUBTS_APART) {
-            info.asked = None;
-        }
+        let is_first = !std::mem::replace(&mut info.is_doubted, true);
+        let since = info.asked.map_or(DOUBTS_APART, |asked| asked.elapsed());
+        is_first.then(|| DOUBTS_APART.saturating_sub(since))
+    }
+
+    /// The wait is over: the next who looks asks.
+    pub fn end_doubt(&self) {
+        let mut info = self.info.lock().unwrap_or_else(PoisonError::into_inner);
+        (info.asked, info.is_doubted) = (None, false);
     }
 
     pub fn set_info(&self, told: AccountInfo) {

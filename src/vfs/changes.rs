@@ -95,8 +95,13 @@ impl Vfs {
             return;
         };
         if refused && let Some(account) = self.accounts.get(index) {
-            account.doubt_info();
-            self.refresh_info_if_due(index);
+            let Some(wait) = account.doubt_info() else { return };
+            let (this, account) = (self.clone(), account.clone());
+            self.runtime.spawn(async move {
+                tokio::time::sleep(wait).await;
+                account.end_doubt();
+                this.refresh_info_if_due(index);
+            });
         }
     }
 

@@ -32,6 +32,7 @@ pub(super) struct Living {
 /// The host has no pages: one answer is the whole folder.
 pub(super) async fn list(api: &Api, folder: &FolderId, hint: ListHint) -> Result<Listing> {
     if hint.files == Some(0) && hint.folders == Some(0) {
+        api.newest.note_listed(folder);
         return Ok(Listing::default());
     }
     Ok(living(api, folder).await?.listing)
