@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::provider::{FileEntry, FileId, FolderId, Provider};
 use crate::state::{Database, RowState};
 
+use super::poll;
 use super::queue::{self, Account};
 use super::staged_file::{Base, StagedFile};
 use super::staging::Staging;
@@ -76,6 +77,7 @@ impl Uploads {
         for (name, provider) in accounts {
             let wake = self.table().serve(&name);
             let account = Arc::new(Account::new(name, provider, base.clone(), &self.options, wake));
+            self.spawn(poll::serve(self.clone(), account.clone()));
             self.spawn(queue::serve(self.clone(), account));
         }
         receiver

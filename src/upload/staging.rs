@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
+use super::prefix::Follower;
 use super::ranges::RangeSet;
 use super::staged_file::{Base, StagedFile};
 
@@ -23,6 +24,7 @@ pub(super) struct Staging {
     /// Names are unique in the directory over all lives of the program: the time of opening and a count.
     prefix: String,
     count: AtomicU64,
+    follower: Follower,
 }
 
 impl Staging {
@@ -41,6 +43,7 @@ impl Staging {
             space: Arc::new(space),
             prefix,
             count: AtomicU64::new(0),
+            follower: Follower::start(),
         }
     }
 
@@ -59,6 +62,7 @@ impl Staging {
             len,
             missing,
             base,
+            self.follower.clone(),
         ))
     }
 
@@ -79,6 +83,7 @@ impl Staging {
                 len,
                 missing,
                 base,
+                self.follower.clone(),
             )),
             Err(error) => {
                 let _ = fs::remove_file(&path);
@@ -107,6 +112,7 @@ impl Staging {
             len,
             missing,
             base,
+            self.follower.clone(),
         );
         staged.mark_entry_synced();
         Ok(Some(staged))
