@@ -15,7 +15,7 @@ use super::{Options, PendingId, UploadError};
 /// Failed tries to look for the remains of a removed file, some hours, after which they are left on the service.
 pub(super) const LAST_LOOK: u32 = 30;
 /// Characters of a reason that are kept.
-const REASON: usize = 600;
+pub(super) const REASON: usize = 600;
 
 /// Why a run ended before its file was done.
 #[derive(Debug)]
@@ -193,7 +193,7 @@ fn note(row: &mut crate::state::JournalRow, verdict: Verdict, options: &Options)
 }
 
 /// Twice as long with each try, and somewhere between half of it and all.
-fn backoff(options: &Options, tries: u32) -> Duration {
+pub(super) fn backoff(options: &Options, tries: u32) -> Duration {
     let full = options
         .retry_min
         .saturating_mul(1 << tries.min(20))

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, watch};
 use crate::provider::{ErrorKind, FileEntry, FileId, FolderId};
 use crate::state::{JournalRow, RowState};
 
+use super::deletions::Deletions;
 use super::staged_file::StagedFile;
 use super::status::{PendingFile, PendingId, UploadStatus};
 
@@ -223,6 +224,7 @@ pub(super) struct Table {
     finished: LruCache<PendingId, (String, FileEntry)>,
     /// Callers of drain; while there are any, the upload delay is skipped.
     pub drains: usize,
+    pub deletions: Deletions,
 }
 
 impl Table {
@@ -232,6 +234,7 @@ impl Table {
             queues: HashMap::new(),
             finished: LruCache::new(FINISHED),
             drains: 0,
+            deletions: Deletions::default(),
         }
     }
 
@@ -302,7 +305,7 @@ impl Table {
 
     pub fn unfinished(&self) -> usize {
         let here = |item: &&Item| !item.is_removed() && item.row.state != RowState::Kept;
-        self.items.values().filter(here).count()
+        self.items.values().filter(here).count() + self.deletions.len()
     }
 
     pub fn waiting_bytes(&self, account: &str) -> u64 {
@@ -410,6 +413,11 @@ impl Table {
             let Some(item) = self.items.get(&id) else { continue };
             let fits = large || item.row.size <= large_size || item.is_removed();
             let target = item.target();
+            // A file that is to be deleted bears the name still.
+            if fits && self.deletions.is_taken(account, &target.0, &target.1) {
+                self.deletions.hurry(account);
+                continue;
+            }
             if fits && queue.targets.get(&target).is_none_or(|owner| *owner == id) {
                 chosen = Some((due, id, target));
                 break;
@@ -455,8 +463,12 @@ impl Table {
         let Some(item) = self.items.get(&id) else {
             return false;
         };
+        let (folder, name) = item.target();
+        if self.deletions.is_taken(&item.row.account, &folder, &name) {
+            return false;
+        }
         let queue = self.queues.get(&item.row.account);
-        queue.and_then(|queue| queue.targets.get(&item.target())) == Some(&id)
+        queue.and_then(|queue| queue.targets.get(&(folder, name))) == Some(&id)
     }
 
     /// Whether a removed file owns a place on the service: it still looks there, by name and content, for
@@ -504,16 +516,23 @@ impl Table {
         queue.wake.clone()
     }
 
+    /// Lets an account's worker look anew: a place may be free.
+    pub fn wake(&mut self, account: &str) {
+        self.queue(account).wake.notify_one();
+    }
+
     /// Whether work is left that goes on by itself.
     pub fn is_busy(&self) -> bool {
-        self.items.values().any(|item| {
+        let mut items = self.items.values();
+        let is_busy = items.any(|item| {
             let served = self
                 .queues
                 .get(&item.row.account)
                 .is_some_and(|queue| queue.served);
             let idle = item.is_at_rest() || !item.is_released();
             served && (item.run.is_some() || !idle)
-        })
+        });
+        is_busy || self.deletions.is_busy()
     }
 
     /// Whether a file would go on its way if its writers let go of it.
@@ -528,6 +547,7 @@ impl Table {
     pub fn reschedule_all(&mut self) {
         let ids: Vec<_> = self.items.keys().copied().collect();
         ids.into_iter().for_each(|id| self.reschedule(id));
+        self.deletions.wake_all();
     }
 
     /// Whether a staged file of this name belongs to an item.
