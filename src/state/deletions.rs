@@ -171,9 +171,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.db");
         let database = Database::open(&path).unwrap();
-        let add = |row: DeletionRow| {
-            database.journal("add", move |journal| journal.add_deletion(&row), |_| {})
-        };
+        let add =
+            |row: DeletionRow| database.journal("add", move |journal| journal.add_deletion(&row), |_| {});
         let first = add(row("1")).await.unwrap();
         let second = add(row("2")).await.unwrap();
         let parked = DeletionRow {
@@ -187,14 +186,20 @@ mod tests {
         let note = move |journal: &JournalTransaction<'_>| {
             Ok((journal.note_deletion(&noted)?, journal.remove_deletion(second)?))
         };
-        assert_eq!(database.journal("note", note, |_| {}).await.unwrap(), (true, true));
+        assert_eq!(
+            database.journal("note", note, |_| {}).await.unwrap(),
+            (true, true)
+        );
         database.close().await;
         let database = Database::open(&path).unwrap();
         assert_eq!(database.deletion_rows().await.unwrap(), [parked]);
         let again = row("1");
         let anew = database.journal("add", move |journal| journal.add_deletion(&again), |_| {});
         assert_eq!(anew.await.unwrap(), first);
-        let expected = DeletionRow { id: first, ..row("1") };
+        let expected = DeletionRow {
+            id: first,
+            ..row("1")
+        };
         assert_eq!(database.deletion_rows().await.unwrap(), [expected]);
         database.close().await;
     }

@@ -70,7 +70,9 @@ pub(super) async fn serve(uploads: Arc<Uploads>, account: String, provider: Arc<
         let take = {
             let mut table = uploads.table();
             let draining = table.drains > 0;
-            table.deletions.take(&deleter.account, most, draining, Instant::now())
+            table
+                .deletions
+                .take(&deleter.account, most, draining, Instant::now())
         };
         let due = match take {
             Take::Delete(rows) => {
@@ -140,7 +142,10 @@ impl Deleter {
                     kind: ErrorKind::Busy,
                     text: text.to_owned(),
                 };
-                fates.extend(part.into_iter().map(|row| (row, Fate::Later(failed.clone(), None))));
+                fates.extend(
+                    part.into_iter()
+                        .map(|row| (row, Fate::Later(failed.clone(), None))),
+                );
                 continue;
             }
             calls += 1;
@@ -184,7 +189,11 @@ impl Deleter {
         let ItemKey::Folder(id) = &row.item else {
             return self.call(std::slice::from_ref(row)).await;
         };
-        match self.provider.list(&FolderId::new(id.clone()), ListHint::default()).await {
+        match self
+            .provider
+            .list(&FolderId::new(id.clone()), ListHint::default())
+            .await
+        {
             Ok(listing) if listing.entries.is_empty() && !listing.incomplete => {
                 self.call(std::slice::from_ref(row)).await
             }
@@ -232,7 +241,9 @@ impl Deleter {
             for id in &ids {
                 journal.remove_deletion(*id)?;
             }
-            written.iter().try_for_each(|(row, _)| journal.note_deletion(row).map(drop))
+            written
+                .iter()
+                .try_for_each(|(row, _)| journal.note_deletion(row).map(drop))
         };
         let (handle, account, put_back) = (uploads.clone(), self.account.clone(), kept.clone());
         let then = move |(): &()| {
@@ -265,7 +276,11 @@ impl Deleter {
             return;
         }
         let keys = gone.iter().map(|row| row.item.clone()).collect();
-        let forgotten = self.uploads.database.forget_facts(&self.provider.id_space(), keys).await;
+        let forgotten = self
+            .uploads
+            .database
+            .forget_facts(&self.provider.id_space(), keys)
+            .await;
         if let Err(error) = forgotten {
             tracing::debug!(%error, "facts of deleted items stay in the index");
         }

@@ -370,7 +370,14 @@ impl Deletions {
 }
 
 /// The row of an item that is to be deleted from now on.
-pub(super) fn begin(account: &str, item: ItemKey, folder: &str, name: &str, size: u64, purge: bool) -> DeletionRow {
+pub(super) fn begin(
+    account: &str,
+    item: ItemKey,
+    folder: &str,
+    name: &str,
+    size: u64,
+    purge: bool,
+) -> DeletionRow {
     DeletionRow {
         id: 0,
         account: account.into(),

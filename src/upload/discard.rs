@@ -28,7 +28,9 @@ pub struct Unwanted {
 impl Unwanted {
     /// The rows for the file itself and for others that a pending file stood for.
     pub(super) fn rows(&self, stood_for: &[FileId]) -> Vec<DeletionRow> {
-        let others = stood_for.iter().filter(|other| Some(*other) != self.file.as_ref());
+        let others = stood_for
+            .iter()
+            .filter(|other| Some(*other) != self.file.as_ref());
         let sized = self.file.iter().map(|file| (file, self.size));
         let all = sized.chain(others.map(|other| (other, 0)));
         all.map(|(file, size)| self.row(ItemKey::File(file.as_str().to_owned()), size))

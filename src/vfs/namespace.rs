@@ -76,7 +76,9 @@ impl Vfs {
             account: account.setup.name.clone(),
             folder: folder.ok_or_else(|| Error::plain(libc::ESTALE))?,
             name: name.unwrap_or_default(),
-            size: stored.filter(|_| remote.is_some()).map_or(0, |stored| stored.size),
+            size: stored
+                .filter(|_| remote.is_some())
+                .map_or(0, |stored| stored.size),
             file: remote,
             mode,
         };

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::assemble::Account;
 use crate::control::{DrainProgress, Handler, PendingState, PendingStatus, StatusReport};
-use crate::upload::{PendingFile, UploadStatus, Uploads};
+use crate::upload::{OperationState, PendingFile, UploadStatus, Uploads};
 use crate::vfs::Vfs;
 
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
@@ -60,7 +60,7 @@ impl Handler for MountHandler {
             }
         }
         let _ = progress.send(drain_progress(self.uploads.pending())).await;
-        Ok(())
+        self.tell_refused()
     }
 
     async fn unmount(&self) -> Result<usize, String> {
@@ -79,6 +79,12 @@ impl Handler for MountHandler {
             );
             if stuck && account.is_none_or(|account| account == file.account) {
                 retried += usize::from(self.uploads.retry(file.id).await.map_err(|e| e.to_string())?);
+            }
+        }
+        for operation in self.uploads.operations() {
+            if account.is_none_or(|account| account == operation.account) {
+                let again = self.uploads.retry_operation(operation.id).await;
+                retried += usize::from(again.map_err(|e| e.to_string())?);
             }
         }
         Ok(retried)
@@ -111,6 +117,25 @@ fn sent(file: &PendingFile) -> u64 {
 }
 
 impl MountHandler {
+    /// Fails where the service refuses what it is to do beside uploads.
+    fn tell_refused(&self) -> Result<(), String> {
+        let operations = self.uploads.operations().into_iter();
+        let mut refused = operations.filter_map(|operation| match operation.state {
+            OperationState::Parked { reason } => Some((operation.name, reason)),
+            _ => None,
+        });
+        let Some((name, reason)) = refused.next() else {
+            return Ok(());
+        };
+        let others = match refused.count() {
+            0 => String::new(),
+            count => format!(", and {count} more"),
+        };
+        Err(format!(
+            "the service refuses a change of {name:?}{others}: {reason}"
+        ))
+    }
+
     fn pending_status(&self, file: PendingFile) -> PendingStatus {
         let path = self.vfs.pending_path(file.id);
         // The account stands beside it.
