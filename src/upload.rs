@@ -28,6 +28,7 @@ mod hash;
 mod hydrate;
 mod journal;
 mod keep;
+mod meter;
 mod outcome;
 mod poll;
 mod queue;
@@ -55,7 +56,7 @@ use crate::state::StateError;
 pub use edit::Hold;
 pub use handle::Uploads;
 pub use staged_file::{Base, StagedFile};
-pub use status::{PendingFile, PendingId, UploadStatus};
+pub use status::{Overview, PendingFile, PendingId, Stage, Sums, UploadStatus};
 
 /// Where the bytes come from that a staged file lacks.
 #[async_trait]
