@@ -34,6 +34,7 @@ mod hash;
 mod hydrate;
 mod journal;
 mod keep;
+mod meter;
 mod operations;
 mod outcome;
 mod poll;
@@ -64,7 +65,7 @@ pub use edit::Hold;
 pub use handle::Uploads;
 pub use operations::{NoOperationId, OperationId, OperationKind, OperationState, PendingOperation};
 pub use staged_file::{Base, StagedFile};
-pub use status::{PendingFile, PendingId, UploadStatus};
+pub use status::{Overview, PendingFile, PendingId, Stage, Sums, UploadStatus};
 
 /// Where the bytes come from that a staged file lacks.
 #[async_trait]

@@ -245,6 +245,7 @@ impl Deleter {
                 .iter()
                 .try_for_each(|(row, _)| journal.note_deletion(row).map(drop))
         };
+        let frees = gone.iter().any(|row| row.size > 0);
         let (handle, account, put_back) = (uploads.clone(), self.account.clone(), kept.clone());
         let then = move |(): &()| {
             handle.update(|table| {
@@ -255,6 +256,9 @@ impl Deleter {
                     table.deletions.put_back(row, Some(kind));
                 }
                 table.wake(&account);
+                if frees {
+                    table.room_was_made(&account);
+                }
             });
         };
         if let Err(error) = uploads.database.journal("note deletions", work, then).await {

@@ -20,6 +20,8 @@ use super::table::to_instant;
 
 /// How long no other row must come before those that are there are sent together.
 const GATHER: Duration = Duration::from_millis(100);
+/// How long the room that was made may not be noticed by the service.
+const ROOM_SHOWS: Duration = Duration::from_secs(60);
 /// How long rows wait for others at most.
 const GATHER_LIMIT: Duration = Duration::from_secs(2);
 
@@ -73,6 +75,8 @@ struct OfAccount {
     /// When the first and the last of the rows came that wait for others to come.
     gathering: Option<(Instant, Instant)>,
     hurried: bool,
+    /// When something was deleted last.
+    deleted: Option<Instant>,
     served: bool,
     wake: Arc<Notify>,
     /// Items that went since a listing was asked for, by the listing.
@@ -192,6 +196,7 @@ impl Deletions {
             return;
         };
         if deleted {
+            account.deleted = Some(Instant::now());
             for since in account.watches.values_mut() {
                 since.insert(gone.row.item.clone());
             }
@@ -281,6 +286,14 @@ impl Deletions {
         served.any(|of| !of.by_folder.is_empty())
     }
 
+    /// Whether room is being made on an account, or was a moment ago.
+    pub fn make_room(&self, account: &str) -> bool {
+        self.accounts.get(account).is_some_and(|of| {
+            let lately = of.deleted.is_some_and(|at| at.elapsed() < ROOM_SHOWS);
+            lately || !of.by_folder.is_empty()
+        })
+    }
+
     pub fn len(&self) -> usize {
         self.rows.len()
     }
@@ -332,12 +345,12 @@ impl Deletions {
         if ids.is_empty() {
             return Standing::Clear;
         }
-        let failed = ids.iter().filter_map(|id| {
+        let mut failed = ids.iter().filter_map(|id| {
             let deletion = self.rows.get(id).filter(|known| !known.busy)?;
             let error = deletion.row.last_error.clone().unwrap_or_default();
             deletion.failure.map(|kind| Standing::Failed { kind, error })
         });
-        failed.last().unwrap_or(Standing::Going)
+        failed.next().unwrap_or(Standing::Going)
     }
 
     /// Begins to note what goes from now on.

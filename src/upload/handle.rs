@@ -17,7 +17,7 @@ use super::queue::{self, Account};
 use super::staged_file::{Base, StagedFile};
 use super::staging::Staging;
 use super::table::{Outcome, Table};
-use super::{BaseContent, Options, PendingFile, PendingId, UploadError, UploadEvent};
+use super::{BaseContent, Options, Overview, PendingFile, PendingId, UploadError, UploadEvent};
 
 /// Events that may wait for their receiver.
 const EVENTS: usize = 1024;
@@ -86,6 +86,16 @@ impl Uploads {
     /// All pending files, by id.
     pub fn pending(&self) -> Vec<PendingFile> {
         self.table().snapshots()
+    }
+
+    /// The sums over all pending files, and up to `rows` of each stage.
+    pub fn overview(&self, rows: usize) -> Overview {
+        self.table().overview(rows)
+    }
+
+    /// Up to `rows` pending files with ids above `after`, by id: all of them, part by part.
+    pub fn pending_after(&self, after: PendingId, rows: usize) -> Vec<PendingFile> {
+        self.table().snapshots_after(after, rows)
     }
 
     pub fn get(&self, id: PendingId) -> Option<PendingFile> {

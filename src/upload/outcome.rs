@@ -122,12 +122,19 @@ pub(super) async fn end(
     result: Result<(), Failure>,
 ) {
     let failure = result.err();
-    let verdict = failure.as_ref().and_then(Failure::verdict);
+    let mut verdict = failure.as_ref().and_then(Failure::verdict);
     let clear = matches!(failure, Some(Failure::Provider { clear: true, .. }));
     let kind = match &failure {
         Some(Failure::Provider { error, .. }) => Some(error.kind),
         _ => None,
     };
+    // What was removed may make the room that was missing.
+    if kind == Some(ErrorKind::QuotaExceeded)
+        && let Some(Verdict::Pause(text)) = &mut verdict
+        && uploads.table().deletions.make_room(&account.name)
+    {
+        verdict = Some(Verdict::Backoff(std::mem::take(text), None));
+    }
     let is_answered = failure.as_ref().is_some_and(Failure::is_answered);
     if let Some(item) = uploads.table().item_mut(id) {
         item.failure = kind;
