@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lockerfs::provider::mediafire::{Credentials, Settings, TokenVersion};
 use lockerfs::provider::{
-    ContentHash, DeleteMode, Entry, ErrorKind, FileId, FolderId, ItemId, ListHint, Retry, UploadPlan,
-    Refusal, UploadProgress, UploadRequest, UploadTicket,
+    ContentHash, DeleteMode, Entry, ErrorKind, FileId, FolderId, ItemId, ListHint, Refusal, Retry,
+    UploadPlan, UploadProgress, UploadRequest, UploadTicket,
 };
 use md5::{Digest, Md5};
 use odd_service::{OddService, as_usual, error, ok};
