@@ -123,8 +123,8 @@ impl Prefix {
     }
 }
 
-/// The thread, and the way to it. It ends when all that could tell it of files are gone.
-#[derive(Debug, Clone)]
+/// The thread, and the way to it. It ends when all that could tell it of files are gone. By default there is none.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Follower(Option<SyncSender<Weak<Body>>>);
 
 impl Follower {

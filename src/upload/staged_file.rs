@@ -137,7 +137,6 @@ impl StagedFile {
         len: u64,
         missing: RangeSet,
         base: Option<Base>,
-        follower: Follower,
     ) -> Self {
         let has_base = base.is_some();
         StagedFile {
@@ -165,8 +164,16 @@ impl StagedFile {
                 }),
                 released: Condvar::new(),
             }),
-            follower,
+            follower: Follower::default(),
             whole: Mutex::default(),
+        }
+    }
+
+    /// With the thread that hashes it while it is written.
+    pub(super) fn followed_by(self, follower: &Follower) -> Self {
+        StagedFile {
+            follower: follower.clone(),
+            ..self
         }
     }
 

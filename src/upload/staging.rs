@@ -54,16 +54,10 @@ impl Staging {
         let missing = std::iter::once(0..len).collect();
         let (file, path, name) = self.create_file()?;
         file.set_len(len)?;
-        Ok(StagedFile::new(
-            file,
-            path,
-            name,
-            self.space.clone(),
-            len,
-            missing,
-            base,
-            self.follower.clone(),
-        ))
+        Ok(
+            StagedFile::new(file, path, name, self.space.clone(), len, missing, base)
+                .followed_by(&self.follower),
+        )
     }
 
     /// A copy of the present content, apart from what a writer changes meanwhile. What the source lacks of
@@ -75,16 +69,10 @@ impl Staging {
         let (mut file, path, name) = self.create_file()?;
         let copied = File::open(source.path()).and_then(|mut from| io::copy(&mut from, &mut file));
         match copied {
-            Ok(_) => Ok(StagedFile::new(
-                file,
-                path,
-                name,
-                self.space.clone(),
-                len,
-                missing,
-                base,
-                self.follower.clone(),
-            )),
+            Ok(_) => Ok(
+                StagedFile::new(file, path, name, self.space.clone(), len, missing, base)
+                    .followed_by(&self.follower),
+            ),
             Err(error) => {
                 let _ = fs::remove_file(&path);
                 Err(error)
@@ -112,8 +100,8 @@ impl Staging {
             len,
             missing,
             base,
-            self.follower.clone(),
-        );
+        )
+        .followed_by(&self.follower);
         staged.mark_entry_synced();
         Ok(Some(staged))
     }
