@@ -63,6 +63,11 @@ impl Bench {
         Bench::of(MemoryService::plain())
     }
 
+    /// With a service that takes contents in parts, in order, and appends each to what it has.
+    pub fn appending(polls: u32) -> Self {
+        Bench::of(MemoryService::appending(polls))
+    }
+
     fn of(service: Arc<MemoryService>) -> Self {
         Bench {
             folder: tempfile::tempdir().unwrap(),
