@@ -192,6 +192,17 @@ impl Life {
         panic!("it did not come so far: {:?}", self.uploads.get(id));
     }
 
+    /// Waits until this file alone is left.
+    pub async fn until_only(&self, name: &str) {
+        for _ in 0..4000 {
+            if self.uploads.pending().iter().all(|file| file.name == name) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("others are left: {:?}", self.uploads.pending());
+    }
+
     /// Waits until nothing is left to be done.
     pub async fn drained(&self) {
         self.uploads.drain().await;
