@@ -10,6 +10,7 @@ mod error;
 mod index;
 mod journal;
 mod schema;
+mod steering;
 
 pub use database::Database;
 pub use directory::StateDir;

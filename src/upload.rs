@@ -38,6 +38,7 @@ mod settle;
 mod staged_file;
 mod staging;
 mod status;
+mod steer;
 mod table;
 mod transfer;
 
@@ -57,6 +58,7 @@ pub use edit::Hold;
 pub use handle::Uploads;
 pub use staged_file::{Base, StagedFile};
 pub use status::{Overview, PendingFile, PendingId, Stage, Sums, UploadStatus};
+pub use steer::{SteerError, save_copy};
 
 /// Where the bytes come from that a staged file lacks.
 #[async_trait]

@@ -66,7 +66,7 @@ pub(super) fn summary(totals: &Totals) -> String {
 }
 
 pub(super) fn files(number: u64) -> String {
-    text::count(usize::try_from(number).unwrap_or(usize::MAX), "file", "files")
+    text::count(number, "file", "files")
 }
 
 /// How many need a person.
@@ -101,7 +101,7 @@ pub(super) fn state(file: &PendingStatus, now: SystemTime) -> String {
         }
         PendingState::Verifying => "sent, the service checks it".to_owned(),
         PendingState::Waiting => {
-            let tries = text::count(file.tries as usize, "try", "tries");
+            let tries = text::count(file.tries.into(), "try", "tries");
             let next = file
                 .next_try
                 .map(|at| SystemTime::UNIX_EPOCH + Duration::from_secs(at));
@@ -131,7 +131,7 @@ pub(super) fn rows(shown: &[&PendingStatus], all: u64, now: SystemTime) -> Strin
     let more = all.saturating_sub(shown.len() as u64);
     let mut text = text::table(&rows);
     if more > 0 {
-        let more = text::grouped(usize::try_from(more).unwrap_or(usize::MAX));
+        let more = text::grouped(more);
         text.push_str(&format!("  and {more} more (--all shows all)\n"));
     }
     text

@@ -80,23 +80,41 @@ fn resting(state_dir: &Path, pending: Vec<PendingStatus>) -> Resting {
     }
 }
 
-/// What waits while no mount runs; `None` while one holds the journal. Makes nothing.
+/// What waits while no mount runs; `None` while one holds the journal.
 async fn from_journal(path: &Path) -> Result<Option<Vec<PendingStatus>>, Failure> {
+    Ok(match journal(path).await? {
+        None => None,
+        Some(Journal::None) => Some(Vec::new()),
+        Some(Journal::Rows(_directory, rows)) => Some(rows.into_iter().map(of_row).collect()),
+    })
+}
+
+/// A journal that no mount holds.
+pub(super) enum Journal {
+    /// There is none yet.
+    None,
+    /// Its rows of files that are not removed; no mount takes it up as long as the directory is held.
+    Rows(StateDir, Vec<JournalRow>),
+}
+
+/// The journal; `None` while a mount holds it. Makes nothing.
+pub(super) async fn journal(path: &Path) -> Result<Option<Journal>, Failure> {
     if !path.exists() {
-        return Ok(Some(Vec::new()));
+        return Ok(Some(Journal::None));
     }
     let directory = match StateDir::open(path) {
         Err(StateError::InUse { .. }) => return Ok(None),
         directory => directory?,
     };
     if !directory.database_path().exists() {
-        return Ok(Some(Vec::new()));
+        return Ok(Some(Journal::None));
     }
     let database = Database::open(&directory.database_path())?;
-    let rows = database.journal_rows().await?;
+    let rows = database.journal_rows().await;
     database.close().await;
-    let waiting = rows.into_iter().filter(|row| row.state != RowState::Removed);
-    Ok(Some(waiting.map(of_row).collect()))
+    let mut rows = rows?;
+    rows.retain(|row| row.state != RowState::Removed);
+    Ok(Some(Journal::Rows(directory, rows)))
 }
 
 fn of_row(row: JournalRow) -> PendingStatus {

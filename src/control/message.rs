@@ -16,10 +16,38 @@ pub(super) enum Request {
     },
     Drain,
     Unmount,
-    /// Try failed uploads again now; of one account, or of all.
-    Retry {
-        account: Option<String>,
+    /// What a choice comes to.
+    Find {
+        choice: Choice,
     },
+    /// Try what failed again now.
+    Retry {
+        choice: Choice,
+    },
+    Cancel {
+        choice: Choice,
+    },
+    /// Copy the content of one file to a place on this machine.
+    Export {
+        item: String,
+        to: PathBuf,
+        replace: bool,
+    },
+    /// Begin no more uploads, or go on with them; of one account, or of all.
+    Pause {
+        account: Option<String>,
+        paused: bool,
+    },
+}
+
+/// Some of what is pending.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Choice {
+    /// Of this account alone.
+    pub account: Option<String>,
+    /// Ids, absolute paths in the mount, or `account:path`; a folder stands for all that is below it. All that is
+    /// pending where there are none.
+    pub items: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,7 +64,7 @@ pub(super) enum Answer {
         progress: DrainProgress,
     },
     Done {
-        count: usize,
+        count: u64,
     },
     Error {
         message: String,

@@ -60,6 +60,11 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE pending ADD COLUMN sent_after TEXT;
     ALTER TABLE pending ADD COLUMN sent_unclear INTEGER;  -- nanoseconds since 1970
 ",
+    "
+    CREATE TABLE paused (
+        account           TEXT PRIMARY KEY
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// Sets up a connection and brings its database to the present version.

@@ -47,6 +47,9 @@ impl Uploads {
         database.forget_discarded(forgotten).await?;
 
         let mut table = Table::new();
+        for account in database.paused_accounts().await? {
+            table.set_paused(&account, true);
+        }
         let mut restored = Vec::new();
         for (before, staged) in found {
             let row = restore(before.clone(), staged.as_ref());

@@ -232,6 +232,8 @@ struct AccountQueue {
     targets: HashMap<(String, String), PendingId>,
     wake: Arc<Notify>,
     served: bool,
+    /// A person wants nothing sent.
+    paused: bool,
 }
 
 /// What a worker may do next.
@@ -474,6 +476,9 @@ impl Table {
                 return Pick::Sleep(Some(due));
             }
             let Some(item) = self.items.get(&id) else { continue };
+            if queue.paused && !item.is_removed() {
+                continue;
+            }
             let fits = large || item.row.size <= large_size || item.is_removed();
             let target = item.target();
             if fits && queue.targets.get(&target).is_none_or(|owner| *owner == id) {
@@ -570,15 +575,23 @@ impl Table {
         queue.wake.clone()
     }
 
+    pub fn is_paused(&self, account: &str) -> bool {
+        self.queues.get(account).is_some_and(|queue| queue.paused)
+    }
+
+    pub fn set_paused(&mut self, account: &str, paused: bool) {
+        let queue = self.queue(account);
+        queue.paused = paused;
+        queue.wake.notify_one();
+    }
+
     /// Whether work is left that goes on by itself.
     pub fn is_busy(&self) -> bool {
         self.items.values().any(|item| {
-            let served = self
-                .queues
-                .get(&item.row.account)
-                .is_some_and(|queue| queue.served);
-            let idle = item.is_at_rest() || !item.is_released();
-            served && (item.run.is_some() || !idle)
+            let queue = self.queues.get(&item.row.account);
+            let paused = queue.is_some_and(|queue| queue.paused) && !item.is_removed();
+            let idle = item.is_at_rest() || !item.is_released() || paused;
+            queue.is_some_and(|queue| queue.served) && (item.run.is_some() || !idle)
         })
     }
 
@@ -586,7 +599,9 @@ impl Table {
     pub fn is_held(&self) -> bool {
         self.items.values().any(|item| {
             let queue = self.queues.get(&item.row.account);
-            queue.is_some_and(|queue| queue.served) && !item.is_released() && !item.is_at_rest()
+            queue.is_some_and(|queue| queue.served && !queue.paused)
+                && !item.is_released()
+                && !item.is_at_rest()
         })
     }
 

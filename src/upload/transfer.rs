@@ -37,6 +37,9 @@ impl Worker {
     /// content is not wanted any more.
     pub async fn send(&mut self, sending: &mut Sending) -> Result<Option<FileEntry>, Failure> {
         for _ in 0..ROUNDS {
+            if self.is_held_back() {
+                return Err(Failure::Superseded);
+            }
             if !sending.may_be_there && !self.is_wanted(&sending.attempt) {
                 return self.abandon().await;
             }
@@ -131,6 +134,9 @@ impl Worker {
     /// A service that is still at work on bytes whose answer was lost may know their content before it shows
     /// their file, and would make a second one of it.
     async fn let_it_land(&self) -> Result<(), Failure> {
+        if self.is_held_back() {
+            return Err(Failure::Superseded);
+        }
         tokio::select! {
             () = tokio::time::sleep(self.uploads.options.retry_min) => Ok(()),
             () = self.uploads.stopping.cancelled() => Err(Failure::Superseded),
@@ -167,7 +173,7 @@ impl Worker {
     }
 
     async fn abandon(&self) -> Result<Option<FileEntry>, Failure> {
-        if self.uploads.stopping.is_cancelled() {
+        if self.is_held_back() {
             return Err(Failure::Superseded);
         }
         self.clear_attempt().await.map(|()| None)

@@ -105,10 +105,10 @@ impl Vfs {
         Some(account.info())
     }
 
-    /// The path below the mount point of a file that waits to be uploaded, where the tree knows it.
+    /// The path in its account of a file that waits to be uploaded, where the tree knows it.
     pub fn pending_path(&self, row: PendingId) -> Option<String> {
         let tree = self.tree();
-        tree.by_pending(row).map(|ino| tree.path(ino))
+        tree.by_pending(row).map(|ino| tree.path_in_account(ino))
     }
 
     /// Total and free space of the account that an inode is in, or of all at the mount's root, as last told.

@@ -8,6 +8,7 @@ mod faults;
 pub mod harness;
 mod names;
 mod reading;
+mod steering;
 mod system;
 mod tree;
 mod writing;

@@ -1,6 +1,7 @@
 //! What a running mount answers on its control socket.
 
-use std::path::PathBuf;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -8,8 +9,8 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
 use super::assemble::Account;
-use crate::control::{DrainProgress, Handler, PendingState, PendingStatus, StatusReport, Totals};
-use crate::upload::{Overview, PendingFile, PendingId, Stage, UploadStatus, Uploads};
+use crate::control::{Choice, DrainProgress, Handler, PendingState, PendingStatus, StatusReport, Totals};
+use crate::upload::{Overview, PendingFile, PendingId, Stage, SteerError, UploadStatus, Uploads};
 use crate::vfs::Vfs;
 
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
@@ -19,10 +20,12 @@ const PROGRESS_ROWS: usize = 10;
 const PAGE: usize = 4096;
 
 /// A request to end the mount; the answer is how many files are left in the journal.
-pub(super) type EndRequest = oneshot::Sender<Result<usize, String>>;
+pub(super) type EndRequest = oneshot::Sender<Result<u64, String>>;
 
 pub(super) struct MountHandler {
     pub mount_point: PathBuf,
+    /// Whether the one account is at the mount point itself.
+    pub alone: bool,
     pub accounts: Vec<Account>,
     pub uploads: Arc<Uploads>,
     pub vfs: Arc<Vfs>,
@@ -40,7 +43,7 @@ impl Handler for MountHandler {
             accounts: self
                 .accounts
                 .iter()
-                .map(|account| account.status(&self.vfs))
+                .map(|account| account.status(&self.vfs, &self.uploads))
                 .collect(),
             totals,
             pending,
@@ -70,26 +73,83 @@ impl Handler for MountHandler {
         Ok(())
     }
 
-    async fn unmount(&self) -> Result<usize, String> {
+    async fn unmount(&self) -> Result<u64, String> {
         let ended = || "the mount ends already".to_owned();
         let (reply, answer) = oneshot::channel();
         self.end.send(reply).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
     }
 
-    async fn retry(&self, account: Option<&str>) -> Result<usize, String> {
+    async fn find(&self, choice: &Choice) -> Result<Vec<PendingStatus>, String> {
+        self.choose(choice)
+    }
+
+    async fn retry(&self, choice: &Choice) -> Result<u64, String> {
         let mut retried = 0;
-        for file in self.uploads.pending() {
-            let stuck = matches!(
-                file.status,
-                UploadStatus::Parked { .. } | UploadStatus::Waiting { .. }
-            );
-            if stuck && account.is_none_or(|account| account == file.account) {
-                retried += usize::from(self.uploads.retry(file.id).await.map_err(|e| e.to_string())?);
-            }
+        for file in self.choose(choice)? {
+            let again = self.uploads.retry(upload_id(&file.id)?);
+            retried += u64::from(again.await.map_err(|e| e.to_string())?);
         }
         Ok(retried)
     }
+
+    async fn cancel(&self, choice: &Choice) -> Result<u64, String> {
+        let mut chosen = self.choose(choice)?;
+        if choice.items.is_empty() {
+            chosen.retain(|file| file.state != PendingState::Kept);
+        }
+        let vfs = Arc::clone(&self.vfs);
+        // To its end, whoever waits for it: the journal and the tree change together.
+        let cancelled = tokio::spawn(async move {
+            let (mut cancelled, mut failed) = (0, Vec::new());
+            for file in chosen {
+                match vfs.cancel_upload(upload_id(&file.id)?).await {
+                    Ok(()) => cancelled += 1,
+                    Err(SteerError::Gone) => {}
+                    Err(error) => failed.push(format!("{}:{}: {error}", file.account, file.path)),
+                }
+            }
+            match &failed[..] {
+                [] => Ok(cancelled),
+                [first, ..] => Err(format!("{cancelled} given up, {} not: {first}", failed.len())),
+            }
+        });
+        cancelled.await.map_err(|e| e.to_string())?
+    }
+
+    async fn export(&self, item: &str, to: &Path, replace: bool) -> Result<u64, String> {
+        let choice = Choice {
+            account: None,
+            items: vec![item.to_owned()],
+        };
+        let [file] = &self.choose(&choice)?[..] else {
+            return Err(format!("{item} is more than one file: export them one by one"));
+        };
+        let exported = self.uploads.export(upload_id(&file.id)?, to, replace).await;
+        exported.map_err(|error| format!("{}:{}: {error}", file.account, file.path))
+    }
+
+    async fn pause(&self, account: Option<&str>, paused: bool) -> Result<u64, String> {
+        let chosen = |known: &&Account| account.is_none_or(|name| known.name == name);
+        let chosen: Vec<_> = self.accounts.iter().filter(chosen).collect();
+        if chosen.is_empty() {
+            return Err(self.no_account(account.unwrap_or_default()));
+        }
+        let mut changed = 0;
+        for known in chosen {
+            changed += u64::from(self.uploads.is_paused(&known.name) != paused);
+            let noted = self.uploads.set_paused(&known.name, paused).await;
+            noted.map_err(|error| error.to_string())?;
+        }
+        Ok(changed)
+    }
+}
+
+fn upload_id(id: &str) -> Result<PendingId, String> {
+    let number = id
+        .parse()
+        .map_err(|_| format!("{id} is not the id of an upload"))?;
+    Ok(PendingId::from_i64(number))
 }
 
 fn sent(file: &PendingFile) -> u64 {
@@ -112,6 +172,12 @@ fn state_of(stage: Stage) -> PendingState {
     }
 }
 
+fn is_at_or_below(file: &PendingStatus, (account, path): &(String, String)) -> bool {
+    let below = file.path.strip_prefix(path.as_str());
+    file.account == *account
+        && (path.is_empty() || below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+}
+
 fn totals(overview: &Overview) -> Totals {
     let mut totals = Totals::default();
     for (stage, sums) in &overview.stages {
@@ -121,6 +187,76 @@ fn totals(overview: &Overview) -> Totals {
 }
 
 impl MountHandler {
+    /// The pending files that a choice means.
+    fn choose(&self, choice: &Choice) -> Result<Vec<PendingStatus>, String> {
+        if let Some(account) = &choice.account
+            && !self.accounts.iter().any(|known| known.name == *account)
+        {
+            return Err(self.no_account(account));
+        }
+        let all = self.uploads.pending().into_iter();
+        let all: Vec<_> = all
+            .map(|file| self.pending_status(file))
+            .filter(|file| choice.account.as_ref().is_none_or(|name| *name == file.account))
+            .collect();
+        if choice.items.is_empty() {
+            return Ok(all);
+        }
+        let mut unmet: HashSet<&str> = choice.items.iter().map(String::as_str).collect();
+        let places = choice
+            .items
+            .iter()
+            .map(|item| Ok((item.as_str(), self.place_of(item)?)));
+        let places: Vec<_> = places.collect::<Result<_, String>>()?;
+        let ids: HashSet<&str> = choice.items.iter().map(String::as_str).collect();
+        let mut chosen = all;
+        chosen.retain(|file| {
+            let by_id = ids.contains(file.id.as_str());
+            unmet.remove(file.id.as_str());
+            let mut by_place = false;
+            for (item, place) in &places {
+                if place.as_ref().is_some_and(|place| is_at_or_below(file, place)) {
+                    unmet.remove(item);
+                    by_place = true;
+                }
+            }
+            by_id || by_place
+        });
+        match choice.items.iter().find(|item| unmet.contains(item.as_str())) {
+            None => Ok(chosen),
+            Some(item) => Err(format!(
+                "{item} is not pending: `lockerfs queue list` shows what is"
+            )),
+        }
+    }
+
+    /// Account and path that an item of a choice names; `None` for an id.
+    fn place_of(&self, item: &str) -> Result<Option<(String, String)>, String> {
+        if item.starts_with('/') {
+            let place = self.mount_point.display();
+            let below = Path::new(item)
+                .strip_prefix(&self.mount_point)
+                .map_err(|_| format!("{item} is not below the mount at {place}"))?;
+            let below = below.to_string_lossy();
+            if let (true, [account]) = (self.alone, &self.accounts[..]) {
+                return Ok(Some((account.name.clone(), below.into_owned())));
+            }
+            let (account, path) = below.split_once('/').unwrap_or((&below, ""));
+            return Ok(Some((account.to_owned(), path.to_owned())));
+        }
+        let named = item.split_once(':');
+        Ok(named.map(|(account, path)| (account.to_owned(), path.trim_matches('/').to_owned())))
+    }
+
+    fn no_account(&self, name: &str) -> String {
+        let known: Vec<_> = self
+            .accounts
+            .iter()
+            .map(|account| account.name.as_str())
+            .collect();
+        format!("no account {name} is mounted; there are {}", known.join(", "))
+    }
+
     /// The sums over what waits, and up to `rows` files of each state.
     fn progress(&self, rows: usize) -> DrainProgress {
         let overview = self.uploads.overview(rows);
@@ -136,13 +272,6 @@ impl MountHandler {
 
     fn pending_status(&self, file: PendingFile) -> PendingStatus {
         let path = self.vfs.pending_path(file.id);
-        // The account stands beside it.
-        let within = |path: &str| {
-            path.strip_prefix(&file.account)?
-                .strip_prefix('/')
-                .map(str::to_owned)
-        };
-        let path = path.map(|path| within(&path).unwrap_or(path));
         let (sent, state) = (sent(&file), state_of(file.status.stage()));
         let (error, next_try) = match file.status {
             UploadStatus::Waiting { until, error, .. } => (Some(error), Some(until)),
