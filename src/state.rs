@@ -5,6 +5,7 @@
 //! service or a mount is. It holds no secret.
 
 mod database;
+mod deletions;
 mod directory;
 mod error;
 mod index;
@@ -13,6 +14,7 @@ mod schema;
 mod steering;
 
 pub use database::Database;
+pub use deletions::DeletionRow;
 pub use directory::StateDir;
 pub use error::StateError;
 pub use index::{ItemFacts, ItemKey};

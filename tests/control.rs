@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lockerfs::control::{
-    AccountState, AccountStatus, Choice, Client, ControlError, DrainProgress, Handler, PendingState,
+    AccountState, AccountStatus, Action, Choice, Client, ControlError, DrainProgress, Handler, PendingState,
     PendingStatus, Server, StatusReport, Totals,
 };
 use tempfile::TempDir;
@@ -47,6 +47,8 @@ fn totals(files: u64) -> Totals {
 fn pending(number: usize) -> PendingStatus {
     PendingStatus {
         id: number.to_string(),
+        action: Action::Upload,
+        to: None,
         account: "media".to_owned(),
         path: format!("folder/ä {number}"),
         size: 10,

@@ -216,7 +216,10 @@ async fn send_rows(handler: &dyn Handler, writer: &mut (impl AsyncWriteExt + Unp
         let rows = handler.pending_after(after.as_deref()).await;
         let Some(last) = rows.last() else { return Ok(()) };
         after = Some(last.id.clone());
-        send(writer, &Answer::Rows { rows }).await?;
+        for part in rows.chunks(ROWS_IN_A_LINE) {
+            let rows = part.to_vec();
+            send(writer, &Answer::Rows { rows }).await?;
+        }
     }
 }
 

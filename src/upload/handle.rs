@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::provider::{FileEntry, FileId, FolderId, Provider};
 use crate::state::{Database, RowState};
 
+use super::deleter;
 use super::queue::{self, Account};
 use super::staged_file::{Base, StagedFile};
 use super::staging::Staging;
@@ -78,6 +79,7 @@ impl Uploads {
         }
         let mut started = HashMap::new();
         for (name, provider) in accounts {
+            self.spawn(deleter::serve(self.clone(), name.clone(), provider.clone()));
             let wake = self.table().serve(&name);
             let account = Account::new(name.clone(), provider, base.clone(), &self.options, wake);
             started.insert(name, Arc::new(account));
@@ -123,7 +125,8 @@ impl Uploads {
         self.table().leaving(account, folder)
     }
 
-    /// How many files are to go to the service still; those that are kept here for good are not among them.
+    /// How many files are to go to the service still, or to be deleted there; those that are kept here for good are
+    /// not among them.
     pub fn unfinished(&self) -> usize {
         self.table().unfinished()
     }
@@ -211,19 +214,8 @@ impl Uploads {
         }
     }
 
-    /// Waits until no removed file looks any more for what its upload may have left under a name: a file
-    /// that comes to bear the name meanwhile, with the same content, could be taken for it and deleted. False
-    /// where that took longer than `limit`, or lockerfs stops. At once where nothing is to be cleared away.
-    pub async fn wait_until_cleared(
-        &self,
-        account: &str,
-        folder: &FolderId,
-        name: &str,
-        limit: Duration,
-    ) -> bool {
-        self.is_cleared(account, folder.as_str(), name, None, limit).await
-    }
-
+    /// Whether a place was cleared within `limit` of what another file has, or may have, there: one that is to
+    /// be deleted, or the remains of an upload.
     pub(super) async fn is_cleared(
         &self,
         account: &str,
@@ -235,8 +227,15 @@ impl Uploads {
         let mut changed = self.changed.subscribe();
         let mut patience = std::pin::pin!(tokio::time::sleep(limit));
         loop {
-            if !self.table().is_being_cleared(account, folder, name, me) {
-                return true;
+            {
+                let mut table = self.table();
+                let is_taken = table.deletions.is_taken(account, folder, name);
+                if !is_taken && !table.is_being_cleared(account, folder, name, me) {
+                    return true;
+                }
+                if is_taken {
+                    table.deletions.hurry(account);
+                }
             }
             tokio::select! {
                 _ = changed.changed() => {}

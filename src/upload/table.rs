@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 use crate::provider::{ErrorKind, FileEntry, FileId, FolderId};
 use crate::state::{JournalRow, RowState};
 
+use super::deletions::Deletions;
 use super::meter::{Meter, Progress};
 use super::staged_file::StagedFile;
 use super::status::{Overview, PendingFile, PendingId, Stage, UploadStatus};
@@ -249,6 +250,7 @@ pub(super) struct Table {
     finished: LruCache<PendingId, (String, FileEntry)>,
     /// Callers of drain; while there are any, the upload delay is skipped.
     pub drains: usize,
+    pub deletions: Deletions,
     /// Of all files that are sent.
     pub meter: Arc<Meter>,
 }
@@ -260,6 +262,7 @@ impl Table {
             queues: HashMap::new(),
             finished: LruCache::new(FINISHED),
             drains: 0,
+            deletions: Deletions::default(),
             meter: Arc::new(Meter::new()),
         }
     }
@@ -370,7 +373,7 @@ impl Table {
 
     pub fn unfinished(&self) -> usize {
         let here = |item: &&Item| !item.is_removed() && item.row.state != RowState::Kept;
-        self.items.values().filter(here).count()
+        self.items.values().filter(here).count() + self.deletions.len()
     }
 
     pub fn waiting_bytes(&self, account: &str) -> u64 {
@@ -481,6 +484,11 @@ impl Table {
             }
             let fits = large || item.row.size <= large_size || item.is_removed();
             let target = item.target();
+            // A file that is to be deleted bears the name still.
+            if fits && self.deletions.is_taken(account, &target.0, &target.1) {
+                self.deletions.hurry(account);
+                continue;
+            }
             if fits && queue.targets.get(&target).is_none_or(|owner| *owner == id) {
                 chosen = Some((due, id, target));
                 break;
@@ -526,8 +534,12 @@ impl Table {
         let Some(item) = self.items.get(&id) else {
             return false;
         };
+        let (folder, name) = item.target();
+        if self.deletions.is_taken(&item.row.account, &folder, &name) {
+            return false;
+        }
         let queue = self.queues.get(&item.row.account);
-        queue.and_then(|queue| queue.targets.get(&item.target())) == Some(&id)
+        queue.and_then(|queue| queue.targets.get(&(folder, name))) == Some(&id)
     }
 
     /// Whether a removed file owns a place on the service: it still looks there, by name and content, for
@@ -585,14 +597,39 @@ impl Table {
         queue.wake.notify_one();
     }
 
+    /// Files of an account that wait for room are tried now.
+    pub fn room_was_made(&mut self, account: &str) {
+        let waits = |item: &Item| {
+            item.row.account == account
+                && item.failure == Some(ErrorKind::QuotaExceeded)
+                && item.run.is_none()
+                && item.is_waiting()
+        };
+        let waiting = self.items.iter().filter(|(_, item)| waits(item));
+        let ids: Vec<_> = waiting.map(|(id, _)| *id).collect();
+        for id in ids {
+            if let Some(item) = self.items.get_mut(&id) {
+                item.due = Instant::now();
+            }
+            self.reschedule(id);
+        }
+    }
+
+    /// Lets an account's worker look anew: a place may be free.
+    pub fn wake(&mut self, account: &str) {
+        self.queue(account).wake.notify_one();
+    }
+
     /// Whether work is left that goes on by itself.
     pub fn is_busy(&self) -> bool {
-        self.items.values().any(|item| {
+        let mut items = self.items.values();
+        let is_busy = items.any(|item| {
             let queue = self.queues.get(&item.row.account);
             let paused = queue.is_some_and(|queue| queue.paused) && !item.is_removed();
             let idle = item.is_at_rest() || !item.is_released() || paused;
             queue.is_some_and(|queue| queue.served) && (item.run.is_some() || !idle)
-        })
+        });
+        is_busy || self.deletions.is_busy()
     }
 
     /// Whether a file would go on its way if its writers let go of it.
@@ -609,6 +646,7 @@ impl Table {
     pub fn reschedule_all(&mut self) {
         let ids: Vec<_> = self.items.keys().copied().collect();
         ids.into_iter().for_each(|id| self.reschedule(id));
+        self.deletions.wake_all();
     }
 
     /// Whether a staged file of this name belongs to an item.

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::error::{Error, Result};
 use super::tree::{AccountIndex, Kind, Node, ROOT};
 use super::{Options, Vfs};
-use crate::provider::AccountInfo;
+use crate::provider::{AccountInfo, FolderId, ItemId};
 use crate::upload::PendingId;
 
 /// The constant free space of an account whose service tells no quota: 1 TiB.
@@ -103,6 +103,17 @@ impl Vfs {
     pub fn account_info(&self, name: &str) -> Option<AccountInfo> {
         let account = self.accounts.iter().find(|account| account.setup.name == name)?;
         Some(account.info())
+    }
+
+    /// The path in its account of a folder of the service, where the tree knows it.
+    pub fn folder_path(&self, account: &str, folder: &FolderId) -> Option<String> {
+        let index = self
+            .accounts
+            .iter()
+            .position(|known| known.setup.name == account)?;
+        let tree = self.tree();
+        let ino = tree.by_item(index, &ItemId::Folder(folder.clone()))?;
+        Some(tree.path_in_account(ino))
     }
 
     /// The path in its account of a file that waits to be uploaded, where the tree knows it.

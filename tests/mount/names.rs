@@ -351,6 +351,7 @@ fn of_twins_both_are_shown_and_each_can_be_read() {
     );
 
     fs::remove_file(mount.path(marked[0])).expect("unlink the twin");
+    world.drain();
     assert_eq!(world.stored().len(), 1);
     assert_eq!(mount.list("").len(), 1);
 }

@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::os::fd::IntoRawFd;
 use std::os::unix::fs::FileExt;
 
+use lockerfs::provider::Capability;
+
 use super::harness::{Call, Mount, World, content, sha256_of, wait_for};
 use crate::KIND;
 
@@ -237,4 +239,38 @@ fn what_needs_a_person_is_listed_exported_and_given_up() {
     world.lockerfs(&["queue", "cancel", "--yes", item]).succeeded();
     world.lockerfs(&["status"]).succeeded();
     assert_eq!(mount.list(""), ["fine.txt"]);
+}
+
+#[test]
+fn a_removal_that_the_service_refuses_is_told_listed_and_given_up() {
+    // The only service that refuses in words that mean "never".
+    if !KIND.has(Capability::Batches) {
+        return;
+    }
+    let world = World::new();
+    world.put("stays.txt", b"on the service");
+    let mount = world.mount();
+    world
+        .service
+        .faults(&[(Call::Delete, serde_json::json!({"fault": "error", "code": 114}))]);
+    fs::remove_file(mount.path("stays.txt")).expect("unlink");
+    world
+        .lockerfs(&["drain"])
+        .failed(1, &["media:stays.txt", "delete: needs you", "1 change"]);
+    let told = world.lockerfs(&["status"]);
+    assert!(
+        told.failed(1, &[]).stdout.contains("1 change needs you:"),
+        "{}",
+        told.stdout
+    );
+    let listed = world.lockerfs(&["queue", "list", "--json"]);
+    let listed: serde_json::Value = serde_json::from_str(&listed.succeeded().stdout).expect("JSON");
+    assert_eq!(
+        (&listed[0]["action"], &listed[0]["state"]),
+        (&"delete".into(), &"parked".into())
+    );
+    let id = listed[0]["id"].as_str().expect("an id");
+    world.lockerfs(&["queue", "cancel", "--yes", id]).succeeded();
+    world.lockerfs(&["status"]).succeeded();
+    assert_eq!(mount.read("stays.txt"), b"on the service");
 }

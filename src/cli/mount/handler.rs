@@ -1,6 +1,6 @@
 //! What a running mount answers on its control socket.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -9,8 +9,14 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
 use super::assemble::Account;
-use crate::control::{Choice, DrainProgress, Handler, PendingState, PendingStatus, StatusReport, Totals};
-use crate::upload::{Overview, PendingFile, PendingId, Stage, SteerError, UploadStatus, Uploads};
+use crate::control::{
+    Action, Choice, DrainProgress, Handler, PendingState, PendingStatus, StatusReport, Totals,
+};
+use crate::provider::FolderId;
+use crate::upload::{
+    OperationId, OperationKind, OperationState, Overview, PendingFile, PendingId, PendingOperation, Stage,
+    SteerError, UploadStatus, Uploads,
+};
 use crate::vfs::Vfs;
 
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
@@ -51,9 +57,23 @@ impl Handler for MountHandler {
     }
 
     async fn pending_after(&self, after: Option<&str>) -> Vec<PendingStatus> {
-        let after = after.and_then(|id| id.parse().ok()).unwrap_or(i64::MIN);
+        let operations = || {
+            let operations = self.uploads.operations().into_iter();
+            operations
+                .map(|operation| self.operation_status(operation))
+                .collect()
+        };
+        let after = match after.map(Known::of) {
+            None => i64::MIN,
+            Some(Ok(Known::Upload(id))) => id.as_i64(),
+            // They come last, all together.
+            Some(Ok(Known::Operation(_)) | Err(_)) => return Vec::new(),
+        };
         let rows = self.uploads.pending_after(PendingId::from_i64(after), PAGE);
-        rows.into_iter().map(|file| self.pending_status(file)).collect()
+        match rows.is_empty() {
+            true => operations(),
+            false => rows.into_iter().map(|file| self.pending_status(file)).collect(),
+        }
     }
 
     async fn drain(&self, progress: mpsc::Sender<DrainProgress>) -> Result<(), String> {
@@ -86,9 +106,12 @@ impl Handler for MountHandler {
 
     async fn retry(&self, choice: &Choice) -> Result<u64, String> {
         let mut retried = 0;
-        for file in self.choose(choice)? {
-            let again = self.uploads.retry(upload_id(&file.id)?);
-            retried += u64::from(again.await.map_err(|e| e.to_string())?);
+        for item in self.choose(choice)? {
+            let again = match Known::of(&item.id)? {
+                Known::Upload(id) => self.uploads.retry(id).await,
+                Known::Operation(id) => self.uploads.retry_operation(id).await,
+            };
+            retried += u64::from(again.map_err(|e| e.to_string())?);
         }
         Ok(retried)
     }
@@ -98,15 +121,23 @@ impl Handler for MountHandler {
         if choice.items.is_empty() {
             chosen.retain(|file| file.state != PendingState::Kept);
         }
-        let vfs = Arc::clone(&self.vfs);
+        let (vfs, uploads) = (Arc::clone(&self.vfs), Arc::clone(&self.uploads));
         // To its end, whoever waits for it: the journal and the tree change together.
         let cancelled = tokio::spawn(async move {
             let (mut cancelled, mut failed) = (0, Vec::new());
-            for file in chosen {
-                match vfs.cancel_upload(upload_id(&file.id)?).await {
-                    Ok(()) => cancelled += 1,
-                    Err(SteerError::Gone) => {}
-                    Err(error) => failed.push(format!("{}:{}: {error}", file.account, file.path)),
+            for item in chosen {
+                let refused = match Known::of(&item.id)? {
+                    Known::Upload(id) => vfs.cancel_upload(id).await.err(),
+                    Known::Operation(id) => match uploads.cancel_operation(id).await {
+                        Ok(true) => None,
+                        Ok(false) => Some(SteerError::UnderWay),
+                        Err(error) => Some(error.into()),
+                    },
+                };
+                match refused {
+                    None => cancelled += 1,
+                    Some(SteerError::Gone) => {}
+                    Some(error) => failed.push(format!("{}:{}: {error}", item.account, item.path)),
                 }
             }
             match &failed[..] {
@@ -125,7 +156,10 @@ impl Handler for MountHandler {
         let [file] = &self.choose(&choice)?[..] else {
             return Err(format!("{item} is more than one file: export them one by one"));
         };
-        let exported = self.uploads.export(upload_id(&file.id)?, to, replace).await;
+        let Known::Upload(id) = Known::of(&file.id)? else {
+            return Err(format!("{item} is no file that waits to be uploaded"));
+        };
+        let exported = self.uploads.export(id, to, replace).await;
         exported.map_err(|error| format!("{}:{}: {error}", file.account, file.path))
     }
 
@@ -145,11 +179,22 @@ impl Handler for MountHandler {
     }
 }
 
-fn upload_id(id: &str) -> Result<PendingId, String> {
-    let number = id
-        .parse()
-        .map_err(|_| format!("{id} is not the id of an upload"))?;
-    Ok(PendingId::from_i64(number))
+/// What an id stands for.
+enum Known {
+    Upload(PendingId),
+    Operation(OperationId),
+}
+
+impl Known {
+    fn of(id: &str) -> Result<Self, String> {
+        if let Ok(operation) = id.parse() {
+            return Ok(Known::Operation(operation));
+        }
+        let number = id
+            .parse()
+            .map_err(|_| format!("{id} is no id of what is pending"))?;
+        Ok(Known::Upload(PendingId::from_i64(number)))
+    }
 }
 
 fn sent(file: &PendingFile) -> u64 {
@@ -169,6 +214,15 @@ fn state_of(stage: Stage) -> PendingState {
         Stage::Queued => PendingState::Queued,
         Stage::Staged => PendingState::Staged,
         Stage::Kept => PendingState::Kept,
+    }
+}
+
+fn operation_state(state: &OperationState) -> PendingState {
+    match state {
+        OperationState::Queued => PendingState::Queued,
+        OperationState::Running => PendingState::Uploading,
+        OperationState::Waiting { .. } => PendingState::Waiting,
+        OperationState::Parked { .. } => PendingState::Parked,
     }
 }
 
@@ -194,9 +248,11 @@ impl MountHandler {
         {
             return Err(self.no_account(account));
         }
-        let all = self.uploads.pending().into_iter();
-        let all: Vec<_> = all
-            .map(|file| self.pending_status(file))
+        let files = self.uploads.pending().into_iter();
+        let files = files.map(|file| self.pending_status(file));
+        let operations = self.uploads.operations().into_iter();
+        let all: Vec<_> = files
+            .chain(operations.map(|operation| self.operation_status(operation)))
             .filter(|file| choice.account.as_ref().is_none_or(|name| *name == file.account))
             .collect();
         if choice.items.is_empty() {
@@ -260,13 +316,52 @@ impl MountHandler {
     /// The sums over what waits, and up to `rows` files of each state.
     fn progress(&self, rows: usize) -> DrainProgress {
         let overview = self.uploads.overview(rows);
-        DrainProgress {
-            totals: totals(&overview),
-            pending: overview
-                .files
-                .into_iter()
-                .map(|file| self.pending_status(file))
-                .collect(),
+        let mut totals = totals(&overview);
+        let files = overview.files.into_iter().map(|file| self.pending_status(file));
+        let mut pending: Vec<_> = files.collect();
+        let mut shown: HashMap<PendingState, usize> = HashMap::new();
+        for operation in self.uploads.operations() {
+            let state = operation_state(&operation.state);
+            totals.add_operation(state);
+            let shown = shown.entry(state).or_default();
+            *shown += 1;
+            if *shown <= rows {
+                pending.push(self.operation_status(operation));
+            }
+        }
+        DrainProgress { totals, pending }
+    }
+
+    fn operation_status(&self, operation: PendingOperation) -> PendingStatus {
+        let path = |folder: &FolderId, name: &str| {
+            let folder = self.vfs.folder_path(&operation.account, folder);
+            match folder.filter(|folder| !folder.is_empty()) {
+                Some(folder) => format!("{folder}/{name}"),
+                None => name.to_owned(),
+            }
+        };
+        let state = operation_state(&operation.state);
+        let (error, next_try) = match &operation.state {
+            OperationState::Waiting { until, error } => (Some(error.clone()), Some(seconds(*until))),
+            OperationState::Parked { reason } => (Some(reason.clone()), None),
+            OperationState::Queued | OperationState::Running => (None, None),
+        };
+        PendingStatus {
+            id: operation.id.to_string(),
+            action: match operation.kind {
+                OperationKind::Delete => Action::Delete,
+                OperationKind::Rename => Action::Rename,
+            },
+            path: path(&operation.folder, &operation.name),
+            to: operation.to.as_ref().map(|(folder, name)| path(folder, name)),
+            account: operation.account,
+            size: 0,
+            sent: 0,
+            rate: 0,
+            state,
+            error,
+            tries: operation.tries,
+            next_try,
         }
     }
 
@@ -280,6 +375,8 @@ impl MountHandler {
         };
         PendingStatus {
             id: file.id.to_string(),
+            action: Action::Upload,
+            to: None,
             account: file.account,
             path: path.unwrap_or(file.name),
             size: file.size,

@@ -73,8 +73,8 @@ async fn from_journal(
     force: bool,
 ) -> Result<(PathBuf, u64), Failure> {
     // The directory stays ours until the copy is made.
-    let (directory, rows) = match seen::journal(state_dir).await? {
-        Some(seen::Journal::Rows(directory, rows)) => (directory, rows),
+    let held = match seen::journal(state_dir).await? {
+        Some(seen::Journal::Rows(held)) => held,
         Some(seen::Journal::None) => return Err(not_pending(item)),
         None => {
             return Err(Failure::new(
@@ -85,9 +85,9 @@ async fn from_journal(
     let is_meant = |row: &&JournalRow| {
         row.id.to_string() == item || item.split_once(':') == Some((&row.account, &row.name))
     };
-    let row = rows.iter().find(is_meant).ok_or_else(|| not_pending(item))?;
+    let row = held.rows.iter().find(is_meant).ok_or_else(|| not_pending(item))?;
     let to = within(to, &row.name);
-    let bytes = copy(&directory, row, &to, force)?;
+    let bytes = copy(&held.directory, row, &to, force)?;
     Ok((to, bytes))
 }
 
