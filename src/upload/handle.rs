@@ -13,6 +13,7 @@ use crate::provider::{FileEntry, FileId, FolderId, Provider};
 use crate::state::{Database, RowState};
 
 use super::deleter;
+use super::poll;
 use super::queue::{self, Account};
 use super::staged_file::{Base, StagedFile};
 use super::staging::Staging;
@@ -85,6 +86,7 @@ impl Uploads {
             started.insert(name, Arc::new(account));
         }
         for account in self.accounts.get_or_init(|| started).values() {
+            self.spawn(poll::serve(self.clone(), account.clone()));
             self.spawn(queue::serve(self.clone(), account.clone()));
         }
         receiver

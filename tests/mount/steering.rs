@@ -84,7 +84,7 @@ fn a_pause_lets_a_large_file_rest_and_a_resume_sends_what_is_missing() {
     if (KIND.calls)(Call::UploadUnit).is_empty() {
         return;
     }
-    let world = World::new();
+    let world = World::with(|setup| setup.option("workers", "1"));
     let slow = serde_json::json!({"fault": "delay", "milliseconds": 400});
     world.service.faults(&[(Call::UploadUnit, slow)]);
     let mount = world.mount();

@@ -121,12 +121,12 @@ pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
 }
 
 fn pace(account: &AccountConfig) -> (String, upload::Pace) {
-    let (upload_delay, transfers) = (account.options.upload_delay, account.options.transfers);
+    let (upload_delay, workers) = (account.options.upload_delay, account.options.workers);
     (
         account.name.clone(),
         upload::Pace {
             upload_delay,
-            transfers,
+            workers,
         },
     )
 }
