@@ -11,6 +11,7 @@ mod error;
 mod index;
 mod journal;
 mod schema;
+mod steering;
 
 pub use database::Database;
 pub use deletions::DeletionRow;

@@ -48,6 +48,7 @@ mod share;
 mod staged_file;
 mod staging;
 mod status;
+mod steer;
 mod table;
 mod transfer;
 
@@ -69,6 +70,7 @@ pub use handle::Uploads;
 pub use operations::{NoOperationId, OperationId, OperationKind, OperationState, PendingOperation};
 pub use staged_file::{Base, StagedFile};
 pub use status::{Overview, PendingFile, PendingId, Stage, Sums, UploadStatus};
+pub use steer::{SteerError, save_copy};
 
 /// Where the bytes come from that a staged file lacks.
 #[async_trait]

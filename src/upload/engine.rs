@@ -413,7 +413,13 @@ impl Worker {
 
     /// Whether the content that is being sent is still wanted.
     pub fn is_wanted(&self, attempt: &AttemptRow) -> bool {
-        self.is_current(attempt) && !self.uploads.stopping.is_cancelled()
+        self.is_current(attempt) && !self.is_held_back()
+    }
+
+    /// Whether nothing more is to be sent for now, whatever is wanted: the program stops, or a person paused the
+    /// account.
+    pub fn is_held_back(&self) -> bool {
+        self.uploads.stopping.is_cancelled() || self.uploads.is_paused(&self.account.name)
     }
 
     /// Whether the content that is being sent is the row's.

@@ -44,6 +44,9 @@ impl Worker {
     pub async fn send(&mut self, sending: &mut Sending) -> Result<Option<FileEntry>, Failure> {
         let mut broken = 0;
         for _ in 0..ROUNDS {
+            if self.is_held_back() {
+                return Err(Failure::Superseded);
+            }
             if !sending.may_be_there && !self.is_wanted(&sending.attempt) {
                 return self.abandon().await;
             }
@@ -160,6 +163,9 @@ impl Worker {
     /// A service that is still at work on bytes whose answer was lost may know their content before it shows
     /// their file, and would make a second one of it.
     async fn let_it_land(&self) -> Result<(), Failure> {
+        if self.is_held_back() {
+            return Err(Failure::Superseded);
+        }
         tokio::select! {
             () = tokio::time::sleep(self.uploads.options.retry_min) => Ok(()),
             () = self.uploads.stopping.cancelled() => Err(Failure::Superseded),
@@ -199,7 +205,7 @@ impl Worker {
     }
 
     async fn abandon(&self) -> Result<Option<FileEntry>, Failure> {
-        if self.uploads.stopping.is_cancelled() {
+        if self.is_held_back() {
             return Err(Failure::Superseded);
         }
         self.clear_attempt().await.map(|()| None)
@@ -225,10 +231,10 @@ impl Worker {
             return Ok(Sent::Unwanted);
         }
         self.reset_progress();
+        let part = self.progress.part(wish.size);
         let body = FileRange {
-            file: sending.staged.file().clone(),
-            offset: 0,
-            length: wish.size,
+            count: Some(part.count()),
+            ..FileRange::new(sending.staged.file().clone(), 0, wish.size)
         };
         let upload = self.provider().upload_whole(wish, body);
         let answer = if wish.size > STOPPABLE {
@@ -245,7 +251,7 @@ impl Worker {
         };
         match answer {
             Ok(progress) => {
-                self.progress.add(wish.size);
+                part.finish();
                 Ok(Sent::Progress(progress))
             }
             // A service that would store it twice may still be at work on it: it is looked up after a while.
@@ -349,17 +355,20 @@ impl Worker {
                 if !self.is_wanted(&sending.attempt) {
                     return Ok(UploadProgress::UnitTaken);
                 }
+                let part = self.progress.part(length);
                 let body = FileRange {
-                    file: file.clone(),
-                    offset,
-                    length,
+                    count: Some(part.count()),
+                    ..FileRange::new(file.clone(), offset, length)
                 };
-                self.provider().upload_unit(wish, index, &sha256, body).await
+                let outcome = self.provider().upload_unit(wish, index, &sha256, body).await;
+                if outcome.is_ok() {
+                    part.finish();
+                }
+                outcome
             };
             tries += 1;
             match outcome {
                 Ok(progress) => {
-                    self.progress.add(length);
                     return Ok(progress);
                 }
                 // Sent again it could begin a second upload where this unit was the last one missing: the
