@@ -357,11 +357,7 @@ async fn bodies_pass_no_faster_than_the_rate_that_all_of_them_share() {
             answer(&mut stream, "200 OK", b"taken");
             body
         });
-        let range = FileRange {
-            file: file.clone(),
-            offset: 0,
-            length: bytes.len() as u64,
-        };
+        let range = FileRange::new(file.clone(), 0, bytes.len() as u64);
         let request = client.send(ApiRequest::file(url, "", range));
         sent.push(async move { (request.await.unwrap().status, server) });
     }

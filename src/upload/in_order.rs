@@ -9,7 +9,7 @@ use crate::provider::{Retry, UploadProgress, UploadRequest, UploadTicket};
 
 use super::engine::{Sending, Worker};
 use super::outcome::Failure;
-use super::queue::LARGE;
+use super::table::LARGE;
 use super::transfer::{Sent, may_pass};
 
 impl Worker {
@@ -35,16 +35,16 @@ impl Worker {
             let is_last = offset + length == wish.size;
             // From here on it may become a file, whatever is told.
             sending.may_be_there |= is_last;
+            let part = self.progress.part(length);
             let body = FileRange {
-                file: sending.staged.file().clone(),
-                offset,
-                length,
+                count: Some(part.count()),
+                ..FileRange::new(sending.staged.file().clone(), offset, length)
             };
             let answer = self.provider().upload_range(wish, session, body).await;
             drop(turn);
             offset += length;
             if answer.is_ok() {
-                self.progress.add(length);
+                part.finish();
             }
             match answer {
                 Ok(UploadProgress::UnitTaken) if !is_last => {}

@@ -90,7 +90,7 @@ pub(super) struct Item {
     pub run: Option<Run>,
     pub outcome: watch::Sender<Outcome>,
     /// The key in its queue's order.
-    queued_at: Option<Instant>,
+    queued_at: Option<(Kind, Instant)>,
 }
 
 impl Item {
@@ -114,6 +114,15 @@ impl Item {
     /// The newest content.
     pub fn newest(&self) -> Option<&Arc<StagedFile>> {
         self.draft.as_ref().or(self.staged.as_ref())
+    }
+
+    /// A removed file is small, whatever it was: none of its bytes are sent.
+    pub fn kind(&self) -> Kind {
+        if self.row.size > LARGE && !self.is_removed() {
+            Kind::Large
+        } else {
+            Kind::Small
+        }
     }
 
     pub fn is_removed(&self) -> bool {
@@ -224,11 +233,22 @@ impl Item {
     }
 }
 
+/// Bytes above which a file is a large one.
+pub(super) const LARGE: u64 = 16 << 20;
+
+/// Small files and large ones stand in queues of their own, so that neither waits for the end of the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Small,
+    Large,
+}
+
 /// The order of one account's work.
 #[derive(Default)]
 struct AccountQueue {
     /// By the time at which they are due. Holds what could run, and nothing else.
-    order: BTreeSet<(Instant, PendingId)>,
+    small: BTreeSet<(Instant, PendingId)>,
+    large: BTreeSet<(Instant, PendingId)>,
     /// Places on the service that an item works on, or may have left something at.
     targets: HashMap<(String, String), PendingId>,
     wake: Arc<Notify>,
@@ -423,8 +443,8 @@ impl Table {
         let item = self.items.remove(&id)?;
         let queue = self.queue(&item.row.account.clone());
         queue.give_back(&item.target(), id);
-        if let Some(at) = item.queued_at {
-            queue.order.remove(&(at, id));
+        if let Some((kind, at)) = item.queued_at {
+            queue.order(kind).remove(&(at, id));
         }
         queue.wake.notify_one();
         let generation = item.row.generation;
@@ -452,29 +472,28 @@ impl Table {
         }
         let could_run = item.run.is_none() && item.is_released() && !item.is_at_rest();
         let before = item.queued_at;
-        item.queued_at = could_run.then_some(item.due);
+        item.queued_at = could_run.then_some((item.kind(), item.due));
         let (after, account) = (item.queued_at, item.row.account.clone());
         let queue = self.queue(&account);
         if before != after {
-            if let Some(at) = before {
-                queue.order.remove(&(at, id));
+            if let Some((kind, at)) = before {
+                queue.order(kind).remove(&(at, id));
             }
-            if let Some(at) = after {
-                queue.order.insert((at, id));
+            if let Some((kind, at)) = after {
+                queue.order(kind).insert((at, id));
             }
             queue.wake.notify_one();
         }
     }
 
-    /// The next item of an account to be worked on, which is then marked as running. With `large` false,
-    /// files of more than `large_size` bytes are passed over.
-    pub fn pick(&mut self, account: &str, large: bool, large_size: u64) -> Pick {
+    /// The next item of a kind of an account to be worked on, which is then marked as running.
+    pub fn pick(&mut self, account: &str, kind: Kind) -> Pick {
         let now = Instant::now();
         let Some(queue) = self.queues.get_mut(account) else {
             return Pick::Sleep(None);
         };
         let mut chosen = None;
-        for &(due, id) in &queue.order {
+        for &(due, id) in queue.ordered(kind) {
             if due > now {
                 return Pick::Sleep(Some(due));
             }
@@ -482,14 +501,13 @@ impl Table {
             if queue.paused && !item.is_removed() {
                 continue;
             }
-            let fits = large || item.row.size <= large_size || item.is_removed();
             let target = item.target();
             // A file that is to be deleted bears the name still.
-            if fits && self.deletions.is_taken(account, &target.0, &target.1) {
+            if self.deletions.is_taken(account, &target.0, &target.1) {
                 self.deletions.hurry(account);
                 continue;
             }
-            if fits && queue.targets.get(&target).is_none_or(|owner| *owner == id) {
+            if queue.targets.get(&target).is_none_or(|owner| *owner == id) {
                 chosen = Some((due, id, target));
                 break;
             }
@@ -497,7 +515,7 @@ impl Table {
         let Some((due, id, target)) = chosen else {
             return Pick::Sleep(None);
         };
-        queue.order.remove(&(due, id));
+        queue.order(kind).remove(&(due, id));
         queue.targets.insert(target, id);
         if let Some(item) = self.items.get_mut(&id) {
             item.queued_at = None;
@@ -670,6 +688,20 @@ impl Table {
 }
 
 impl AccountQueue {
+    fn ordered(&self, kind: Kind) -> &BTreeSet<(Instant, PendingId)> {
+        match kind {
+            Kind::Small => &self.small,
+            Kind::Large => &self.large,
+        }
+    }
+
+    fn order(&mut self, kind: Kind) -> &mut BTreeSet<(Instant, PendingId)> {
+        match kind {
+            Kind::Small => &mut self.small,
+            Kind::Large => &mut self.large,
+        }
+    }
+
     fn give_back(&mut self, target: &(String, String), id: PendingId) {
         if self.targets.get(target) == Some(&id) {
             self.targets.remove(target);

@@ -16,7 +16,7 @@ use super::hash;
 use super::journal::{Change, take_the_place_of};
 use super::outcome::Failure;
 use super::poll::Polled;
-use super::queue::LARGE;
+use super::table::LARGE;
 
 /// Announcements in one run, before it is put off.
 const ROUNDS: u32 = 6;
