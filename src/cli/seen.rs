@@ -69,7 +69,7 @@ pub(super) async fn look(state_dir: &Path, rows: Option<usize>) -> Result<Seen, 
     }
 }
 
-fn resting(state_dir: &Path, pending: Vec<PendingStatus>) -> Resting {
+fn resting(state_dir: &Path, mut pending: Vec<PendingStatus>) -> Resting {
     let mut totals = Totals::default();
     for item in &pending {
         match item.action {
@@ -77,6 +77,7 @@ fn resting(state_dir: &Path, pending: Vec<PendingStatus>) -> Resting {
             Action::Delete | Action::Rename => totals.add_operation(item.state),
         }
     }
+    pending.retain(|item| item.state != PendingState::Local);
     Resting {
         state_dir: state_dir.to_owned(),
         totals,
@@ -140,6 +141,7 @@ fn of_row(row: JournalRow) -> PendingStatus {
     let state = match row.state {
         RowState::Parked => PendingState::Parked,
         RowState::Kept => PendingState::Kept,
+        RowState::Local => PendingState::Local,
         _ if row.last_error.is_some() => PendingState::Waiting,
         _ => PendingState::Queued,
     };
