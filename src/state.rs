@@ -10,6 +10,7 @@ mod directory;
 mod error;
 mod index;
 mod journal;
+mod renames;
 mod schema;
 
 pub use database::Database;
@@ -18,3 +19,4 @@ pub use directory::StateDir;
 pub use error::StateError;
 pub use index::{ItemFacts, ItemKey};
 pub use journal::{AttemptRow, BaseRow, JournalRow, JournalTransaction, RowState};
+pub use renames::RenameRow;

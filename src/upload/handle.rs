@@ -14,6 +14,7 @@ use crate::state::{Database, RowState};
 
 use super::deleter;
 use super::queue::{self, Account};
+use super::renamer;
 use super::staged_file::{Base, StagedFile};
 use super::staging::Staging;
 use super::table::{Outcome, Table};
@@ -75,7 +76,23 @@ impl Uploads {
             return receiver;
         }
         for (name, provider) in accounts {
-            self.spawn(deleter::serve(self.clone(), name.clone(), provider.clone()));
+            // Before the tasks run: who drains from now on waits for them.
+            let (deletes, renames) = {
+                let mut table = self.table();
+                (table.deletions.serve(&name), table.renames.serve(&name))
+            };
+            self.spawn(deleter::serve(
+                self.clone(),
+                name.clone(),
+                provider.clone(),
+                deletes,
+            ));
+            self.spawn(renamer::serve(
+                self.clone(),
+                name.clone(),
+                provider.clone(),
+                renames,
+            ));
             let wake = self.table().serve(&name);
             let account = Arc::new(Account::new(name, provider, base.clone(), &self.options, wake));
             self.spawn(queue::serve(self.clone(), account));

@@ -14,6 +14,7 @@ use crate::state::{JournalRow, RowState};
 
 use super::deletions::Deletions;
 use super::meter::{Meter, Progress};
+use super::renames::Renames;
 use super::staged_file::StagedFile;
 use super::status::{Overview, PendingFile, PendingId, Stage, UploadStatus};
 
@@ -249,6 +250,7 @@ pub(super) struct Table {
     /// Callers of drain; while there are any, the upload delay is skipped.
     pub drains: usize,
     pub deletions: Deletions,
+    pub renames: Renames,
     /// Of all files that are sent.
     pub meter: Arc<Meter>,
 }
@@ -261,6 +263,7 @@ impl Table {
             finished: LruCache::new(FINISHED),
             drains: 0,
             deletions: Deletions::default(),
+            renames: Renames::default(),
             meter: Arc::new(Meter::new()),
         }
     }
@@ -371,7 +374,7 @@ impl Table {
 
     pub fn unfinished(&self) -> usize {
         let here = |item: &&Item| !item.is_removed() && item.row.state != RowState::Kept;
-        self.items.values().filter(here).count() + self.deletions.len()
+        self.items.values().filter(here).count() + self.deletions.len() + self.renames.len()
     }
 
     pub fn waiting_bytes(&self, account: &str) -> u64 {
@@ -616,7 +619,7 @@ impl Table {
             let idle = item.is_at_rest() || !item.is_released();
             served && (item.run.is_some() || !idle)
         });
-        is_busy || self.deletions.is_busy()
+        is_busy || self.deletions.is_busy() || self.renames.is_busy()
     }
 
     /// Whether a file would go on its way if its writers let go of it.

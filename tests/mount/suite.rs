@@ -9,6 +9,7 @@ mod faults;
 pub mod harness;
 mod names;
 mod reading;
+mod renaming;
 mod system;
 mod tree;
 mod writing;
