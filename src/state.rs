@@ -12,6 +12,7 @@ mod index;
 mod journal;
 mod renames;
 mod schema;
+mod steering;
 
 pub use database::Database;
 pub use deletions::DeletionRow;

@@ -39,15 +39,18 @@ mod meter;
 mod operations;
 mod outcome;
 mod poll;
+mod prefix;
 mod queue;
 mod ranges;
 mod recovery;
 mod renamer;
 mod renames;
 mod settle;
+mod share;
 mod staged_file;
 mod staging;
 mod status;
+mod steer;
 mod table;
 mod transfer;
 
@@ -71,6 +74,7 @@ pub use renamer::name_aside;
 pub use renames::{NewRename, Noted, RenameIntent};
 pub use staged_file::{Base, StagedFile};
 pub use status::{Overview, PendingFile, PendingId, Stage, Sums, UploadStatus};
+pub use steer::{SteerError, save_copy};
 
 /// Where the bytes come from that a staged file lacks.
 #[async_trait]
@@ -124,18 +128,22 @@ pub struct Pace {
     /// How long a file rests after its last writer is gone, so that a rewrite, rename or delete right
     /// afterwards costs no call.
     pub upload_delay: Duration,
-    /// Files sent at once; also the requests with content at once.
-    pub transfers: usize,
+    /// Requests with content at once.
+    pub workers: usize,
 }
 
 impl Default for Pace {
     fn default() -> Self {
         Pace {
             upload_delay: Duration::from_secs(1),
-            transfers: 8,
+            workers: 12,
         }
     }
 }
+
+/// Bytes from which on a file rests for [`SHORT_REST`] at most.
+const RESTS_SHORTLY: u64 = 32 << 20;
+const SHORT_REST: Duration = Duration::from_millis(200);
 
 /// How the engine works. [`Options::new`] has the defaults.
 #[derive(Debug, Clone)]
@@ -148,8 +156,6 @@ pub struct Options {
     pub pace: Pace,
     /// By the account's name.
     pub accounts: HashMap<String, Pace>,
-    /// Units of one file sent at once.
-    pub units_per_file: usize,
     pub retry_min: Duration,
     pub retry_max: Duration,
     /// The pause after a full quota or a refused login, which only a person mends.
@@ -174,13 +180,24 @@ impl Options {
         self.accounts.get(name).copied().unwrap_or(self.pace)
     }
 
+    /// How long a file rests. A large one rests for a shorter time: what follows it at once, such as the rename
+    /// of a program that copies, follows within milliseconds, and its upload takes so long that a later change
+    /// meets it anyway.
+    fn rest(&self, account: &str, size: u64) -> Duration {
+        let delay = self.of_account(account).upload_delay;
+        if size >= RESTS_SHORTLY {
+            delay.min(SHORT_REST)
+        } else {
+            delay
+        }
+    }
+
     pub fn new(staging: PathBuf, recovered: PathBuf) -> Self {
         Options {
             staging,
             recovered,
             pace: Pace::default(),
             accounts: HashMap::new(),
-            units_per_file: 3,
             retry_min: Duration::from_secs(2),
             retry_max: Duration::from_secs(300),
             person_pause: Duration::from_secs(300),

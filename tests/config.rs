@@ -80,7 +80,7 @@ fn options_at_the_top_hold_for_accounts_that_do_not_override_them() {
         ("media", "mediafire", OnClose::Wait)
     );
     assert_eq!(
-        (other.options.on_close, other.options.transfers),
+        (other.options.on_close, other.options.workers),
         (OnClose::Queue, 9)
     );
     assert_eq!(other.options.upload_delay, Duration::from_millis(50));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::section::{Result, Section};
-use super::values::parse_duration;
+use super::values::{parse_duration, parse_size};
 use crate::provider::{DeleteMode, wrap};
 
 /// What `close()` waits for.
@@ -40,9 +40,13 @@ pub struct AccountOptions {
     pub listing_age: Duration,
     /// Files a second whose times are asked for in the background, where a listing lacks them.
     pub dates_per_second: f64,
-    /// Uploads at a time.
-    pub transfers: usize,
+    /// Requests with content at a time.
+    pub workers: usize,
+    /// Bytes of uploads in a second.
+    pub max_rate: Option<u64>,
     pub calls_per_second: f64,
+    /// The same for uploads alone.
+    pub upload_calls_per_second: f64,
     /// Calls that may go at once after a rest.
     pub burst: u32,
     /// How long an operation may take, with all its retries.
@@ -60,8 +64,10 @@ impl Default for AccountOptions {
             poll_interval: Duration::from_secs(30),
             listing_age: Duration::from_secs(30),
             dates_per_second: 5.0,
-            transfers: 4,
+            workers: 12,
+            max_rate: None,
             calls_per_second: calls.calls_per_second,
+            upload_calls_per_second: calls.upload_calls_per_second,
             burst: calls.burst,
             deadline: calls.operation_deadline,
         }
@@ -80,6 +86,15 @@ impl AccountOptions {
             "delete",
             &[("trash", DeleteMode::Trash), ("purge", DeleteMode::Purge)],
         )?;
+        let workers = section.number("workers", 1..65)?;
+        // The name that it had before.
+        let transfers = section.number("transfers", 1..65)?;
+        let calls_per_second = section.number("calls_per_second", 0.01..1000.0)?;
+        let upload_calls_per_second = section
+            .number("upload_calls_per_second", 0.01..1000.0)?
+            // Who wants few calls wants few of any kind.
+            .or(calls_per_second)
+            .unwrap_or(self.upload_calls_per_second);
         Ok(AccountOptions {
             on_close: on_close.unwrap_or(self.on_close),
             fsync: fsync.unwrap_or(self.fsync),
@@ -96,15 +111,29 @@ impl AccountOptions {
             dates_per_second: section
                 .number("dates_per_second", 0.0..100.0)?
                 .unwrap_or(self.dates_per_second),
-            transfers: section.number("transfers", 1..65)?.unwrap_or(self.transfers),
-            calls_per_second: section
-                .number("calls_per_second", 0.01..1000.0)?
-                .unwrap_or(self.calls_per_second),
+            workers: workers.or(transfers).unwrap_or(self.workers),
+            max_rate: match section.string_as("max_rate", at_least_a_kilobyte)? {
+                Some(0) => None,
+                Some(rate) => Some(rate),
+                None => self.max_rate,
+            },
+            calls_per_second: calls_per_second.unwrap_or(self.calls_per_second),
+            upload_calls_per_second,
             burst: section.number("burst", 1..10_001)?.unwrap_or(self.burst),
             deadline: section
                 .string_as("deadline", at_least_a_second)?
                 .unwrap_or(self.deadline),
         })
+    }
+}
+
+/// A rate; 0 for none.
+fn at_least_a_kilobyte(text: &str) -> std::result::Result<u64, String> {
+    let rate = parse_size(text)?;
+    if rate > 0 && rate < 1000 {
+        Err("must be at least \"1kB\" (a second), or \"0\" for no limit".to_owned())
+    } else {
+        Ok(rate)
     }
 }
 

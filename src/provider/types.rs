@@ -7,6 +7,8 @@ use std::time::SystemTime;
 
 use url::Url;
 
+use super::{ErrorKind, ProviderError, Retry};
+
 pub use crate::http::ServerHabits;
 
 macro_rules! opaque_id {
@@ -262,6 +264,13 @@ pub struct UploadRequest {
     pub sent_before: bool,
 }
 
+/// An upload whose bytes the service has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentUpload {
+    pub ticket: UploadTicket,
+    pub request: UploadRequest,
+}
+
 /// How an upload goes on after it was announced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -296,4 +305,23 @@ pub enum UploadProgress {
     Done(FileEntry),
     /// The service lost the upload or its bytes: announce it again.
     StartAgain,
+    /// The service gave the upload up and made no file of it. The ticket is worth nothing any more: what may
+    /// still become of the content begins with an announcement.
+    GivenUp(Refusal),
+}
+
+/// Why a service gave up an upload whose bytes it had taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub kind: ErrorKind,
+    /// Whether the same upload may succeed later.
+    pub retry: Retry,
+    /// What the service said, for a person.
+    pub message: String,
+}
+
+impl From<Refusal> for ProviderError {
+    fn from(refusal: Refusal) -> Self {
+        ProviderError::new(refusal.kind, refusal.retry, "upload", refusal.message)
+    }
 }

@@ -13,6 +13,7 @@ use crate::provider::{FileEntry, FileId, FolderId, Provider};
 use crate::state::{Database, RowState};
 
 use super::deleter;
+use super::poll;
 use super::queue::{self, Account};
 use super::renamer;
 use super::staged_file::{Base, StagedFile};
@@ -33,6 +34,8 @@ pub struct Uploads {
     pub(super) options: Options,
     pub(super) staging: Arc<Staging>,
     table: Mutex<Table>,
+    /// Those that were started.
+    accounts: OnceLock<HashMap<String, Arc<Account>>>,
     events: OnceLock<mpsc::Sender<UploadEvent>>,
     /// Signalled after each change of the table.
     pub(super) changed: watch::Sender<()>,
@@ -53,6 +56,7 @@ impl Uploads {
             options,
             staging: Arc::new(staging),
             table: Mutex::new(table),
+            accounts: OnceLock::new(),
             events: OnceLock::new(),
             changed: watch::Sender::new(()),
             stopping: CancellationToken::new(),
@@ -75,6 +79,7 @@ impl Uploads {
         if self.events.set(events).is_err() {
             return receiver;
         }
+        let mut started = HashMap::new();
         for (name, provider) in accounts {
             // Before the tasks run: who drains from now on waits for them.
             let (deletes, renames) = {
@@ -94,8 +99,12 @@ impl Uploads {
                 renames,
             ));
             let wake = self.table().serve(&name);
-            let account = Arc::new(Account::new(name, provider, base.clone(), &self.options, wake));
-            self.spawn(queue::serve(self.clone(), account));
+            let account = Account::new(name.clone(), provider, base.clone(), &self.options, wake);
+            started.insert(name, Arc::new(account));
+        }
+        for account in self.accounts.get_or_init(|| started).values() {
+            self.spawn(poll::serve(self.clone(), account.clone()));
+            self.spawn(queue::serve(self.clone(), account.clone()));
         }
         receiver
     }
@@ -307,6 +316,11 @@ impl Uploads {
             self.tasks.wait().await;
         }
         self.forget_discarded().await;
+    }
+
+    /// An account that was started.
+    pub(super) fn account(&self, name: &str) -> Option<Arc<Account>> {
+        self.accounts.get()?.get(name).cloned()
     }
 
     pub(super) fn table(&self) -> MutexGuard<'_, Table> {

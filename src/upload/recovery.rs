@@ -49,6 +49,9 @@ impl Uploads {
         database.forget_discarded(forgotten).await?;
 
         let mut table = Table::new();
+        for account in database.paused_accounts().await? {
+            table.set_paused(&account, true);
+        }
         let now = Instant::now();
         deletions
             .into_iter()

@@ -284,12 +284,14 @@ enum Begun {
     Gone,
     SourceEnded,
     TargetEnded,
-    Changed {
-        /// `None` where nothing is left to be done.
-        row: Option<RenameRow>,
-        along: Option<JournalRow>,
-        discarded: Option<Discarded>,
-    },
+    Changed(Box<Changes>),
+}
+
+struct Changes {
+    /// `None` where nothing is left to be done.
+    row: Option<RenameRow>,
+    along: Option<JournalRow>,
+    discarded: Option<Discarded>,
 }
 
 fn begin(
@@ -331,11 +333,28 @@ fn begin(
         journal.remove_rename(id)?;
         None
     };
-    Ok(Begun::Changed {
+    Ok(Begun::Changed(Box::new(Changes {
         row,
         along,
         discarded,
-    })
+    })))
+}
+
+fn note_changes(table: &mut super::table::Table, id: i64, changes: &Changes) {
+    match &changes.row {
+        Some(row) => table.renames.set(row.clone()),
+        None => table.renames.remove(id),
+    }
+    if let Some(along) = &changes.along {
+        let pending = PendingId(along.id);
+        if let Some(item) = table.item_mut(pending).filter(|item| item.is_waiting()) {
+            item.due = Instant::now();
+        }
+        table.set_row(along.clone());
+    }
+    if let Some(discarded) = &changes.discarded {
+        note_discarded(table, discarded);
+    }
 }
 
 impl Uploads {
@@ -369,40 +388,16 @@ impl Uploads {
     ) -> Result<Noted, UploadError> {
         let work = move |journal: &JournalTransaction<'_>| begin(journal, id, target.as_ref());
         let uploads = self.clone();
-        let note = move |begun: &Begun| {
-            let Begun::Changed {
-                row,
-                along,
-                discarded,
-            } = begun
-            else {
-                if matches!(begun, Begun::Gone | Begun::SourceEnded) {
-                    uploads.update(|table| table.renames.remove(id));
-                }
-                return;
-            };
-            uploads.update(|table| {
-                match row {
-                    Some(row) => table.renames.set(row.clone()),
-                    None => table.renames.remove(id),
-                }
-                if let Some(along) = along {
-                    let pending = PendingId(along.id);
-                    if let Some(item) = table.item_mut(pending).filter(|item| item.is_waiting()) {
-                        item.due = Instant::now();
-                    }
-                    table.set_row(along.clone());
-                }
-                if let Some(discarded) = discarded {
-                    note_discarded(table, discarded);
-                }
-            });
+        let note = move |begun: &Begun| match begun {
+            Begun::Changed(changes) => uploads.update(|table| note_changes(table, id, changes)),
+            Begun::Gone | Begun::SourceEnded => uploads.update(|table| table.renames.remove(id)),
+            Begun::TargetEnded => {}
         };
         match self.database.journal("note a rename", work, note).await? {
             Begun::Gone | Begun::SourceEnded => Ok(Noted::SourceEnded),
             Begun::TargetEnded => Ok(Noted::TargetEnded),
-            Begun::Changed { discarded, .. } => {
-                let unlinked = discarded.and_then(|discarded| discarded.unlinked);
+            Begun::Changed(changes) => {
+                let unlinked = changes.discarded.and_then(|discarded| discarded.unlinked);
                 let staging = unlinked.and_then(|(_, gone)| gone.staging);
                 self.delete_discarded(staging.into_iter().collect());
                 Ok(Noted::Begun)

@@ -234,6 +234,8 @@ struct AccountQueue {
     targets: HashMap<(String, String), PendingId>,
     wake: Arc<Notify>,
     served: bool,
+    /// A person wants nothing sent.
+    paused: bool,
 }
 
 /// What a worker may do next.
@@ -480,6 +482,9 @@ impl Table {
                 return Pick::Sleep(Some(due));
             }
             let Some(item) = self.items.get(&id) else { continue };
+            if queue.paused && !item.is_removed() {
+                continue;
+            }
             let fits = large || item.row.size <= large_size || item.is_removed();
             let target = item.target();
             // A file that is to be deleted bears the name still.
@@ -585,6 +590,16 @@ impl Table {
         queue.wake.clone()
     }
 
+    pub fn is_paused(&self, account: &str) -> bool {
+        self.queues.get(account).is_some_and(|queue| queue.paused)
+    }
+
+    pub fn set_paused(&mut self, account: &str, paused: bool) {
+        let queue = self.queue(account);
+        queue.paused = paused;
+        queue.wake.notify_one();
+    }
+
     /// Files of an account that wait for room are tried now.
     pub fn room_was_made(&mut self, account: &str) {
         let waits = |item: &Item| {
@@ -612,12 +627,10 @@ impl Table {
     pub fn is_busy(&self) -> bool {
         let mut items = self.items.values();
         let is_busy = items.any(|item| {
-            let served = self
-                .queues
-                .get(&item.row.account)
-                .is_some_and(|queue| queue.served);
-            let idle = item.is_at_rest() || !item.is_released();
-            served && (item.run.is_some() || !idle)
+            let queue = self.queues.get(&item.row.account);
+            let paused = queue.is_some_and(|queue| queue.paused) && !item.is_removed();
+            let idle = item.is_at_rest() || !item.is_released() || paused;
+            queue.is_some_and(|queue| queue.served) && (item.run.is_some() || !idle)
         });
         is_busy || self.deletions.is_busy() || self.renames.is_busy()
     }
@@ -626,7 +639,9 @@ impl Table {
     pub fn is_held(&self) -> bool {
         self.items.values().any(|item| {
             let queue = self.queues.get(&item.row.account);
-            queue.is_some_and(|queue| queue.served) && !item.is_released() && !item.is_at_rest()
+            queue.is_some_and(|queue| queue.served && !queue.paused)
+                && !item.is_released()
+                && !item.is_at_rest()
         })
     }
 

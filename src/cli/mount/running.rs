@@ -55,6 +55,7 @@ impl Running {
         };
         let handler = Arc::new(MountHandler {
             mount_point: plan.mount_point.clone(),
+            alone: plan.alone,
             accounts: parts.accounts.clone(),
             uploads: Arc::clone(&parts.uploads),
             vfs: Arc::clone(&parts.vfs),
@@ -100,7 +101,7 @@ impl Running {
         } = self;
         let unmounted = unmount(parts.mounted, &mount_point, matches!(cause, Cause::Unmounted)).await;
         parts.uploads.stop().await;
-        let left = parts.uploads.unfinished();
+        let left = parts.uploads.unfinished() as u64;
         let farewells = parts.accounts.iter().map(|account| account.provider.close());
         // Tokens that are not given back run out by themselves.
         let _ = tokio::time::timeout(FAREWELL_LIMIT, join_all(farewells)).await;
@@ -124,7 +125,7 @@ impl Running {
 
     /// Uploads what can be uploaded within the time for it, or until a second signal.
     async fn drain(&mut self) {
-        let waiting = self.parts.uploads.unfinished();
+        let waiting = self.parts.uploads.unfinished() as u64;
         if waiting == 0 {
             return;
         }
