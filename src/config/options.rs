@@ -150,7 +150,9 @@ fn at_least_a_second(text: &str) -> std::result::Result<Duration, String> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountOptions {
     /// How long an ending mount waits for uploads.
-    pub drain_timeout: Duration,
+    pub stop_timeout: Duration,
+    /// Bytes of the state directory's disk that files which wait leave free.
+    pub reserve: u64,
     /// The owner of all files; the user who mounts where absent.
     pub uid: Option<u32>,
     pub gid: Option<u32>,
@@ -160,9 +162,11 @@ pub struct MountOptions {
 
 impl MountOptions {
     pub(super) fn read(section: &mut Section<'_>) -> Result<Self> {
-        let drain_timeout = section.string_as("drain_timeout", parse_duration)?;
+        let stop_timeout = section.string_as("stop_timeout", parse_duration)?;
+        let older_name = section.string_as("drain_timeout", parse_duration)?;
         Ok(MountOptions {
-            drain_timeout: drain_timeout.unwrap_or(Duration::from_secs(60)),
+            stop_timeout: stop_timeout.or(older_name).unwrap_or(Duration::from_secs(60)),
+            reserve: section.string_as("reserve", parse_size)?.unwrap_or(256 << 20),
             uid: section.number("uid", 0..u32::MAX)?,
             gid: section.number("gid", 0..u32::MAX)?,
             umask: section.string_as("umask", parse_umask)?.unwrap_or(0o022),

@@ -304,14 +304,17 @@ impl Uploads {
         Ok(count)
     }
 
-    /// Stops the workers between two requests. All stays in the journal. The database stays open.
+    /// Stops the workers with the grace that the options give.
     pub async fn stop(&self) {
+        self.stop_within(self.options.stop_grace).await;
+    }
+
+    /// Stops the workers between two requests, and cuts off what is not ended after `grace`. All stays in the
+    /// journal. The database stays open.
+    pub async fn stop_within(&self, grace: Duration) {
         self.stopping.cancel();
         self.tasks.close();
-        if tokio::time::timeout(self.options.stop_grace, self.tasks.wait())
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(grace, self.tasks.wait()).await.is_err() {
             self.aborting.cancel();
             self.tasks.wait().await;
         }

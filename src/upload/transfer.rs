@@ -205,10 +205,10 @@ impl Worker {
             return Ok(Sent::Unwanted);
         }
         self.reset_progress();
+        let part = self.progress.part(wish.size);
         let body = FileRange {
-            file: sending.staged.file().clone(),
-            offset: 0,
-            length: wish.size,
+            count: Some(part.count()),
+            ..FileRange::new(sending.staged.file().clone(), 0, wish.size)
         };
         let upload = self.provider().upload_whole(wish, body);
         let answer = if wish.size > STOPPABLE {
@@ -225,7 +225,7 @@ impl Worker {
         };
         match answer {
             Ok(progress) => {
-                self.progress.add(wish.size);
+                part.finish();
                 Ok(Sent::Progress(progress))
             }
             // A service that would store it twice may still be at work on it: it is looked up after a while.
@@ -329,17 +329,20 @@ impl Worker {
                 if !self.is_wanted(&sending.attempt) {
                     return Ok(UploadProgress::UnitTaken);
                 }
+                let part = self.progress.part(length);
                 let body = FileRange {
-                    file: file.clone(),
-                    offset,
-                    length,
+                    count: Some(part.count()),
+                    ..FileRange::new(file.clone(), offset, length)
                 };
-                self.provider().upload_unit(wish, index, &sha256, body).await
+                let outcome = self.provider().upload_unit(wish, index, &sha256, body).await;
+                if outcome.is_ok() {
+                    part.finish();
+                }
+                outcome
             };
             tries += 1;
             match outcome {
                 Ok(progress) => {
-                    self.progress.add(length);
                     return Ok(progress);
                 }
                 // Sent again it could begin a second upload where this unit was the last one missing: the

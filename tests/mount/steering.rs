@@ -274,3 +274,34 @@ fn a_removal_that_the_service_refuses_is_told_listed_and_given_up() {
     world.lockerfs(&["status"]).succeeded();
     assert_eq!(mount.read("stays.txt"), b"on the service");
 }
+
+#[test]
+fn a_second_signal_ends_a_mount_at_once_whatever_the_service_does() {
+    let world = World::with(|setup| {
+        setup.option("stop_timeout", "\"10m\"");
+        setup.option("reserve", "\"1MiB\"");
+    });
+    let mount = world.mount();
+    assert!(mount.list("").is_empty());
+    world.service.hang();
+    mount.write("kept.txt", b"kept");
+    wait_for("its upload hangs", || {
+        mount
+            .xattr("kept.txt", "state")
+            .is_ok_and(|state| state == "uploading")
+    });
+    mount.signal(libc::SIGTERM);
+    wait_for("it refuses changes", || {
+        fs::create_dir(mount.path("no")).is_err_and(|error| error.raw_os_error() == Some(libc::EROFS))
+    });
+    assert_eq!(mount.read("kept.txt"), b"kept");
+    let asked = std::time::Instant::now();
+    mount.signal(libc::SIGINT);
+    let log = world.place().log;
+    assert!(mount.ended().success());
+    let took = asked.elapsed();
+    assert!(took < std::time::Duration::from_secs(5), "{took:?}");
+    let log = fs::read_to_string(log).expect("the log");
+    assert!(log.contains("1 file is not uploaded yet; kept in "), "{log}");
+    assert_eq!(world.status()["totals"]["files"], 1);
+}

@@ -59,6 +59,7 @@ pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
     let database = Database::open(&state_dir.database_path())?;
     let options = upload::Options {
         accounts: plan.config.accounts.iter().map(pace).collect(),
+        reserve: plan.config.mount.reserve,
         ..upload::Options::new(state_dir.staging_path(), state_dir.recovered_path())
     };
     let uploads = Uploads::open(database.clone(), options)

@@ -108,6 +108,9 @@ pub(super) fn stream(range: FileRange, progress: Progress, pace: Option<Arc<Pace
                     let read = piece.len() as u64;
                     rest.offset += read;
                     rest.length -= read;
+                    if let Some(count) = &rest.count {
+                        count.taken(read);
+                    }
                     if rest.length == 0 {
                         progress.body_sent();
                     }
