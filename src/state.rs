@@ -11,6 +11,7 @@ mod error;
 mod index;
 mod journal;
 mod local_folders;
+mod renames;
 mod schema;
 mod steering;
 
@@ -21,3 +22,4 @@ pub use error::StateError;
 pub use index::{ItemFacts, ItemKey};
 pub use journal::{AttemptRow, BaseRow, JournalRow, JournalTransaction, RowState};
 pub use local_folders::LocalFolderRow;
+pub use renames::RenameRow;

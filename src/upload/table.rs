@@ -14,6 +14,7 @@ use crate::state::{JournalRow, RowState};
 
 use super::deletions::Deletions;
 use super::meter::{Meter, Progress};
+use super::renames::Renames;
 use super::staged_file::StagedFile;
 use super::status::{Overview, PendingFile, PendingId, Stage, UploadStatus};
 
@@ -253,6 +254,7 @@ pub(super) struct Table {
     /// Callers of drain; while there are any, the upload delay is skipped.
     pub drains: usize,
     pub deletions: Deletions,
+    pub renames: Renames,
     /// Of all files that are sent.
     pub meter: Arc<Meter>,
 }
@@ -265,6 +267,7 @@ impl Table {
             finished: LruCache::new(FINISHED),
             drains: 0,
             deletions: Deletions::default(),
+            renames: Renames::default(),
             meter: Arc::new(Meter::new()),
         }
     }
@@ -380,7 +383,7 @@ impl Table {
     pub fn unfinished(&self) -> usize {
         let stays = |item: &Item| matches!(item.row.state, RowState::Kept | RowState::Local);
         let here = |item: &&Item| !item.is_removed() && !stays(item);
-        self.items.values().filter(here).count() + self.deletions.len()
+        self.items.values().filter(here).count() + self.deletions.len() + self.renames.len()
     }
 
     pub fn waiting_bytes(&self, account: &str) -> u64 {
@@ -637,7 +640,7 @@ impl Table {
             let idle = item.is_at_rest() || !item.is_released() || paused;
             queue.is_some_and(|queue| queue.served) && (item.run.is_some() || !idle)
         });
-        is_busy || self.deletions.is_busy()
+        is_busy || self.deletions.is_busy() || self.renames.is_busy()
     }
 
     /// Whether a file would go on its way if its writers let go of it.

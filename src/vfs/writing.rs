@@ -516,11 +516,6 @@ impl Vfs {
         drop(hold);
         self.sweep();
     }
-
-    /// The service's item of a file or folder.
-    pub(super) fn item_of(&self, ino: u64) -> Option<ItemId> {
-        self.tree().get(ino).and_then(Node::item)
-    }
 }
 
 /// The name under which a file is to be stored. A name that is shown in another way than the service has

@@ -10,6 +10,7 @@ pub mod harness;
 mod local_only;
 mod names;
 mod reading;
+mod renaming;
 mod steering;
 mod system;
 mod tree;
