@@ -349,7 +349,7 @@ impl Vfs {
         account.require(Capability::CreateFolder)?;
         // The service returns a folder that is there, and one that is about to be deleted must not be taken.
         self.uploads
-            .wait_until_cleared(&account.setup.name, &parent_id, &remote_name, CLEARING)
+            .wait_until_deleted(&account.setup.name, &parent_id, &remote_name, CLEARING)
             .await?;
         let made = account.provider().create_folder(&parent_id, &remote_name).await?;
         let mut tree = self.tree();

@@ -354,6 +354,7 @@ impl Vfs {
         }
         let name = &account.setup.name;
         self.uploads.wait_until_renamed(name, item, CLEARING).await?;
+        self.uploads.keep_item(name, item).await?;
         self.clear_the_way(rename).await?;
         if !(steps.replaces || row.is_some() || (steps.moves && steps.names)) {
             return Ok(None);
