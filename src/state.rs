@@ -10,6 +10,8 @@ mod directory;
 mod error;
 mod index;
 mod journal;
+mod local_folders;
+mod renames;
 mod schema;
 mod steering;
 
@@ -19,3 +21,5 @@ pub use directory::StateDir;
 pub use error::StateError;
 pub use index::{ItemFacts, ItemKey};
 pub use journal::{AttemptRow, BaseRow, JournalRow, JournalTransaction, RowState};
+pub use local_folders::LocalFolderRow;
+pub use renames::RenameRow;

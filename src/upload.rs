@@ -28,6 +28,7 @@ mod deletions;
 mod discard;
 mod edit;
 mod engine;
+mod fate;
 mod finish;
 mod handle;
 mod hash;
@@ -35,6 +36,7 @@ mod hydrate;
 mod in_order;
 mod journal;
 mod keep;
+mod local;
 mod meter;
 mod operations;
 mod outcome;
@@ -43,6 +45,8 @@ mod prefix;
 mod queue;
 mod ranges;
 mod recovery;
+mod renamer;
+mod renames;
 mod settle;
 mod share;
 mod staged_file;
@@ -68,6 +72,8 @@ pub use discard::{DeletionWatch, Unwanted};
 pub use edit::Hold;
 pub use handle::Uploads;
 pub use operations::{NoOperationId, OperationId, OperationKind, OperationState, PendingOperation};
+pub use renamer::name_aside;
+pub use renames::{NewRename, Noted, RenameIntent};
 pub use staged_file::{Base, StagedFile};
 pub use status::{Overview, PendingFile, PendingId, Stage, Sums, UploadStatus};
 pub use steer::{SteerError, save_copy};
@@ -88,6 +94,8 @@ pub struct NewPending {
     pub mtime: SystemTime,
     /// The remote file whose place the content takes.
     pub replaces: Option<FileId>,
+    /// It is never sent.
+    pub local: bool,
 }
 
 /// What the engine tells while it works.
@@ -112,6 +120,8 @@ pub enum UploadEvent {
         size: u64,
         shown: bool,
     },
+    /// What became of a rename was found out behind the back of who asked for it: these folders changed.
+    Renamed { account: String, folders: [FolderId; 2] },
     /// The status of a pending file changed. Left out when the receiver lags behind.
     Changed { id: PendingId },
 }
@@ -226,6 +236,15 @@ pub enum UploadError {
     /// What was removed is still on the service.
     #[error("what was removed there is not deleted on the service yet: {error}")]
     NotDeleted { kind: ErrorKind, error: String },
+
+    /// A rename that was begun is not finished.
+    #[error("a rename is not finished on the service yet: {error}")]
+    NotRenamed {
+        kind: ErrorKind,
+        error: String,
+        /// Whether only a person can help.
+        parked: bool,
+    },
 
     #[error("cannot {operation}: {source}")]
     Io {

@@ -1,6 +1,7 @@
 //! The values that pass between lockerfs and a provider. Ids are opaque and of different types, so
 //! that a folder's can never stand for a file's.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::time::SystemTime;
 
@@ -156,6 +157,21 @@ pub struct Listing {
 }
 
 impl Listing {
+    /// Gives items the names that are known to come.
+    pub fn give_names(&mut self, names: &HashMap<ItemId, String>) {
+        if names.is_empty() {
+            return;
+        }
+        for entry in &mut self.entries {
+            if let Some(name) = names.get(&entry.item()) {
+                match entry {
+                    Entry::File(file) => file.name.clone_from(name),
+                    Entry::Folder(folder) => folder.name.clone_from(name),
+                }
+            }
+        }
+    }
+
     /// Whether the time of a file is not told.
     pub fn lacks_times(&self) -> bool {
         let lacks = |entry: &Entry| matches!(entry, Entry::File(file) if file.mtime.is_none());

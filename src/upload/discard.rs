@@ -12,32 +12,30 @@ use super::handle::Uploads;
 use super::journal::{Unlinked, note_unlinked, unlink};
 use super::{PendingId, UploadError};
 
-/// A file that is to go, as far as the service knows it.
+/// A file, or a folder that is empty, that is to go, as far as the service knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unwanted {
     pub account: String,
     /// Where it stands on the service, and under which name there.
     pub folder: FolderId,
     pub name: String,
-    pub file: Option<FileId>,
+    pub item: Option<ItemId>,
     /// Bytes.
     pub size: u64,
     pub mode: DeleteMode,
 }
 
 impl Unwanted {
-    /// The rows for the file itself and for others that a pending file stood for.
-    pub(super) fn rows(&self, stood_for: &[FileId]) -> Vec<DeletionRow> {
-        let others = stood_for
-            .iter()
-            .filter(|other| Some(*other) != self.file.as_ref());
-        let sized = self.file.iter().map(|file| (file, self.size));
-        let all = sized.chain(others.map(|other| (other, 0)));
-        all.map(|(file, size)| self.row(ItemKey::File(file.as_str().to_owned()), size))
-            .collect()
+    /// The rows for the item itself and for others that a pending file stood for.
+    fn rows(&self, stood_for: &[FileId]) -> Vec<DeletionRow> {
+        let others = stood_for.iter().cloned().map(ItemId::File);
+        let others = others.filter(|other| Some(other) != self.item.as_ref());
+        let itself = self.item.iter().map(|item| (key_of(item), self.size));
+        let all = itself.chain(others.map(|other| (key_of(&other), 0)));
+        all.map(|(item, size)| self.row(item, size)).collect()
     }
 
-    pub(super) fn row(&self, item: ItemKey, size: u64) -> DeletionRow {
+    fn row(&self, item: ItemKey, size: u64) -> DeletionRow {
         let purge = self.mode == DeleteMode::Purge;
         deletions::begin(&self.account, item, self.folder.as_str(), &self.name, size, purge)
     }
@@ -67,6 +65,7 @@ pub(super) fn discard(
     let mut rows = unwanted.rows(stood_for.unwrap_or_default());
     for row in &mut rows {
         row.id = journal.add_deletion(row)?;
+        journal.remove_renames_of(&unwanted.account, &row.item)?;
     }
     Ok(Some(Discarded { unlinked, rows }))
 }
@@ -78,6 +77,7 @@ pub(super) fn note_discarded(table: &mut super::table::Table, discarded: &Discar
     }
     let now = Instant::now();
     for row in &discarded.rows {
+        table.renames.forget(&row.account, &row.item);
         table.deletions.add(row.clone(), now);
     }
 }
@@ -91,7 +91,7 @@ impl Uploads {
         pending: Option<PendingId>,
         unwanted: Unwanted,
     ) -> Result<(), UploadError> {
-        if pending.is_none() && unwanted.file.is_none() {
+        if pending.is_none() && unwanted.item.is_none() {
             return Ok(());
         }
         let work = move |journal: &JournalTransaction<'_>| discard(journal, pending, &unwanted);
@@ -165,6 +165,69 @@ impl Uploads {
         Ok(true)
     }
 
+    /// Forgets what was to be done with an item and the service refused: it is used again, as it is.
+    pub async fn keep_item(self: &Arc<Self>, account: &str, item: &ItemId) -> Result<(), UploadError> {
+        let item = key_of(item);
+        let (deletion, renames) = {
+            let table = self.table();
+            (
+                table.deletions.parked(account, &item),
+                table.renames.parked(account, &item),
+            )
+        };
+        if deletion.is_none() && renames.is_empty() {
+            return Ok(());
+        }
+        let gone = renames.clone();
+        let work = move |journal: &JournalTransaction<'_>| {
+            if let Some(id) = deletion {
+                journal.remove_deletion(id)?;
+            }
+            renames
+                .iter()
+                .try_for_each(|id| journal.remove_rename(*id).map(drop))
+        };
+        let uploads = self.clone();
+        let then = move |(): &()| {
+            uploads.update(|table| {
+                deletion
+                    .into_iter()
+                    .for_each(|id| table.deletions.remove(id, false));
+                gone.iter().for_each(|id| table.renames.remove(*id));
+            });
+        };
+        Ok(self.database.journal("keep an item", work, then).await?)
+    }
+
+    /// How many items are to be deleted still that were removed from a folder.
+    pub fn going_from(&self, account: &str, folder: &FolderId) -> usize {
+        self.table().deletions.ids_in(account, folder.as_str()).len()
+    }
+
+    /// A folder was deleted on the service, and with it all that was removed from it before.
+    pub async fn went_with_folder(
+        self: &Arc<Self>,
+        account: &str,
+        folder: &FolderId,
+    ) -> Result<(), UploadError> {
+        let ids = self.table().deletions.ids_in(account, folder.as_str());
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let (gone, uploads, account) = (ids.clone(), self.clone(), account.to_owned());
+        let work = move |journal: &JournalTransaction<'_>| {
+            ids.iter()
+                .try_for_each(|id| journal.remove_deletion(*id).map(drop))
+        };
+        let then = move |(): &()| {
+            uploads.update(|table| {
+                gone.iter().for_each(|id| table.deletions.remove(*id, true));
+                table.wake(&account);
+            });
+        };
+        Ok(self.database.journal("note deletions", work, then).await?)
+    }
+
     /// Begins to note what is deleted, for a listing that is asked for now: however late its answer comes, what
     /// went meanwhile is known.
     pub fn watch_deletions(self: &Arc<Self>, account: &str) -> DeletionWatch {
@@ -185,7 +248,20 @@ impl Uploads {
         name: &str,
         limit: Duration,
     ) -> Result<(), UploadError> {
-        self.wait_for_deletions(account, folder, Some(name), limit).await
+        self.wait_for_deletions(account, folder, Some(name), true, limit)
+            .await
+    }
+
+    /// The same for what was removed there alone: remains of uploads do not matter to a folder.
+    pub async fn wait_until_deleted(
+        &self,
+        account: &str,
+        folder: &FolderId,
+        name: &str,
+        limit: Duration,
+    ) -> Result<(), UploadError> {
+        self.wait_for_deletions(account, folder, Some(name), false, limit)
+            .await
     }
 
     /// The same for all that was removed from a folder and still is to be deleted.
@@ -195,7 +271,7 @@ impl Uploads {
         folder: &FolderId,
         limit: Duration,
     ) -> Result<(), UploadError> {
-        self.wait_for_deletions(account, folder, None, limit).await
+        self.wait_for_deletions(account, folder, None, false, limit).await
     }
 
     async fn wait_for_deletions(
@@ -203,6 +279,7 @@ impl Uploads {
         account: &str,
         folder: &FolderId,
         name: Option<&str>,
+        remains: bool,
         limit: Duration,
     ) -> Result<(), UploadError> {
         let mut changed = self.changed.subscribe();
@@ -214,8 +291,9 @@ impl Uploads {
                 if !std::mem::replace(&mut urged, true) {
                     table.deletions.urge(account, folder.as_str(), name);
                 }
-                let clearing =
-                    name.is_some_and(|name| table.is_being_cleared(account, folder.as_str(), name, None));
+                let clearing = name
+                    .filter(|_| remains)
+                    .is_some_and(|name| table.is_being_cleared(account, folder.as_str(), name, None));
                 (table.deletions.standing(account, folder.as_str(), name), clearing)
             };
             match standing {

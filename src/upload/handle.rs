@@ -15,6 +15,7 @@ use crate::state::{Database, RowState};
 use super::deleter;
 use super::poll;
 use super::queue::{self, Account};
+use super::renamer;
 use super::staged_file::{Base, StagedFile};
 use super::staging::Staging;
 use super::table::{Outcome, Table};
@@ -80,7 +81,23 @@ impl Uploads {
         }
         let mut started = HashMap::new();
         for (name, provider) in accounts {
-            self.spawn(deleter::serve(self.clone(), name.clone(), provider.clone()));
+            // Before the tasks run: who drains from now on waits for them.
+            let (deletes, renames) = {
+                let mut table = self.table();
+                (table.deletions.serve(&name), table.renames.serve(&name))
+            };
+            self.spawn(deleter::serve(
+                self.clone(),
+                name.clone(),
+                provider.clone(),
+                deletes,
+            ));
+            self.spawn(renamer::serve(
+                self.clone(),
+                name.clone(),
+                provider.clone(),
+                renames,
+            ));
             let wake = self.table().serve(&name);
             let account = Account::new(name.clone(), provider, base.clone(), &self.options, wake);
             started.insert(name, Arc::new(account));

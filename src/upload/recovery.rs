@@ -25,6 +25,7 @@ impl Uploads {
         let rows = database.journal_rows().await?;
         let discarded = database.discarded().await?;
         let deletions = database.deletion_rows().await?;
+        let renames = database.rename_rows().await?;
         let (directory, recovered) = (options.staging.clone(), options.recovered.clone());
         let reserve = options.reserve;
         let forgotten = discarded.clone();
@@ -55,6 +56,7 @@ impl Uploads {
         deletions
             .into_iter()
             .for_each(|row| table.deletions.add(row, now));
+        renames.into_iter().for_each(|row| table.renames.add(row, false));
         let mut restored = Vec::new();
         for (before, staged) in found {
             let row = restore(before.clone(), staged.as_ref());
@@ -96,6 +98,7 @@ fn restore(mut row: JournalRow, staged: Option<&StagedFile>) -> JournalRow {
         (state, Some(staged)) => {
             let rests = match state {
                 RowState::Parked => row.last_error.as_deref() != Some(LOST),
+                RowState::Local => true,
                 RowState::Kept => staged.len() == 0,
                 _ => false,
             };

@@ -237,6 +237,7 @@ impl Vfs {
             let account = self.account(index)?;
             let waiting = self.uploads.pending_in(&account.setup.name, &id);
             let going = self.uploads.watch_deletions(&account.setup.name);
+            let mut names = self.uploads.names_to_come(&account.setup.name);
             let mut listing = account.provider().list(&id, hint).await?;
             account.facts.complete(&mut listing).await;
             let undated = listing.lacks_times();
@@ -249,6 +250,8 @@ impl Vfs {
             let items: Vec<_> = listing.entries.iter().map(Entry::item).collect();
             let mut gone = going.are_gone(items.iter()).into_iter();
             listing.entries.retain(|_| !gone.next().unwrap_or(false));
+            names.extend(self.uploads.names_to_come(&account.setup.name));
+            listing.give_names(&names);
             let rules = MergeRules {
                 names: &account.rules,
                 newest_first: account.can(Capability::ModificationTime),
@@ -326,7 +329,7 @@ impl Vfs {
                 in_flight: match row.status {
                     UploadStatus::Uploading { .. } | UploadStatus::Verifying => true,
                     // Its reason may be the very file that looks like it.
-                    UploadStatus::Parked { .. } | UploadStatus::Kept => false,
+                    UploadStatus::Parked { .. } | UploadStatus::Kept | UploadStatus::Local => false,
                     _ => row.announced,
                 },
             })
@@ -346,7 +349,7 @@ impl Vfs {
         account.require(Capability::CreateFolder)?;
         // The service returns a folder that is there, and one that is about to be deleted must not be taken.
         self.uploads
-            .wait_until_cleared(&account.setup.name, &parent_id, &remote_name, CLEARING)
+            .wait_until_deleted(&account.setup.name, &parent_id, &remote_name, CLEARING)
             .await?;
         let made = account.provider().create_folder(&parent_id, &remote_name).await?;
         let mut tree = self.tree();
