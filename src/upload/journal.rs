@@ -79,7 +79,10 @@ impl Uploads {
             generation: 1,
             replaces: new.replaces.map(|file| file.as_str().to_owned()),
             superseded: Vec::new(),
-            state: RowState::Staged,
+            state: match new.local {
+                true => RowState::Local,
+                false => RowState::Staged,
+            },
             tries: 0,
             next_try: None,
             last_error: None,
@@ -144,7 +147,9 @@ impl Uploads {
             row.base = base_row(&content, &synced);
             (row.size, row.missing) = (synced.len, synced.missing);
             row.mtime = mtime;
-            row.state = RowState::Staged;
+            if row.state != RowState::Local {
+                row.state = RowState::Staged;
+            }
             (row.tries, row.next_try, row.last_error) = (0, None, None);
             journal.put(&row)?;
             Ok(Some((row, old, synced.modifications)))

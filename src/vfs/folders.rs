@@ -333,7 +333,7 @@ impl Vfs {
                 in_flight: match row.status {
                     UploadStatus::Uploading { .. } | UploadStatus::Verifying => true,
                     // Its reason may be the very file that looks like it.
-                    UploadStatus::Parked { .. } | UploadStatus::Kept => false,
+                    UploadStatus::Parked { .. } | UploadStatus::Kept | UploadStatus::Local => false,
                     _ => row.announced,
                 },
             })
