@@ -155,6 +155,12 @@ impl Uploads {
         self.table().waiting_bytes(account)
     }
 
+    /// Whether a file was uploaded into a folder a short while ago: what was told of the folder before may not be
+    /// true any more.
+    pub fn stored_in(&self, account: &str, folder: &FolderId) -> bool {
+        self.table().stored_in(account, folder)
+    }
+
     /// What became of a file that was uploaded a short while ago.
     pub fn finished(&self, id: PendingId) -> Option<FileEntry> {
         self.table().finished(id)

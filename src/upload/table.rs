@@ -412,6 +412,12 @@ impl Table {
         self.items.values().filter(here).map(|item| item.row.size).sum()
     }
 
+    /// Whether an upload ended lately in a folder.
+    pub fn stored_in(&self, account: &str, folder: &FolderId) -> bool {
+        let mut finished = self.finished.iter().map(|(_, finished)| finished);
+        finished.any(|(owner, entry)| owner == account && entry.parent.as_ref() == Some(folder))
+    }
+
     pub fn finished(&mut self, id: PendingId) -> Option<FileEntry> {
         self.finished.get(&id).map(|(_, entry)| entry.clone())
     }

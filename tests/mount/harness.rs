@@ -11,7 +11,7 @@ mod service;
 
 pub use files::{Scratch, assert_same, content, sha256_of, snapshot, wait_for};
 pub use kind::{Call, Kind, MEDIAFIRE, Tune};
-pub use process::{Daemon, Mount, Place, Ran, is_mount_point, run};
+pub use process::{Daemon, Mount, Place, Ran, Watching, is_mount_point, run};
 pub use service::{Calls, Service};
 
 use std::cell::RefCell;

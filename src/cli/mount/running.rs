@@ -50,13 +50,7 @@ impl Running {
         let signals = Signals::catch().map_err(|e| Failure::new(format!("cannot catch signals: {e}")))?;
         let parts = assemble(&plan).await?;
         let (end, requests) = mpsc::channel(1);
-        let server = match Server::bind(parts.state_dir.path()) {
-            Ok(server) => Arc::new(server),
-            Err(error) => {
-                point::unmount(&plan.mount_point)?;
-                return Err(Failure::new(format!("cannot make the control socket: {error}")));
-            }
-        };
+        let server = Arc::clone(&parts.server);
         let handler = Arc::new(MountHandler {
             mount_point: plan.mount_point.clone(),
             alone: plan.alone,
