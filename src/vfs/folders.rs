@@ -233,12 +233,17 @@ impl Vfs {
             let (index, id, hint, version) = self.listing_request(ino)?;
             let account = self.account(index)?;
             let waiting = self.uploads.pending_in(&account.setup.name, &id);
+            // A folder that was empty when its parent was listed is not, once an upload has ended in it.
+            let hint = match self.uploads.has_landed(&account.setup.name, &id) {
+                true => ListHint::default(),
+                false => hint,
+            };
             let mut listing = account.provider().list(&id, hint).await?;
             account.facts.complete(&mut listing).await;
             let undated = listing.lacks_times();
             let laid_over = Waiting {
                 rows: self.pending_in(account, &id),
-                remains: self.uploads.own_remains(&account.setup.name),
+                remains: self.uploads.own_remains(&account.setup.name, &id),
                 leaving: self.uploads.leaving(&account.setup.name, &id),
             };
             self.catch_up(&mut listing, waiting);
