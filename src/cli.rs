@@ -10,8 +10,11 @@ mod drain;
 mod failure;
 mod logging;
 mod mount;
+mod report;
 mod retry;
 mod sandbox;
+mod screen;
+mod seen;
 mod signals;
 mod status;
 mod text;
@@ -88,7 +91,7 @@ enum Command {
     /// Upload what waits, then unmount
     Unmount(unmount::UnmountArgs),
     /// Wait until all that can be uploaded is uploaded
-    Drain,
+    Drain(drain::DrainArgs),
     /// Try failed uploads again now, for example after the quota was raised
     Retry(retry::RetryArgs),
     /// Show the accounts, and the files that are not uploaded yet
@@ -111,7 +114,7 @@ pub fn main() -> ExitCode {
         Command::Sandbox(args) => sandbox::run(&cli.global, args),
         Command::Mount(args) => mount::run(&cli.global, args),
         Command::Unmount(args) => unmount::run(&cli.global, &args),
-        Command::Drain => drain::run(&cli.global),
+        Command::Drain(args) => drain::run(&cli.global, &args),
         Command::Retry(args) => retry::run(&cli.global, &args),
         Command::Status(args) => status::run(&cli.global, &args),
         Command::Account(args) => account::run(&cli.global, &args),
@@ -119,7 +122,9 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("lockerfs: {failure}");
+            if !failure.is_told() {
+                eprintln!("lockerfs: {failure}");
+            }
             ExitCode::FAILURE
         }
     }

@@ -9,7 +9,9 @@ mod message;
 mod server;
 
 pub use client::{Client, ControlError};
-pub use message::{AccountState, AccountStatus, DrainProgress, PendingState, PendingStatus, StatusReport};
+pub use message::{
+    AccountState, AccountStatus, DrainProgress, PendingState, PendingStatus, StatusReport, Totals,
+};
 pub use server::{Handler, Server};
 
 use std::io;

@@ -5,6 +5,7 @@
 //! service or a mount is. It holds no secret.
 
 mod database;
+mod deletions;
 mod directory;
 mod error;
 mod index;
@@ -12,6 +13,7 @@ mod journal;
 mod schema;
 
 pub use database::Database;
+pub use deletions::DeletionRow;
 pub use directory::StateDir;
 pub use error::StateError;
 pub use index::{ItemFacts, ItemKey};

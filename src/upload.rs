@@ -10,6 +10,9 @@
 //! content replaces is deleted once the new file is there, and that file gets its name last; each step is
 //! in the journal. An empty content rests here where a service takes none.
 //!
+//! A file that is removed is removed in the journal at once; the service is told a moment later, of many files
+//! together where it can be. Until then its place there counts as taken, and nobody shows it.
+//!
 //! This room knows names only as the service holds them; it knows neither inodes nor HTTP.
 //!
 //! # Order of locks
@@ -20,6 +23,9 @@
 //! after the commit, so that both always agree.
 
 mod compare;
+mod deleter;
+mod deletions;
+mod discard;
 mod edit;
 mod engine;
 mod finish;
@@ -28,6 +34,8 @@ mod hash;
 mod hydrate;
 mod journal;
 mod keep;
+mod meter;
+mod operations;
 mod outcome;
 mod poll;
 mod queue;
@@ -49,13 +57,15 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::provider::{FileEntry, FileId, FolderId};
+use crate::provider::{ErrorKind, FileEntry, FileId, FolderId};
 use crate::state::StateError;
 
+pub use discard::{DeletionWatch, Unwanted};
 pub use edit::Hold;
 pub use handle::Uploads;
+pub use operations::{NoOperationId, OperationId, OperationKind, OperationState, PendingOperation};
 pub use staged_file::{Base, StagedFile};
-pub use status::{PendingFile, PendingId, UploadStatus};
+pub use status::{Overview, PendingFile, PendingId, Stage, Sums, UploadStatus};
 
 /// Where the bytes come from that a staged file lacks.
 #[async_trait]
@@ -88,6 +98,15 @@ pub enum UploadEvent {
     /// A content became empty and stays here, since the service takes no empty files: nothing of it is on the
     /// service any more.
     Kept { account: String, id: PendingId },
+    /// An item of a folder that was to be deleted is shown again, since the service refuses that or a person
+    /// wants it so; or it is hidden again, since it is tried anew.
+    Deletion {
+        account: String,
+        folder: FolderId,
+        /// Bytes.
+        size: u64,
+        shown: bool,
+    },
     /// The status of a pending file changed. Left out when the receiver lags behind.
     Changed { id: PendingId },
 }
@@ -185,6 +204,10 @@ pub enum UploadError {
     /// Only a person can help.
     #[error("the upload waits for a person: {reason}")]
     Parked { reason: String },
+
+    /// What was removed is still on the service.
+    #[error("what was removed there is not deleted on the service yet: {error}")]
+    NotDeleted { kind: ErrorKind, error: String },
 
     #[error("cannot {operation}: {source}")]
     Io {

@@ -10,14 +10,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use lockerfs::control::{
     AccountState, AccountStatus, Client, ControlError, DrainProgress, Handler, PendingState, PendingStatus,
-    Server, StatusReport,
+    Server, StatusReport, Totals,
 };
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 struct Mount;
 
-fn report() -> StatusReport {
+const FILES: usize = 2000;
+
+fn report(numbers: std::ops::Range<usize>) -> StatusReport {
     StatusReport {
         version: "1".to_owned(),
         pid: 7,
@@ -26,38 +28,54 @@ fn report() -> StatusReport {
             name: "media".to_owned(),
             kind: "mediafire".to_owned(),
             state: AccountState::LoginRefused,
+            paused: false,
             message: Some("wrong password".to_owned()),
             storage_used: Some(1),
             storage_limit: None,
         }],
-        pending: (0..2000)
-            .map(|number| PendingStatus {
-                account: "media".to_owned(),
-                path: format!("folder/ä {number}"),
-                size: number,
-                sent: 0,
-                state: PendingState::Queued,
-                error: None,
-                tries: 0,
-                next_try: None,
-            })
-            .collect(),
+        totals: totals(FILES as u64),
+        pending: numbers.map(pending).collect(),
+    }
+}
+
+fn totals(files: u64) -> Totals {
+    let mut totals = Totals::default();
+    totals.add(PendingState::Queued, files, 10 * files, 0);
+    totals.at_rate(5)
+}
+
+fn pending(number: usize) -> PendingStatus {
+    PendingStatus {
+        id: number.to_string(),
+        account: "media".to_owned(),
+        path: format!("folder/ä {number}"),
+        size: 10,
+        sent: 0,
+        rate: 0,
+        state: PendingState::Queued,
+        error: None,
+        tries: 0,
+        next_try: None,
     }
 }
 
 #[async_trait]
 impl Handler for Mount {
-    async fn status(&self) -> StatusReport {
-        report()
+    async fn status(&self, rows: usize) -> StatusReport {
+        report(0..rows.min(FILES))
+    }
+
+    async fn pending_after(&self, after: Option<&str>) -> Vec<PendingStatus> {
+        let first = after.map_or(0, |id| id.parse::<usize>().expect("an id of ours") + 1);
+        (first..FILES.min(first + 300)).map(pending).collect()
     }
 
     async fn drain(&self, progress: mpsc::Sender<DrainProgress>) -> Result<(), String> {
         for files in (0..3).rev() {
             let sent = progress
                 .send(DrainProgress {
-                    files,
-                    bytes: 10,
-                    failed: 0,
+                    totals: totals(files),
+                    pending: Vec::new(),
                 })
                 .await;
             sent.map_err(|_| "nobody listens".to_owned())?;
@@ -101,11 +119,13 @@ async fn connect(running: &Running) -> Client {
 #[tokio::test]
 async fn a_long_state_directory_serves_all_requests() {
     let running = serve();
-    assert_eq!(connect(&running).await.status().await.expect("status"), report());
+    let status = async |rows| connect(&running).await.status(rows).await.expect("status");
+    assert_eq!(status(Some(7)).await, report(0..7));
+    assert_eq!(status(None).await, report(0..FILES), "in parts");
     let mut seen = Vec::new();
     connect(&running)
         .await
-        .drain(|progress| seen.push(progress.files))
+        .drain(|progress| seen.push(progress.totals.files))
         .await
         .expect("drained");
     assert_eq!(seen, [2, 1, 0]);

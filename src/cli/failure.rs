@@ -15,6 +15,15 @@ impl Failure {
         Failure(message.into())
     }
 
+    /// What the command printed says it all; the exit status alone is left to tell.
+    pub fn told() -> Self {
+        Failure(String::new())
+    }
+
+    pub fn is_told(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// A provider's failure for a person, with what can be done about it.
     pub fn of_provider(account: &str, error: &ProviderError) -> Self {
         let remedy = match error.kind {

@@ -10,8 +10,8 @@ use tokio::net::UnixStream;
 use super::Place;
 use super::message::{Answer, DrainProgress, Request, StatusReport};
 
-/// The longest answer that is taken in, in bytes; a status of many thousand pending files fits.
-const MAX_ANSWER: u64 = 256 * 1024 * 1024;
+/// The longest line of an answer that is taken in, in bytes; the rows of a long queue come in many lines.
+const MAX_ANSWER: u64 = 64 * 1024 * 1024;
 /// How long a mount may be silent.
 const SILENCE: Duration = Duration::from_secs(30);
 
@@ -51,12 +51,21 @@ impl Client {
         }
     }
 
-    pub async fn status(mut self) -> Result<StatusReport, ControlError> {
-        self.send(&Request::Status).await?;
-        match self.next(Some(SILENCE)).await? {
-            Answer::Status { report } => Ok(*report),
-            other => Err(unexpected(other)),
+    /// With at most `rows` files of each state, or with all of them.
+    pub async fn status(mut self, rows: Option<usize>) -> Result<StatusReport, ControlError> {
+        self.send(&Request::Status { rows }).await?;
+        let mut report = match self.next(Some(SILENCE)).await? {
+            Answer::Status { report } => *report,
+            other => return Err(unexpected(other)),
+        };
+        while rows.is_none() {
+            match self.next(Some(SILENCE)).await? {
+                Answer::Rows { rows } => report.pending.extend(rows),
+                Answer::Done { .. } => break,
+                other => return Err(unexpected(other)),
+            }
         }
+        Ok(report)
     }
 
     /// Returns when nothing is left that can be uploaded.

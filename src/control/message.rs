@@ -10,7 +10,10 @@ pub(super) const MAX_REQUEST: u64 = 64 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum Request {
-    Status,
+    /// With at most so many rows of each state; all of them follow the report where it is left out.
+    Status {
+        rows: Option<usize>,
+    },
     Drain,
     Unmount,
     /// Try failed uploads again now; of one account, or of all.
@@ -22,10 +25,22 @@ pub(super) enum Request {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub(super) enum Answer {
-    Status { report: Box<StatusReport> },
-    Progress { progress: DrainProgress },
-    Done { count: usize },
-    Error { message: String },
+    Status {
+        report: Box<StatusReport>,
+    },
+    /// Some of all pending files; [`Answer::Done`] comes after the last of them.
+    Rows {
+        rows: Vec<PendingStatus>,
+    },
+    Progress {
+        progress: DrainProgress,
+    },
+    Done {
+        count: usize,
+    },
+    Error {
+        message: String,
+    },
 }
 
 /// All that a mount tells about itself.
@@ -35,8 +50,68 @@ pub struct StatusReport {
     pub pid: u32,
     pub mount_point: PathBuf,
     pub accounts: Vec<AccountStatus>,
-    /// Oldest first.
+    pub totals: Totals,
+    /// Oldest first where these are all; else some of each state, first what needs a person.
     pub pending: Vec<PendingStatus>,
+}
+
+/// The sums over all pending files, whether they are listed or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Totals {
+    /// Files that are to go to the service.
+    pub files: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Bytes of them that the service has taken.
+    pub sent: u64,
+    /// Files among them that need a person.
+    pub parked: u64,
+    /// Files among them that failed and are tried again.
+    pub waiting: u64,
+    /// Files among them that are sent or verified now.
+    pub under_way: u64,
+    /// Empty files that stay here, since the service takes none.
+    pub kept: u64,
+    /// Bytes a second that the services take now.
+    pub rate: u64,
+    /// Seconds that the rest takes at this rate.
+    pub seconds_left: Option<u64>,
+}
+
+impl Totals {
+    /// Counts files that are in one state.
+    pub fn add(&mut self, state: PendingState, files: u64, bytes: u64, sent: u64) {
+        if state == PendingState::Kept {
+            self.kept += files;
+            return;
+        }
+        self.files += files;
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.sent = self.sent.saturating_add(sent);
+        match state {
+            PendingState::Parked => self.parked += files,
+            PendingState::Waiting => self.waiting += files,
+            PendingState::Uploading | PendingState::Verifying => self.under_way += files,
+            PendingState::Staged | PendingState::Queued | PendingState::Kept => {}
+        }
+    }
+
+    /// Notes how fast it goes, after all is counted.
+    #[must_use]
+    pub fn at_rate(self, rate: u64) -> Self {
+        let left = self.bytes.saturating_sub(self.sent);
+        Totals {
+            rate,
+            seconds_left: left.checked_div(rate),
+            ..self
+        }
+    }
+
+    /// Bytes that are to be sent.
+    pub fn left(&self) -> u64 {
+        self.bytes.saturating_sub(self.sent)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +119,9 @@ pub struct AccountStatus {
     pub name: String,
     pub kind: String,
     pub state: AccountState,
+    /// Nothing new is sent until a person says so.
+    #[serde(default)]
+    pub paused: bool,
     /// For a person; why the account cannot be used, where it cannot.
     pub message: Option<String>,
     /// Bytes.
@@ -67,6 +145,8 @@ pub enum AccountState {
 /// A file that the service does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingStatus {
+    /// By which commands know it.
+    pub id: String,
     pub account: String,
     /// In the account, as far as known; else the name alone.
     pub path: String,
@@ -74,6 +154,8 @@ pub struct PendingStatus {
     pub size: u64,
     /// Bytes that the service has taken.
     pub sent: u64,
+    /// Bytes a second that the service takes now.
+    pub rate: u64,
     pub state: PendingState,
     pub error: Option<String>,
     pub tries: u32,
@@ -81,30 +163,28 @@ pub struct PendingStatus {
     pub next_try: Option<u64>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// First what a person should see first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PendingState {
-    /// Still open for writing, or resting for the upload delay.
-    Staged,
-    Queued,
+    /// Failed in a way that only a person can mend.
+    Parked,
+    /// Failed for now; it will be tried again.
+    Waiting,
     Uploading,
     /// The service has the bytes and works on them.
     Verifying,
-    /// Failed for now; it will be tried again.
-    Waiting,
-    /// Failed in a way that only a person can mend.
-    Parked,
+    Queued,
+    /// Still open for writing, or resting for the upload delay.
+    Staged,
     /// Empty, and the service takes no empty files: it stays here for good.
     Kept,
 }
 
 /// How far a drain has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrainProgress {
-    /// Files that the service does not hold yet. Those that are kept here for good are not among them.
-    pub files: usize,
-    /// Bytes of them that are to be sent.
-    pub bytes: u64,
-    /// Files among them that failed in a way that only a person can mend.
-    pub failed: usize,
+    pub totals: Totals,
+    /// Some of the files of each state, first what needs a person.
+    pub pending: Vec<PendingStatus>,
 }

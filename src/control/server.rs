@@ -12,7 +12,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::Place;
-use super::message::{Answer, DrainProgress, MAX_REQUEST, Request, StatusReport};
+use super::message::{Answer, DrainProgress, MAX_REQUEST, PendingStatus, Request, StatusReport};
 
 const MAX_CONNECTIONS: usize = 32;
 /// How long a client may take to say what it wants, or to take in a line.
@@ -22,7 +22,11 @@ const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 #[async_trait]
 pub trait Handler: Send + Sync + 'static {
     /// Must not wait for the network.
-    async fn status(&self) -> StatusReport;
+    /// At most `rows` files of each state are listed.
+    async fn status(&self, rows: usize) -> StatusReport;
+
+    /// Pending files after the one with the id `after`, by id: some of them, or none where there are no more.
+    async fn pending_after(&self, after: Option<&str>) -> Vec<PendingStatus>;
 
     /// Returns when nothing is left that can be uploaded. `progress` is told about each second or more often.
     /// Dropping the future ends the waiting, not the uploads.
@@ -129,10 +133,16 @@ async fn answer(
     writer: &mut (impl AsyncWriteExt + Unpin),
 ) -> io::Result<Answer> {
     let result = match request {
-        Request::Status => {
+        Request::Status { rows: Some(rows) } => {
             return Ok(Answer::Status {
-                report: Box::new(handler.status().await),
+                report: Box::new(handler.status(rows).await),
             });
+        }
+        Request::Status { rows: None } => {
+            let report = Box::new(handler.status(0).await);
+            send(writer, &Answer::Status { report }).await?;
+            send_rows(handler, writer).await?;
+            Ok(0)
         }
         Request::Drain => {
             let (sender, mut progress) = mpsc::channel(4);
@@ -157,6 +167,17 @@ async fn answer(
         |message| Answer::Error { message },
         |count| Answer::Done { count },
     ))
+}
+
+/// All pending files, some at a time, so that neither side of a long queue holds it as one text.
+async fn send_rows(handler: &dyn Handler, writer: &mut (impl AsyncWriteExt + Unpin)) -> io::Result<()> {
+    let mut after = None;
+    loop {
+        let rows = handler.pending_after(after.as_deref()).await;
+        let Some(last) = rows.last() else { return Ok(()) };
+        after = Some(last.id.clone());
+        send(writer, &Answer::Rows { rows }).await?;
+    }
 }
 
 async fn send(writer: &mut (impl AsyncWriteExt + Unpin), answer: &Answer) -> io::Result<()> {

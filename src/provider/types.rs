@@ -128,6 +128,13 @@ impl Entry {
             Entry::Folder(folder) => &folder.name,
         }
     }
+
+    pub fn item(&self) -> ItemId {
+        match self {
+            Entry::File(file) => ItemId::File(file.id.clone()),
+            Entry::Folder(folder) => ItemId::Folder(folder.id.clone()),
+        }
+    }
 }
 
 /// How many files and folders a folder holds directly, where known.

@@ -5,8 +5,13 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::StateError;
+
+/// How long a directory may be another's before it is told to be in use.
+const LOCK_TRIES: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// The state directory, owned by this process as long as the value lives.
 #[derive(Debug)]
@@ -42,7 +47,7 @@ impl StateDir {
             .mode(0o600)
             .open(&lock_path)
             .map_err(failed("open", &lock_path))?;
-        lock_exclusively(&lock).map_err(|source| match source.kind() {
+        lock_patiently(&lock).map_err(|source| match source.kind() {
             io::ErrorKind::WouldBlock => StateError::InUse {
                 directory: path.to_owned(),
             },
@@ -83,6 +88,17 @@ impl StateDir {
     pub fn recovered_path(&self) -> PathBuf {
         self.path.join("recovered")
     }
+}
+
+/// Locks, after the moment that a command needs to look into a journal that no mount holds.
+fn lock_patiently(file: &File) -> io::Result<()> {
+    for _ in 0..LOCK_TRIES {
+        match lock_exclusively(file) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(LOCK_PAUSE),
+            result => return result,
+        }
+    }
+    lock_exclusively(file)
 }
 
 fn lock_exclusively(file: &File) -> io::Result<()> {

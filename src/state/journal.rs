@@ -330,11 +330,11 @@ fn read_attempt(row: &Row<'_>) -> Result<Option<AttemptRow>, StateError> {
     }))
 }
 
-fn column<T: rusqlite::types::FromSql>(row: &Row<'_>, name: &str) -> Result<T, StateError> {
+pub(super) fn column<T: rusqlite::types::FromSql>(row: &Row<'_>, name: &str) -> Result<T, StateError> {
     row.get(name).map_err(reading)
 }
 
-fn unsigned(row: &Row<'_>, name: &str) -> Result<u64, StateError> {
+pub(super) fn unsigned(row: &Row<'_>, name: &str) -> Result<u64, StateError> {
     let value: i64 = column(row, name)?;
     u64::try_from(value).map_err(|_| StateError::Corrupt {
         what: format!("{name} is {value}"),
@@ -348,11 +348,11 @@ fn json<T: serde::de::DeserializeOwned>(row: &Row<'_>, name: &str) -> Result<T, 
     })
 }
 
-fn reading(error: rusqlite::Error) -> StateError {
+pub(super) fn reading(error: rusqlite::Error) -> StateError {
     StateError::sqlite("read the journal", &error)
 }
 
-fn writing(error: rusqlite::Error) -> StateError {
+pub(super) fn writing(error: rusqlite::Error) -> StateError {
     StateError::sqlite("write the journal", &error)
 }
 

@@ -60,6 +60,47 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE pending ADD COLUMN sent_after TEXT;
     ALTER TABLE pending ADD COLUMN sent_unclear INTEGER;  -- nanoseconds since 1970
 ",
+    "
+    CREATE TABLE deletions (
+        id                INTEGER PRIMARY KEY AUTOINCREMENT,
+        account           TEXT NOT NULL,
+        is_folder         INTEGER NOT NULL,
+        item              TEXT NOT NULL,
+        folder            TEXT NOT NULL,
+        name              TEXT NOT NULL,
+        size              INTEGER NOT NULL,
+        purge             INTEGER NOT NULL,
+        parked            INTEGER NOT NULL,
+        tries             INTEGER NOT NULL,
+        next_try          INTEGER,           -- nanoseconds since 1970
+        last_error        TEXT,
+        created           INTEGER NOT NULL,  -- nanoseconds since 1970
+        UNIQUE (account, is_folder, item)
+    ) STRICT;
+    CREATE TABLE renames (
+        id                INTEGER PRIMARY KEY AUTOINCREMENT,
+        account           TEXT NOT NULL,
+        is_folder         INTEGER NOT NULL,
+        item              TEXT NOT NULL,
+        from_folder       TEXT NOT NULL,
+        from_name         TEXT NOT NULL,
+        to_folder         TEXT NOT NULL,
+        to_name           TEXT NOT NULL,
+        mtime             INTEGER,           -- nanoseconds since 1970
+        pending           INTEGER,           -- the row that is renamed along
+        target            TEXT,              -- the item that it takes the place of
+        target_pending    INTEGER,           -- and its row
+        target_size       INTEGER NOT NULL,
+        purge             INTEGER NOT NULL,
+        in_place          INTEGER NOT NULL,
+        begun             INTEGER NOT NULL,  -- whether the first step is known to have taken effect
+        parked            INTEGER NOT NULL,
+        tries             INTEGER NOT NULL,
+        next_try          INTEGER,           -- nanoseconds since 1970
+        last_error        TEXT,
+        created           INTEGER NOT NULL   -- nanoseconds since 1970
+    ) STRICT;
+",
 ];
 
 /// Sets up a connection and brings its database to the present version.

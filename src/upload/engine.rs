@@ -7,7 +7,6 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -19,6 +18,7 @@ use crate::state::{AttemptRow, JournalRow, RowState};
 
 use super::handle::Uploads;
 use super::journal::{Change, Changed, Facts};
+use super::meter::Progress;
 use super::outcome::{self, Failure};
 use super::queue::{Account, Slot};
 use super::staged_file::StagedFile;
@@ -34,7 +34,7 @@ pub(super) struct Worker {
     pub account: Arc<Account>,
     pub id: PendingId,
     pub slot: Slot,
-    pub sent: Arc<AtomicU64>,
+    pub progress: Arc<Progress>,
     /// Whether the service answered bytes, and not only an announcement, with the file.
     pub sent_here: bool,
 }
@@ -52,16 +52,18 @@ pub(super) async fn run(uploads: Arc<Uploads>, account: Arc<Account>, id: Pendin
     let begun = {
         let table = uploads.table();
         let item = table.item(id);
-        item.and_then(|item| Some((item.run.as_ref()?.sent.clone(), item.row.generation)))
+        item.and_then(|item| Some((item.run.as_ref()?.progress.clone(), item.row.generation)))
     };
-    let Some((sent, generation)) = begun else { return };
+    let Some((progress, generation)) = begun else {
+        return;
+    };
     uploads.tell_changed(id);
     let mut worker = Worker {
         uploads: uploads.clone(),
         account: account.clone(),
         id,
         slot,
-        sent,
+        progress,
         sent_here: false,
     };
     let result = AssertUnwindSafe(worker.upload()).catch_unwind().await;
@@ -415,7 +417,7 @@ impl Worker {
     }
 
     pub fn reset_progress(&self) {
-        self.sent.store(0, Ordering::Relaxed);
+        self.progress.begin_at(0);
     }
 }
 

@@ -12,11 +12,12 @@ use tokio_util::task::TaskTracker;
 use crate::provider::{FileEntry, FileId, FolderId, Provider};
 use crate::state::{Database, RowState};
 
+use super::deleter;
 use super::queue::{self, Account};
 use super::staged_file::{Base, StagedFile};
 use super::staging::Staging;
 use super::table::{Outcome, Table};
-use super::{BaseContent, Options, PendingFile, PendingId, UploadError, UploadEvent};
+use super::{BaseContent, Options, Overview, PendingFile, PendingId, UploadError, UploadEvent};
 
 /// Events that may wait for their receiver.
 const EVENTS: usize = 1024;
@@ -74,6 +75,7 @@ impl Uploads {
             return receiver;
         }
         for (name, provider) in accounts {
+            self.spawn(deleter::serve(self.clone(), name.clone(), provider.clone()));
             let wake = self.table().serve(&name);
             let account = Arc::new(Account::new(name, provider, base.clone(), &self.options, wake));
             self.spawn(queue::serve(self.clone(), account));
@@ -84,6 +86,16 @@ impl Uploads {
     /// All pending files, by id.
     pub fn pending(&self) -> Vec<PendingFile> {
         self.table().snapshots()
+    }
+
+    /// The sums over all pending files, and up to `rows` of each stage.
+    pub fn overview(&self, rows: usize) -> Overview {
+        self.table().overview(rows)
+    }
+
+    /// Up to `rows` pending files with ids above `after`, by id: all of them, part by part.
+    pub fn pending_after(&self, after: PendingId, rows: usize) -> Vec<PendingFile> {
+        self.table().snapshots_after(after, rows)
     }
 
     pub fn get(&self, id: PendingId) -> Option<PendingFile> {
@@ -113,7 +125,8 @@ impl Uploads {
         self.table().leaving(account, folder)
     }
 
-    /// How many files are to go to the service still; those that are kept here for good are not among them.
+    /// How many files are to go to the service still, or to be deleted there; those that are kept here for good are
+    /// not among them.
     pub fn unfinished(&self) -> usize {
         self.table().unfinished()
     }
@@ -201,19 +214,8 @@ impl Uploads {
         }
     }
 
-    /// Waits until no removed file looks any more for what its upload may have left under a name: a file
-    /// that comes to bear the name meanwhile, with the same content, could be taken for it and deleted. False
-    /// where that took longer than `limit`, or lockerfs stops. At once where nothing is to be cleared away.
-    pub async fn wait_until_cleared(
-        &self,
-        account: &str,
-        folder: &FolderId,
-        name: &str,
-        limit: Duration,
-    ) -> bool {
-        self.is_cleared(account, folder.as_str(), name, None, limit).await
-    }
-
+    /// Whether a place was cleared within `limit` of what another file has, or may have, there: one that is to
+    /// be deleted, or the remains of an upload.
     pub(super) async fn is_cleared(
         &self,
         account: &str,
@@ -225,8 +227,15 @@ impl Uploads {
         let mut changed = self.changed.subscribe();
         let mut patience = std::pin::pin!(tokio::time::sleep(limit));
         loop {
-            if !self.table().is_being_cleared(account, folder, name, me) {
-                return true;
+            {
+                let mut table = self.table();
+                let is_taken = table.deletions.is_taken(account, folder, name);
+                if !is_taken && !table.is_being_cleared(account, folder, name, me) {
+                    return true;
+                }
+                if is_taken {
+                    table.deletions.hurry(account);
+                }
             }
             tokio::select! {
                 _ = changed.changed() => {}

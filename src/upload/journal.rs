@@ -397,15 +397,15 @@ pub(super) fn change_row(
 }
 
 /// What is left of a row that was unlinked.
-struct Unlinked {
+pub(super) struct Unlinked {
     /// The row, where an announced upload must be cleared away.
     row: Option<JournalRow>,
-    staging: Option<String>,
+    pub staging: Option<String>,
     /// The remote files whose place it was to take.
-    stood_for: Vec<FileId>,
+    pub stood_for: Vec<FileId>,
 }
 
-fn unlink(journal: &JournalTransaction<'_>, mut row: JournalRow) -> Result<Unlinked, StateError> {
+pub(super) fn unlink(journal: &JournalTransaction<'_>, mut row: JournalRow) -> Result<Unlinked, StateError> {
     let staging = row.staging.take();
     let stood_for = row
         .replaces
@@ -441,7 +441,7 @@ fn unlink(journal: &JournalTransaction<'_>, mut row: JournalRow) -> Result<Unlin
     })
 }
 
-fn note_unlinked(table: &mut Table, id: PendingId, gone: &Unlinked) {
+pub(super) fn note_unlinked(table: &mut Table, id: PendingId, gone: &Unlinked) {
     match &gone.row {
         None => {
             table.remove(id, None);

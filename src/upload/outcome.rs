@@ -15,7 +15,7 @@ use super::{Options, PendingId, UploadError};
 /// Failed tries to look for the remains of a removed file, some hours, after which they are left on the service.
 pub(super) const LAST_LOOK: u32 = 30;
 /// Characters of a reason that are kept.
-const REASON: usize = 600;
+pub(super) const REASON: usize = 600;
 
 /// Why a run ended before its file was done.
 #[derive(Debug)]
@@ -122,12 +122,19 @@ pub(super) async fn end(
     result: Result<(), Failure>,
 ) {
     let failure = result.err();
-    let verdict = failure.as_ref().and_then(Failure::verdict);
+    let mut verdict = failure.as_ref().and_then(Failure::verdict);
     let clear = matches!(failure, Some(Failure::Provider { clear: true, .. }));
     let kind = match &failure {
         Some(Failure::Provider { error, .. }) => Some(error.kind),
         _ => None,
     };
+    // What was removed may make the room that was missing.
+    if kind == Some(ErrorKind::QuotaExceeded)
+        && let Some(Verdict::Pause(text)) = &mut verdict
+        && uploads.table().deletions.make_room(&account.name)
+    {
+        verdict = Some(Verdict::Backoff(std::mem::take(text), None));
+    }
     let is_answered = failure.as_ref().is_some_and(Failure::is_answered);
     if let Some(item) = uploads.table().item_mut(id) {
         item.failure = kind;
@@ -193,7 +200,7 @@ fn note(row: &mut crate::state::JournalRow, verdict: Verdict, options: &Options)
 }
 
 /// Twice as long with each try, and somewhere between half of it and all.
-fn backoff(options: &Options, tries: u32) -> Duration {
+pub(super) fn backoff(options: &Options, tries: u32) -> Duration {
     let full = options
         .retry_min
         .saturating_mul(1 << tries.min(20))

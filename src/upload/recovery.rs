@@ -24,6 +24,7 @@ impl Uploads {
     pub async fn open(database: Database, options: Options) -> Result<Arc<Uploads>, UploadError> {
         let rows = database.journal_rows().await?;
         let discarded = database.discarded().await?;
+        let deletions = database.deletion_rows().await?;
         let (directory, recovered) = (options.staging.clone(), options.recovered.clone());
         let reserve = options.reserve;
         let forgotten = discarded.clone();
@@ -47,6 +48,10 @@ impl Uploads {
         database.forget_discarded(forgotten).await?;
 
         let mut table = Table::new();
+        let now = Instant::now();
+        deletions
+            .into_iter()
+            .for_each(|row| table.deletions.add(row, now));
         let mut restored = Vec::new();
         for (before, staged) in found {
             let row = restore(before.clone(), staged.as_ref());

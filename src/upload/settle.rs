@@ -327,6 +327,7 @@ impl Worker {
     /// Gives other names to files of which nothing is known here and that bear the name that ours is to get,
     /// on a service that would store twins.
     async fn clear_name(&self, row: &JournalRow, entry: &mut FileEntry) -> Result<(), Failure> {
+        self.await_place(&row.folder, &row.name).await?;
         for other in self.bearers(row, entry).await? {
             self.keep_aside(&other.id, &row.name).await?;
         }

@@ -1,6 +1,7 @@
 //! What a pending file is and where it stands, as told to others, and the one table of steps between
 //! states.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use crate::provider::{ErrorKind, FileId, FolderId};
@@ -45,6 +46,8 @@ pub struct PendingFile {
     /// Rises with each commit of a changed content.
     pub generation: u64,
     pub status: UploadStatus,
+    /// Bytes a second that the service takes now.
+    pub rate: u64,
     /// Failed tries since the last change.
     pub tries: u32,
     /// Whether an upload of it was announced and is not settled: a file with its name and size, or with a
@@ -80,6 +83,51 @@ pub enum UploadStatus {
     },
     /// Empty, and the service takes no empty files: it stays here, and nothing is wrong with it.
     Kept,
+}
+
+impl UploadStatus {
+    pub fn stage(&self) -> Stage {
+        match self {
+            UploadStatus::Staged => Stage::Staged,
+            UploadStatus::Queued => Stage::Queued,
+            UploadStatus::Uploading { .. } => Stage::Uploading,
+            UploadStatus::Verifying => Stage::Verifying,
+            UploadStatus::Waiting { .. } => Stage::Waiting,
+            UploadStatus::Parked { .. } => Stage::Parked,
+            UploadStatus::Kept => Stage::Kept,
+        }
+    }
+}
+
+/// An [`UploadStatus`] without what belongs to it; first what a person should see first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Stage {
+    Parked,
+    Waiting,
+    Uploading,
+    Verifying,
+    Queued,
+    Staged,
+    Kept,
+}
+
+/// The sums over the files of one stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sums {
+    pub files: u64,
+    pub bytes: u64,
+    /// Bytes of them that the service has taken in this try.
+    pub sent: u64,
+}
+
+/// All pending files, counted, and some of them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Overview {
+    pub stages: BTreeMap<Stage, Sums>,
+    /// By stage, then by id.
+    pub files: Vec<PendingFile>,
+    /// Bytes a second that the services take now, over all files.
+    pub rate: u64,
 }
 
 /// Whether a row may go from one state to another. Done is a row that is gone: it may follow any state in

@@ -1,10 +1,9 @@
 //! The pending files in memory: the journal's rows as committed, and what lives only as long as the
 //! process, such as holds, progress and the order of the queue.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use lru::LruCache;
@@ -13,8 +12,10 @@ use tokio::sync::{Notify, watch};
 use crate::provider::{ErrorKind, FileEntry, FileId, FolderId};
 use crate::state::{JournalRow, RowState};
 
+use super::deletions::Deletions;
+use super::meter::{Meter, Progress};
 use super::staged_file::StagedFile;
-use super::status::{PendingFile, PendingId, UploadStatus};
+use super::status::{Overview, PendingFile, PendingId, Stage, UploadStatus};
 
 /// How many finished uploads are remembered, for callers that come a little late.
 const FINISHED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
@@ -68,7 +69,7 @@ pub(super) enum Step {
 #[derive(Debug)]
 pub(super) struct Run {
     pub step: Step,
-    pub sent: Arc<AtomicU64>,
+    pub progress: Arc<Progress>,
 }
 
 pub(super) struct Item {
@@ -150,43 +151,67 @@ impl Item {
         }
     }
 
-    fn status(&self) -> UploadStatus {
+    fn stage(&self) -> Stage {
         if let Some(run) = &self.run {
             return match run.step {
-                Step::Preparing => UploadStatus::Uploading { sent: 0 },
-                Step::Sending => UploadStatus::Uploading {
-                    sent: run.sent.load(Ordering::Relaxed),
-                },
-                Step::Verifying | Step::Finishing => UploadStatus::Verifying,
+                Step::Preparing | Step::Sending => Stage::Uploading,
+                Step::Verifying | Step::Finishing => Stage::Verifying,
             };
         }
-        let error = || self.row.last_error.clone().unwrap_or_default();
-        match (self.row.state, self.row.next_try) {
-            (RowState::Parked, _) => UploadStatus::Parked { reason: error() },
-            (RowState::Kept, _) => UploadStatus::Kept,
-            (_, Some(until)) => UploadStatus::Waiting {
-                until,
-                error: error(),
-                kind: self.failure,
-            },
-            _ if self.holds > 0 || self.due > Instant::now() => UploadStatus::Staged,
-            _ => UploadStatus::Queued,
+        match self.row.state {
+            RowState::Parked => Stage::Parked,
+            RowState::Kept => Stage::Kept,
+            _ if self.row.next_try.is_some() => Stage::Waiting,
+            _ if self.holds > 0 || self.due > Instant::now() => Stage::Staged,
+            _ => Stage::Queued,
         }
     }
 
-    fn snapshot(&self) -> PendingFile {
+    /// Bytes that the service has taken in this try.
+    fn sent(&self) -> u64 {
+        match &self.run {
+            Some(run) if run.step == Step::Sending => run.progress.sent(),
+            Some(run) if run.step != Step::Preparing => self.row.size,
+            _ => 0,
+        }
+    }
+
+    fn status(&self) -> UploadStatus {
+        let error = || self.row.last_error.clone().unwrap_or_default();
+        match self.stage() {
+            Stage::Staged => UploadStatus::Staged,
+            Stage::Queued => UploadStatus::Queued,
+            Stage::Uploading => UploadStatus::Uploading { sent: self.sent() },
+            Stage::Verifying => UploadStatus::Verifying,
+            Stage::Waiting => UploadStatus::Waiting {
+                until: self.row.next_try.unwrap_or(SystemTime::UNIX_EPOCH),
+                error: error(),
+                kind: self.failure,
+            },
+            Stage::Parked => UploadStatus::Parked { reason: error() },
+            Stage::Kept => UploadStatus::Kept,
+        }
+    }
+
+    /// Bytes of the newest content, committed or not.
+    fn size(&self) -> u64 {
         let changed = (self.holds > 0).then(|| self.newest()).flatten();
+        changed.map_or(self.row.size, |staged| staged.len())
+    }
+
+    fn snapshot(&self) -> PendingFile {
         PendingFile {
             id: PendingId(self.row.id),
             account: self.row.account.clone(),
             folder: FolderId::new(self.row.folder.clone()),
             name: self.row.name.clone(),
-            size: changed.map_or(self.row.size, |staged| staged.len()),
+            size: self.size(),
             mtime: self.row.mtime,
             replaces: self.row.replaces.clone().map(FileId::new),
             superseded: self.row.superseded.iter().cloned().map(FileId::new).collect(),
             generation: self.row.generation,
             status: self.status(),
+            rate: self.run.as_ref().map_or(0, |run| run.progress.rate()),
             tries: self.row.tries,
             announced: self.row.attempt.is_some(),
             uploaded: self
@@ -225,6 +250,9 @@ pub(super) struct Table {
     landed: HashSet<(String, String)>,
     /// Callers of drain; while there are any, the upload delay is skipped.
     pub drains: usize,
+    pub deletions: Deletions,
+    /// Of all files that are sent.
+    pub meter: Arc<Meter>,
 }
 
 impl Table {
@@ -235,6 +263,8 @@ impl Table {
             finished: LruCache::new(FINISHED),
             landed: HashSet::new(),
             drains: 0,
+            deletions: Deletions::default(),
+            meter: Arc::new(Meter::new()),
         }
     }
 
@@ -277,6 +307,45 @@ impl Table {
         all
     }
 
+    /// Counts all files in one pass, and takes at most `rows` of each stage, the oldest ones.
+    pub fn overview(&self, rows: usize) -> Overview {
+        let mut overview = Overview {
+            rate: self.meter.rate(),
+            ..Overview::default()
+        };
+        let mut first: BTreeMap<Stage, BinaryHeap<PendingId>> = BTreeMap::new();
+        for (id, item) in self.items.iter().filter(|(_, item)| !item.is_removed()) {
+            let stage = item.stage();
+            let sums = overview.stages.entry(stage).or_default();
+            sums.files += 1;
+            sums.bytes = sums.bytes.saturating_add(item.size());
+            sums.sent = sums.sent.saturating_add(item.sent().min(item.size()));
+            let first = first.entry(stage).or_default();
+            first.push(*id);
+            if first.len() > rows {
+                first.pop();
+            }
+        }
+        let chosen = first.into_values().flat_map(BinaryHeap::into_sorted_vec);
+        overview.files = chosen.filter_map(|id| self.snapshot(id)).collect();
+        overview
+    }
+
+    /// Up to `rows` files with ids above `after`, by id.
+    pub fn snapshots_after(&self, after: PendingId, rows: usize) -> Vec<PendingFile> {
+        let ids = self
+            .items
+            .iter()
+            .filter(|(id, item)| **id > after && !item.is_removed());
+        let mut ids: Vec<_> = ids.map(|(id, _)| *id).collect();
+        if ids.len() > rows && rows > 0 {
+            ids.select_nth_unstable(rows - 1);
+            ids.truncate(rows);
+        }
+        ids.sort_unstable();
+        ids.into_iter().filter_map(|id| self.snapshot(id)).collect()
+    }
+
     pub fn snapshots_in(&self, account: &str, folder: &FolderId) -> Vec<PendingFile> {
         let here = |item: &&Item| {
             item.row.account == account && item.row.folder == folder.as_str() && !item.is_removed()
@@ -311,7 +380,7 @@ impl Table {
 
     pub fn unfinished(&self) -> usize {
         let here = |item: &&Item| !item.is_removed() && item.row.state != RowState::Kept;
-        self.items.values().filter(here).count()
+        self.items.values().filter(here).count() + self.deletions.len()
     }
 
     pub fn waiting_bytes(&self, account: &str) -> u64 {
@@ -426,6 +495,11 @@ impl Table {
             let Some(item) = self.items.get(&id) else { continue };
             let fits = large || item.row.size <= large_size || item.is_removed();
             let target = item.target();
+            // A file that is to be deleted bears the name still.
+            if fits && self.deletions.is_taken(account, &target.0, &target.1) {
+                self.deletions.hurry(account);
+                continue;
+            }
             if fits && queue.targets.get(&target).is_none_or(|owner| *owner == id) {
                 chosen = Some((due, id, target));
                 break;
@@ -440,7 +514,7 @@ impl Table {
             item.queued_at = None;
             item.run = Some(Run {
                 step: Step::Preparing,
-                sent: Arc::default(),
+                progress: Arc::new(Progress::new(self.meter.clone())),
             });
         }
         Pick::Run(id)
@@ -471,8 +545,12 @@ impl Table {
         let Some(item) = self.items.get(&id) else {
             return false;
         };
+        let (folder, name) = item.target();
+        if self.deletions.is_taken(&item.row.account, &folder, &name) {
+            return false;
+        }
         let queue = self.queues.get(&item.row.account);
-        queue.and_then(|queue| queue.targets.get(&item.target())) == Some(&id)
+        queue.and_then(|queue| queue.targets.get(&(folder, name))) == Some(&id)
     }
 
     /// Whether a place on the service is owned by a removed file, which still looks there, by name and content, for
@@ -534,16 +612,41 @@ impl Table {
         queue.wake.clone()
     }
 
+    /// Files of an account that wait for room are tried now.
+    pub fn room_was_made(&mut self, account: &str) {
+        let waits = |item: &Item| {
+            item.row.account == account
+                && item.failure == Some(ErrorKind::QuotaExceeded)
+                && item.run.is_none()
+                && item.is_waiting()
+        };
+        let waiting = self.items.iter().filter(|(_, item)| waits(item));
+        let ids: Vec<_> = waiting.map(|(id, _)| *id).collect();
+        for id in ids {
+            if let Some(item) = self.items.get_mut(&id) {
+                item.due = Instant::now();
+            }
+            self.reschedule(id);
+        }
+    }
+
+    /// Lets an account's worker look anew: a place may be free.
+    pub fn wake(&mut self, account: &str) {
+        self.queue(account).wake.notify_one();
+    }
+
     /// Whether work is left that goes on by itself.
     pub fn is_busy(&self) -> bool {
-        self.items.values().any(|item| {
+        let mut items = self.items.values();
+        let is_busy = items.any(|item| {
             let served = self
                 .queues
                 .get(&item.row.account)
                 .is_some_and(|queue| queue.served);
             let idle = item.is_at_rest() || !item.is_released();
             served && (item.run.is_some() || !idle)
-        })
+        });
+        is_busy || self.deletions.is_busy()
     }
 
     /// Whether a file would go on its way if its writers let go of it.
@@ -558,6 +661,7 @@ impl Table {
     pub fn reschedule_all(&mut self) {
         let ids: Vec<_> = self.items.keys().copied().collect();
         ids.into_iter().for_each(|id| self.reschedule(id));
+        self.deletions.wake_all();
     }
 
     /// Whether a staged file of this name belongs to an item.

@@ -1,6 +1,5 @@
 //! Announcing an upload and sending its bytes.
 
-use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -218,7 +217,7 @@ impl Worker {
         };
         match answer {
             Ok(progress) => {
-                self.sent.store(wish.size, Ordering::Relaxed);
+                self.progress.add(wish.size);
                 Ok(Sent::Progress(progress))
             }
             // A service that would store it twice may still be at work on it: it is looked up after a while.
@@ -270,8 +269,7 @@ impl Worker {
                 "the service asks for units that the file does not have",
             ));
         }
-        self.sent
-            .store(wish.size.saturating_sub(total), Ordering::Relaxed);
+        self.progress.begin_at(wish.size.saturating_sub(total));
         let this = &*self;
         let at_once = this.uploads.options.units_per_file.max(1);
         let mut waiting = missing.into_iter();
@@ -333,7 +331,7 @@ impl Worker {
             tries += 1;
             match outcome {
                 Ok(progress) => {
-                    self.sent.fetch_add(length, Ordering::Relaxed);
+                    self.progress.add(length);
                     return Ok(progress);
                 }
                 // Sent again it could begin a second upload where this unit was the last one missing: the

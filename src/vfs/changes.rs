@@ -75,6 +75,12 @@ impl Vfs {
                 } => self.uploaded(&account, id, &entry),
                 UploadEvent::Kept { account, id } => self.kept(&account, id),
                 UploadEvent::Changed { id } => self.upload_changed(id),
+                UploadEvent::Deletion {
+                    account,
+                    folder,
+                    size,
+                    shown,
+                } => self.deletion_changed(&account, &folder, size, shown),
             }
         }
     }
@@ -103,6 +109,19 @@ impl Vfs {
                 this.refresh_info_if_due(index);
             });
         }
+    }
+
+    /// What was to be deleted is shown again, or is hidden again: its folder is listed anew, where it is known.
+    fn deletion_changed(self: &Arc<Self>, account: &str, folder: &FolderId, size: u64, shown: bool) {
+        let Some(index) = self.accounts.iter().position(|known| known.setup.name == account) else {
+            return;
+        };
+        if let Some(account) = self.accounts.get(index) {
+            let (added, removed) = if shown { (size, 0) } else { (0, size) };
+            account.count_stored(added, removed);
+        }
+        let folder = self.changed_folder(index, folder);
+        self.doubt_folders(folder.into_iter().collect());
     }
 
     /// An emptied file stays here: what it had on the service is gone.

@@ -19,6 +19,9 @@ use super::{Attributes, Vfs};
 /// How often a listing is asked for again because the folder was changed from here meanwhile.
 const LISTING_TRIES: usize = 4;
 
+/// How long a new folder waits for what was removed under its name.
+const CLEARING: Duration = Duration::from_secs(20);
+
 /// How long entries that are known are shown as they are after a refresh failed.
 const REFRESH_PAUSE: Duration = Duration::from_secs(5);
 
@@ -238,6 +241,7 @@ impl Vfs {
                 true => ListHint::default(),
                 false => hint,
             };
+            let going = self.uploads.watch_deletions(&account.setup.name);
             let mut listing = account.provider().list(&id, hint).await?;
             account.facts.complete(&mut listing).await;
             let undated = listing.lacks_times();
@@ -247,6 +251,9 @@ impl Vfs {
                 leaving: self.uploads.leaving(&account.setup.name, &id),
             };
             self.catch_up(&mut listing, waiting);
+            let items: Vec<_> = listing.entries.iter().map(Entry::item).collect();
+            let mut gone = going.are_gone(items.iter()).into_iter();
+            listing.entries.retain(|_| !gone.next().unwrap_or(false));
             let rules = MergeRules {
                 names: &account.rules,
                 newest_first: account.can(Capability::ModificationTime),
@@ -342,6 +349,10 @@ impl Vfs {
             return Err(Error::plain(libc::EEXIST));
         }
         account.require(Capability::CreateFolder)?;
+        // The service returns a folder that is there, and one that is about to be deleted must not be taken.
+        self.uploads
+            .wait_until_cleared(&account.setup.name, &parent_id, &remote_name, CLEARING)
+            .await?;
         let made = account.provider().create_folder(&parent_id, &remote_name).await?;
         let mut tree = self.tree();
         let item = crate::provider::ItemId::Folder(made.id.clone());

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::provider::{FileId, ItemId};
-use crate::upload::{PendingId, UploadError};
+use crate::provider::{DeleteMode, FileId, ItemId};
+use crate::upload::{PendingId, Unwanted, UploadError};
 
 use super::Vfs;
 use super::account::Account;
@@ -12,13 +12,16 @@ use super::error::{Error, Result};
 use super::settling::Settling;
 use super::tree::{ListingState, Node};
 
+/// How long `rmdir` waits for the deletion of what was removed from the folder.
+const EMPTYING: Duration = Duration::from_secs(45);
+
 /// How often, and after which pause, it is looked whether the remains of uploads are gone from a folder.
 const CLEARING_LOOKS: u32 = 20;
 const CLEARING_PAUSE: Duration = Duration::from_millis(500);
 
 impl Vfs {
-    /// Removes a file's name. The file on the service goes first, then what waits here: if the service
-    /// refuses, nothing is lost. Who has the file open keeps it.
+    /// Removes a file's name: in the journal, with all that it stands for. The service is told a moment later, in
+    /// whichever life. Who has the file open keeps it.
     pub async fn unlink(self: &Arc<Self>, parent: u64, name: &str) -> Result<()> {
         let (_, account) = self.account_to_change(parent)?;
         self.ensure_listed(parent).await?;
@@ -34,63 +37,52 @@ impl Vfs {
         if self.tree().child(parent, name) != Some(ino) {
             return Err(Error::plain(libc::ENOENT));
         }
-        let freed = self.discard_file(account, ino).await?;
+        let mut settling = Settling::default();
+        let freed = loop {
+            let (unwanted, row) = self.unwanted(account, ino)?;
+            let size = unwanted.size;
+            match self.uploads.discard_file(row, unwanted).await {
+                Ok(()) => break size,
+                // Uploaded this moment: what it became has to go as well.
+                Err(UploadError::Gone) => settling.pause().await?,
+                Err(error) => return Err(error.into()),
+            }
+        };
         account.count_stored(0, freed);
         self.tree().unlink(ino, false);
         self.sweep();
         Ok(())
     }
 
-    /// Takes a file off the service and out of the journal; the bytes that it had there. The caller holds
-    /// its lock, and takes it out of the tree afterwards.
-    pub(super) async fn discard_file(&self, account: &Account, ino: u64) -> Result<u64> {
-        let mut settling = Settling::default();
-        loop {
-            let (remote, row) = self.identity(ino);
-            if let Some(remote) = &remote {
-                self.delete_items(account, &[ItemId::File(remote.clone())])
-                    .await?;
-            }
-            let Some(row) = row else {
-                return Ok(self.remote_size(ino));
-            };
-            match self.uploads.remove(row).await {
-                Ok(stood_for) => {
-                    self.tree().set_pending(ino, None);
-                    // With the row its content is gone: from here on the name goes, whatever else fails.
-                    if let Err(error) = self.delete_others(account, stood_for, remote.as_ref()).await {
-                        tracing::warn!(%error, "older contents of a removed file stay on the service");
-                    }
-                    return Ok(self.remote_size(ino));
-                }
-                // Uploaded this moment: what it became has to go as well.
-                Err(UploadError::Gone) => settling.pause().await?,
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-
-    /// Deletes what a removed row had left on the service, but for the file that is known of.
-    pub(super) async fn delete_others(
-        &self,
-        account: &Account,
-        stood_for: Vec<FileId>,
-        known: Option<&FileId>,
-    ) -> Result<()> {
-        let others = stood_for.into_iter().filter(|id| Some(id) != known);
-        let others: Vec<ItemId> = others.map(ItemId::File).collect();
-        if others.is_empty() {
-            return Ok(());
-        }
-        self.delete_items(account, &others).await
-    }
-
-    fn remote_size(&self, ino: u64) -> u64 {
+    /// A file as it is to be taken away, and its row in the journal. The caller holds its lock, and takes it out of
+    /// the tree afterwards.
+    pub(super) fn unwanted(&self, account: &Account, ino: u64) -> Result<(Unwanted, Option<PendingId>)> {
+        let (remote, row) = self.identity(ino);
+        let mode = match remote.is_some() {
+            true => account.delete_mode()?,
+            false => DeleteMode::Trash,
+        };
+        let pending = row.and_then(|row| self.uploads.get(row));
         let tree = self.tree();
-        tree.get(ino)
-            .and_then(Node::file)
-            .and_then(|file| file.remote.as_ref())
-            .map_or(0, |r| r.size)
+        let node = tree.get(ino).ok_or_else(|| Error::plain(libc::ESTALE))?;
+        let stored = node.file().and_then(|file| file.remote.as_ref());
+        let folder = node
+            .parent
+            .and_then(|parent| tree.get(parent)?.folder()?.id.clone());
+        let name = stored
+            .map(|stored| stored.name.clone())
+            .or_else(|| pending.map(|pending| pending.name));
+        let unwanted = Unwanted {
+            account: account.setup.name.clone(),
+            folder: folder.ok_or_else(|| Error::plain(libc::ESTALE))?,
+            name: name.unwrap_or_default(),
+            size: stored
+                .filter(|_| remote.is_some())
+                .map_or(0, |stored| stored.size),
+            file: remote,
+            mode,
+        };
+        Ok((unwanted, row))
     }
 
     /// What stands on the service for a file, and its row in the journal. The journal knows better than the
@@ -126,17 +118,22 @@ impl Vfs {
             .child(parent, name)
             .ok_or_else(|| Error::plain(libc::ENOENT))?;
         let id = self.folder_id(ino)?;
-        self.check_empty(ino).await?;
+        self.check_empty(account, ino).await?;
         self.delete_items(account, &[ItemId::Folder(id)]).await?;
         self.tree().remove(ino);
         Ok(())
     }
 
-    /// Fails with `ENOTEMPTY` unless a fresh listing shows nothing.
-    pub(super) async fn check_empty(self: &Arc<Self>, ino: u64) -> Result<()> {
+    /// Fails with `ENOTEMPTY` unless a fresh listing shows nothing, once the service has deleted what was
+    /// removed from the folder.
+    pub(super) async fn check_empty(self: &Arc<Self>, account: &Account, ino: u64) -> Result<()> {
         if self.has_children(ino)? {
             return Err(Error::plain(libc::ENOTEMPTY));
         }
+        let id = self.folder_id(ino)?;
+        self.uploads
+            .wait_until_emptied(&account.setup.name, &id, EMPTYING)
+            .await?;
         for looks in 0.. {
             self.refresh_anew(ino).landed().await?;
             // What a removed file's upload left is being cleared away, unless it is another's.

@@ -98,7 +98,7 @@ impl Vfs {
             if self.is_file(target) {
                 return Err(Error::plain(libc::ENOTDIR));
             }
-            self.check_empty(target).await?;
+            self.check_empty(rename.account, target).await?;
         }
         let old = rename.target.and_then(|target| self.item_of(target));
         let item = ItemId::Folder(folder);
@@ -242,8 +242,7 @@ impl Vfs {
             }
         }
         if let Some(target) = rename.target {
-            let freed = self.discard_file(rename.account, target).await?;
-            rename.account.count_stored(0, freed);
+            self.discard_target(rename, target).await?;
         }
         let settled = self.settle_name(rename, &item, old.as_ref()).await;
         self.show_replaced(rename, false);
@@ -256,6 +255,24 @@ impl Vfs {
         }
         // The target is gone, so that the rename is shown even where its last step failed.
         settled.map(|()| Row::Renamed)
+    }
+
+    /// Takes away what stood under the new name. Its place is waited for, since the name is given anew then.
+    async fn discard_target(&self, rename: &Rename<'_>, target: u64) -> Result<()> {
+        let mut settling = Settling::default();
+        loop {
+            let (unwanted, row) = self.unwanted(rename.account, target)?;
+            let size = unwanted.size;
+            match self.uploads.discard_file(row, unwanted).await {
+                Ok(()) => {
+                    rename.account.count_stored(0, size);
+                    self.tree().set_pending(target, None);
+                    return self.clear_the_way(rename).await;
+                }
+                Err(UploadError::Gone) => settling.pause().await?,
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// Puts the content of `new` under the id of `old`, so that what points to the target goes on to work.
@@ -362,17 +379,11 @@ impl Vfs {
     /// for it.
     async fn clear_the_way(&self, rename: &Rename<'_>) -> Result<()> {
         let (account, folder) = (&rename.account.setup.name, &rename.new_folder);
-        let cleared = self
+        let name = &rename.remote_name;
+        Ok(self
             .uploads
-            .wait_until_cleared(account, folder, &rename.remote_name, CLEARING);
-        match cleared.await {
-            true => Ok(()),
-            false => {
-                let message =
-                    "a file of this name that was removed is still being cleared away: try again later";
-                Err(Error::told(libc::EAGAIN, message))
-            }
-        }
+            .wait_until_cleared(account, folder, name, CLEARING)
+            .await?)
     }
 
     fn mtime_of(&self, ino: u64) -> Option<SystemTime> {

@@ -1,7 +1,7 @@
 //! What can be asked of a file beyond `stat`: read-only attributes under `user.lockerfs.`.
 
 use crate::provider::ContentHash;
-use crate::upload::UploadStatus;
+use crate::upload::{Stage, UploadStatus};
 
 use super::Vfs;
 use super::error::{Error, Result};
@@ -51,7 +51,7 @@ impl Vfs {
             ("sha256", Some(hash @ ContentHash::Sha256(_))) => Some(hash.to_hex()),
             ("md5", Some(hash @ ContentHash::Md5(_))) => Some(hash.to_hex()),
             ("state", _) => Some(match (&pending, is_local) {
-                (Some(pending), _) => state_name(&pending.status).to_owned(),
+                (Some(pending), _) => state_name(pending.status.stage()).to_owned(),
                 (None, true) => "open".to_owned(),
                 (None, false) => "stored".to_owned(),
             }),
@@ -73,14 +73,14 @@ impl Vfs {
 }
 
 /// The state's name, for people and scripts.
-fn state_name(status: &UploadStatus) -> &'static str {
-    match status {
-        UploadStatus::Staged => "staged",
-        UploadStatus::Queued => "queued",
-        UploadStatus::Uploading { .. } => "uploading",
-        UploadStatus::Verifying => "verifying",
-        UploadStatus::Waiting { .. } => "waiting",
-        UploadStatus::Parked { .. } => "parked",
-        UploadStatus::Kept => "kept",
+fn state_name(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Staged => "staged",
+        Stage::Queued => "queued",
+        Stage::Uploading => "uploading",
+        Stage::Verifying => "verifying",
+        Stage::Waiting => "waiting",
+        Stage::Parked => "parked",
+        Stage::Kept => "kept",
     }
 }

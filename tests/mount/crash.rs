@@ -338,6 +338,8 @@ fn lost_answers_to_rename_move_and_delete_end_well() {
     fs::rename(mount.path("a/one.txt"), mount.path("a/uno.txt")).expect("rename");
     fs::rename(mount.path("a/uno.txt"), mount.path("b/uno.txt")).expect("move");
     fs::remove_file(mount.path("b/two.txt")).expect("unlink");
+    assert_eq!(mount.list("b"), ["uno.txt"]);
+    world.drain();
     assert_eq!(world.stored().into_keys().collect::<Vec<_>>(), ["b/uno.txt"]);
     assert_eq!(mount.list("b"), ["uno.txt"]);
 }

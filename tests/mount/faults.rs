@@ -186,10 +186,8 @@ fn a_service_that_is_away_is_told_as_such_and_is_found_again() {
         ["data.bin"],
         "what is known is still listed"
     );
-    assert!(
-        fs::remove_file(mount.path("folder/data.bin")).is_err(),
-        "no deletion is claimed that did not happen"
-    );
+    let made = fs::create_dir(mount.path("folder/new"));
+    assert!(made.is_err(), "no folder is claimed that was not made");
     world.service.come_back();
     wait_for("it is read again", || {
         fs::read(mount.path("folder/data.bin")).is_ok_and(|got| got == content(4, 100_000))

@@ -269,8 +269,11 @@ impl World {
 
     pub fn status(&self) -> Value {
         let ran = self.lockerfs(&["status", "--json"]);
-        ran.succeeded();
-        serde_json::from_str(&ran.stdout).expect("status prints JSON")
+        let status: Value =
+            serde_json::from_str(&ran.stdout).unwrap_or_else(|e| panic!("no JSON: {e}: {ran:#?}"));
+        let needs_somebody = status["totals"]["parked"] != 0;
+        assert_eq!(ran.status.code(), Some(i32::from(needs_somebody)), "{ran:#?}");
+        status
     }
 
     /// What waits to be uploaded.

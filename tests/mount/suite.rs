@@ -4,6 +4,7 @@
 
 mod command;
 mod crash;
+mod deleting;
 mod faults;
 pub mod harness;
 mod names;

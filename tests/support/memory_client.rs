@@ -140,6 +140,8 @@ impl Provider for MemoryProvider {
             Capability::ContentHash,
         ];
         let more = more.iter().filter(|_| !self.service.is_plain);
+        let many = self.service.takes_many.load(Ordering::Relaxed);
+        let more = more.chain([&Capability::Batches].into_iter().filter(|_| many));
         let withdrawn = self.service.state().withdrawn.clone();
         let all = plain.iter().chain(more).filter(|one| !withdrawn.contains(one));
         all.fold(Capabilities::none(), |all, one| all.with(*one))
@@ -275,6 +277,10 @@ impl Provider for MemoryProvider {
 
     async fn delete(&self, items: &[ItemId], _mode: DeleteMode) -> Result<()> {
         self.call("delete", |state, _| {
+            let kept = |item: &ItemId| matches!(item, ItemId::File(id) if state.kept.iter().any(|kept| kept == id.as_str()));
+            if items.iter().any(kept) {
+                return Err(error(ErrorKind::PermissionDenied, Retry::Never, "delete"));
+            }
             for item in items {
                 let ItemId::File(id) = item else { continue };
                 let file = state.files.remove(id.as_str());

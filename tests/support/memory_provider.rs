@@ -98,6 +98,8 @@ struct State {
     calls: BTreeMap<&'static str, usize>,
     faults: Vec<(&'static str, Fault)>,
     withdrawn: Vec<Capability>,
+    /// Files that the service does not delete.
+    kept: Vec<String>,
     next: u64,
 }
 
@@ -108,6 +110,7 @@ pub struct MemoryService {
     polls: u32,
     keeps_ids: bool,
     numbers_twins: AtomicBool,
+    takes_many: AtomicBool,
     /// A host that takes a file in one request and nothing empty, tells a hash in the answer to an upload
     /// alone, keeps no times, and stores a second file of a name as `name (2).ext`.
     is_plain: bool,
@@ -121,6 +124,7 @@ impl MemoryService {
             polls,
             keeps_ids,
             numbers_twins: AtomicBool::new(false),
+            takes_many: AtomicBool::new(false),
             is_plain: false,
         })
     }
@@ -132,6 +136,7 @@ impl MemoryService {
             polls: 0,
             keeps_ids: false,
             numbers_twins: AtomicBool::new(false),
+            takes_many: AtomicBool::new(false),
             is_plain: true,
         })
     }
@@ -142,6 +147,7 @@ impl MemoryService {
             state: Mutex::default(),
             id_space,
             numbers_twins: AtomicBool::new(false),
+            takes_many: AtomicBool::new(false),
             ..*self
         })
     }
@@ -156,6 +162,16 @@ impl MemoryService {
     /// From now on a file that is given a taken name gets `name(2)`, as on services without twins.
     pub fn number_twins(&self) {
         self.numbers_twins.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on it takes many items in one call.
+    pub fn take_many(&self) {
+        self.takes_many.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on it refuses to delete these, and with them all that is to go in the same call.
+    pub fn keep(&self, files: &[FileId]) {
+        self.state().kept = files.iter().map(|id| id.as_str().to_owned()).collect();
     }
 
     /// Lets the next call of an operation that has no fault yet run into one.

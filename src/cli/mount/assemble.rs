@@ -45,6 +45,7 @@ impl Account {
             name: self.name.clone(),
             kind: self.kind.to_owned(),
             state,
+            paused: false,
             message,
             storage_used: info.storage_used,
             storage_limit: info.storage_limit,

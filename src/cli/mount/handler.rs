@@ -8,11 +8,15 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
 use super::assemble::Account;
-use crate::control::{DrainProgress, Handler, PendingState, PendingStatus, StatusReport};
-use crate::upload::{PendingFile, UploadStatus, Uploads};
+use crate::control::{DrainProgress, Handler, PendingState, PendingStatus, StatusReport, Totals};
+use crate::upload::{OperationState, Overview, PendingFile, PendingId, Stage, UploadStatus, Uploads};
 use crate::vfs::Vfs;
 
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
+/// Files of each state that a drain tells about.
+const PROGRESS_ROWS: usize = 10;
+/// Files in one part of a long list.
+const PAGE: usize = 4096;
 
 /// A request to end the mount; the answer is how many files are left in the journal.
 pub(super) type EndRequest = oneshot::Sender<Result<usize, String>>;
@@ -27,7 +31,8 @@ pub(super) struct MountHandler {
 
 #[async_trait]
 impl Handler for MountHandler {
-    async fn status(&self) -> StatusReport {
+    async fn status(&self, rows: usize) -> StatusReport {
+        let DrainProgress { totals, pending } = self.progress(rows);
         StatusReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -37,20 +42,22 @@ impl Handler for MountHandler {
                 .iter()
                 .map(|account| account.status(&self.vfs))
                 .collect(),
-            pending: self
-                .uploads
-                .pending()
-                .into_iter()
-                .map(|file| self.pending_status(file))
-                .collect(),
+            totals,
+            pending,
         }
+    }
+
+    async fn pending_after(&self, after: Option<&str>) -> Vec<PendingStatus> {
+        let after = after.and_then(|id| id.parse().ok()).unwrap_or(i64::MIN);
+        let rows = self.uploads.pending_after(PendingId::from_i64(after), PAGE);
+        rows.into_iter().map(|file| self.pending_status(file)).collect()
     }
 
     async fn drain(&self, progress: mpsc::Sender<DrainProgress>) -> Result<(), String> {
         let mut drained = std::pin::pin!(self.uploads.drain());
         loop {
             // A listener that is gone or slow misses a line, nothing else.
-            let _ = progress.try_send(drain_progress(self.uploads.pending()));
+            let _ = progress.try_send(self.progress(PROGRESS_ROWS));
             if progress.is_closed() {
                 return Err("nobody waits any more".to_owned());
             }
@@ -59,8 +66,8 @@ impl Handler for MountHandler {
                 () = tokio::time::sleep(PROGRESS_INTERVAL) => {}
             }
         }
-        let _ = progress.send(drain_progress(self.uploads.pending())).await;
-        Ok(())
+        let _ = progress.send(self.progress(PROGRESS_ROWS)).await;
+        self.tell_refused()
     }
 
     async fn unmount(&self) -> Result<usize, String> {
@@ -81,24 +88,13 @@ impl Handler for MountHandler {
                 retried += usize::from(self.uploads.retry(file.id).await.map_err(|e| e.to_string())?);
             }
         }
+        for operation in self.uploads.operations() {
+            if account.is_none_or(|account| account == operation.account) {
+                let again = self.uploads.retry_operation(operation.id).await;
+                retried += usize::from(again.map_err(|e| e.to_string())?);
+            }
+        }
         Ok(retried)
-    }
-}
-
-fn drain_progress(mut pending: Vec<PendingFile>) -> DrainProgress {
-    pending.retain(|file| file.status != UploadStatus::Kept);
-    let bytes = pending
-        .iter()
-        .map(|file| file.size.saturating_sub(sent(file)))
-        .sum();
-    let failed = pending
-        .iter()
-        .filter(|file| matches!(file.status, UploadStatus::Parked { .. }))
-        .count();
-    DrainProgress {
-        files: pending.len(),
-        bytes,
-        failed,
     }
 }
 
@@ -110,7 +106,59 @@ fn sent(file: &PendingFile) -> u64 {
     }
 }
 
+fn state_of(stage: Stage) -> PendingState {
+    match stage {
+        Stage::Parked => PendingState::Parked,
+        Stage::Waiting => PendingState::Waiting,
+        Stage::Uploading => PendingState::Uploading,
+        Stage::Verifying => PendingState::Verifying,
+        Stage::Queued => PendingState::Queued,
+        Stage::Staged => PendingState::Staged,
+        Stage::Kept => PendingState::Kept,
+    }
+}
+
+fn totals(overview: &Overview) -> Totals {
+    let mut totals = Totals::default();
+    for (stage, sums) in &overview.stages {
+        totals.add(state_of(*stage), sums.files, sums.bytes, sums.sent);
+    }
+    totals.at_rate(overview.rate)
+}
+
 impl MountHandler {
+    /// Fails where the service refuses what it is to do beside uploads.
+    fn tell_refused(&self) -> Result<(), String> {
+        let operations = self.uploads.operations().into_iter();
+        let mut refused = operations.filter_map(|operation| match operation.state {
+            OperationState::Parked { reason } => Some((operation.name, reason)),
+            _ => None,
+        });
+        let Some((name, reason)) = refused.next() else {
+            return Ok(());
+        };
+        let others = match refused.count() {
+            0 => String::new(),
+            count => format!(", and {count} more"),
+        };
+        Err(format!(
+            "the service refuses a change of {name:?}{others}: {reason}"
+        ))
+    }
+
+    /// The sums over what waits, and up to `rows` files of each state.
+    fn progress(&self, rows: usize) -> DrainProgress {
+        let overview = self.uploads.overview(rows);
+        DrainProgress {
+            totals: totals(&overview),
+            pending: overview
+                .files
+                .into_iter()
+                .map(|file| self.pending_status(file))
+                .collect(),
+        }
+    }
+
     fn pending_status(&self, file: PendingFile) -> PendingStatus {
         let path = self.vfs.pending_path(file.id);
         // The account stands beside it.
@@ -120,21 +168,19 @@ impl MountHandler {
                 .map(str::to_owned)
         };
         let path = path.map(|path| within(&path).unwrap_or(path));
-        let sent = sent(&file);
-        let (state, error, next_try) = match file.status {
-            UploadStatus::Staged => (PendingState::Staged, None, None),
-            UploadStatus::Queued => (PendingState::Queued, None, None),
-            UploadStatus::Uploading { .. } => (PendingState::Uploading, None, None),
-            UploadStatus::Verifying => (PendingState::Verifying, None, None),
-            UploadStatus::Waiting { until, error, .. } => (PendingState::Waiting, Some(error), Some(until)),
-            UploadStatus::Parked { reason } => (PendingState::Parked, Some(reason), None),
-            UploadStatus::Kept => (PendingState::Kept, None, None),
+        let (sent, state) = (sent(&file), state_of(file.status.stage()));
+        let (error, next_try) = match file.status {
+            UploadStatus::Waiting { until, error, .. } => (Some(error), Some(until)),
+            UploadStatus::Parked { reason } => (Some(reason), None),
+            _ => (None, None),
         };
         PendingStatus {
+            id: file.id.to_string(),
             account: file.account,
             path: path.unwrap_or(file.name),
             size: file.size,
             sent,
+            rate: file.rate,
             state,
             error,
             tries: file.tries,
@@ -152,40 +198,32 @@ pub(in crate::cli) fn seconds(moment: SystemTime) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::FolderId;
-    use crate::upload::PendingId;
-
-    fn file(size: u64, status: UploadStatus) -> PendingFile {
-        PendingFile {
-            id: PendingId::from_i64(1),
-            account: "box".to_owned(),
-            folder: FolderId::new("root"),
-            name: "f".to_owned(),
-            size,
-            mtime: SystemTime::UNIX_EPOCH,
-            replaces: None,
-            superseded: Vec::new(),
-            generation: 1,
-            status,
-            tries: 0,
-            announced: false,
-            uploaded: None,
-        }
-    }
+    use crate::upload::Sums;
 
     #[test]
-    fn a_drain_counts_what_goes_to_the_service_and_not_what_is_kept_here() {
-        let reason = "why".to_owned();
-        let progress = drain_progress(vec![
-            file(0, UploadStatus::Kept),
-            file(9, UploadStatus::Uploading { sent: 4 }),
-            file(2, UploadStatus::Parked { reason }),
-        ]);
-        let expected = DrainProgress {
-            files: 2,
-            bytes: 7,
-            failed: 1,
+    fn what_is_kept_here_does_not_count_among_what_is_to_be_sent() {
+        let sums = |files, bytes, sent| Sums { files, bytes, sent };
+        let overview = Overview {
+            stages: [
+                (Stage::Kept, sums(1, 0, 0)),
+                (Stage::Uploading, sums(1, 9, 4)),
+                (Stage::Parked, sums(1, 2, 0)),
+            ]
+            .into(),
+            files: Vec::new(),
+            rate: 2,
         };
-        assert_eq!(progress, expected);
+        let expected = Totals {
+            files: 2,
+            bytes: 11,
+            sent: 4,
+            parked: 1,
+            under_way: 1,
+            kept: 1,
+            rate: 2,
+            seconds_left: Some(3),
+            ..Totals::default()
+        };
+        assert_eq!(totals(&overview), expected);
     }
 }

@@ -1,0 +1,278 @@
+//! The words for where uploads stand: the one place that says them, for all commands.
+
+use std::time::{Duration, SystemTime};
+
+use super::seen::Seen;
+use super::text;
+use crate::control::{AccountState, AccountStatus, PendingState, PendingStatus, Totals};
+
+/// What can be done about a file that needs a person.
+const REMEDY: &str = "  Mend the cause, then `lockerfs queue retry`. `lockerfs queue export ID FILE` saves a copy, \
+    `lockerfs queue cancel ID` gives one up.\n";
+
+/// A group of files under a heading of its own.
+struct Section {
+    title: String,
+    files: u64,
+    states: &'static [PendingState],
+}
+
+/// All of it, with at most `rows` files under each heading: first what needs a person, then what goes on.
+pub(super) fn whole(seen: &Seen, rows: usize, now: SystemTime) -> String {
+    let mut shown = match seen {
+        Seen::Running(report) => {
+            let (version, place, pid) = (&report.version, report.mount_point.display(), report.pid);
+            let head = format!("lockerfs {version} serves {place} (process {pid})\n");
+            head + &accounts(&report.accounts)
+        }
+        Seen::Resting(resting) => {
+            let place = resting.state_dir.display();
+            format!("No mount runs with the state directory {place}.\n")
+        }
+    };
+    let totals = seen.totals();
+    let (needing, going_on) = sections(totals);
+    if needing.files > 0 {
+        shown.push_str(&section(&needing, seen.pending(), rows, now));
+        shown.push_str(REMEDY);
+    }
+    shown.push_str(&summary(totals));
+    shown.push('\n');
+    for part in going_on.iter().filter(|part| part.files > 0) {
+        shown.push_str(&section(part, seen.pending(), rows, now));
+    }
+    if matches!(seen, Seen::Resting(_)) && totals.files > 0 {
+        shown.push_str("The next mount goes on with them.\n");
+    }
+    shown
+}
+
+/// One sentence on all that is to be sent.
+pub(super) fn summary(totals: &Totals) -> String {
+    if totals.files == 0 {
+        return "Nothing waits for its upload.".to_owned();
+    }
+    let mut parts = vec![
+        format!("{} to upload", files(totals.files)),
+        format!("{} left", text::size(totals.left())),
+    ];
+    if totals.rate > 0 {
+        parts.push(rate(totals.rate));
+    }
+    if let Some(seconds) = totals.seconds_left.filter(|_| totals.left() > 0) {
+        parts.push(format!("about {} more", text::duration(seconds)));
+    }
+    parts.join(", ")
+}
+
+pub(super) fn files(number: u64) -> String {
+    text::count(usize::try_from(number).unwrap_or(usize::MAX), "file", "files")
+}
+
+/// How many need a person.
+pub(super) fn needing(number: u64) -> String {
+    match number {
+        1 => "1 file needs you".to_owned(),
+        number => format!("{} need you", files(number)),
+    }
+}
+
+pub(super) fn rate(bytes: u64) -> String {
+    format!("{}/s", text::size(bytes))
+}
+
+/// A file as a person can type it: the account, and the path in it.
+pub(super) fn place(file: &PendingStatus) -> String {
+    text::printable(&format!("{}:{}", file.account, file.path))
+}
+
+/// Where a file stands.
+pub(super) fn state(file: &PendingStatus, now: SystemTime) -> String {
+    let error = text::printable(file.error.as_deref().unwrap_or("no reason told"));
+    match file.state {
+        PendingState::Staged => "rests, or is still written".to_owned(),
+        PendingState::Queued => "waits for its turn".to_owned(),
+        PendingState::Uploading => {
+            let share = text::percent(file.sent, file.size);
+            match file.rate {
+                0 => format!("uploading, {share}% sent"),
+                speed => format!("uploading, {share}% sent, {}", rate(speed)),
+            }
+        }
+        PendingState::Verifying => "sent, the service checks it".to_owned(),
+        PendingState::Waiting => {
+            let tries = text::count(file.tries as usize, "try", "tries");
+            let next = file
+                .next_try
+                .map(|at| SystemTime::UNIX_EPOCH + Duration::from_secs(at));
+            let next = next
+                .map(|at| format!(", again {}", text::until(at, now)))
+                .unwrap_or_default();
+            format!("failed after {tries}{next}: {error}")
+        }
+        PendingState::Parked => format!("needs you: {error}"),
+        PendingState::Kept => "kept here: empty files are not taken by this service".to_owned(),
+    }
+}
+
+/// A file as a row of a table.
+pub(super) fn row(file: &PendingStatus, now: SystemTime) -> Vec<String> {
+    vec![
+        format!("  {}", file.id),
+        place(file),
+        text::size(file.size),
+        state(file, now),
+    ]
+}
+
+/// The rows of these files, and how many there are that are not among them.
+pub(super) fn rows(shown: &[&PendingStatus], all: u64, now: SystemTime) -> String {
+    let rows: Vec<_> = shown.iter().map(|file| row(file, now)).collect();
+    let more = all.saturating_sub(shown.len() as u64);
+    let mut text = text::table(&rows);
+    if more > 0 {
+        let more = text::grouped(usize::try_from(more).unwrap_or(usize::MAX));
+        text.push_str(&format!("  and {more} more (--all shows all)\n"));
+    }
+    text
+}
+
+fn sections(totals: &Totals) -> (Section, [Section; 4]) {
+    use PendingState::{Kept, Parked, Queued, Staged, Uploading, Verifying, Waiting};
+    let part = |title: &str, files, states| Section {
+        title: title.to_owned(),
+        files,
+        states,
+    };
+    let resting = totals.files - totals.parked - totals.waiting - totals.under_way;
+    let needing = format!("{}:", needing(totals.parked));
+    let going_on = [
+        part("Failed for now:", totals.waiting, &[Waiting] as &[_]),
+        part("Under way:", totals.under_way, &[Uploading, Verifying]),
+        part("Next:", resting, &[Queued, Staged]),
+        part("Kept on this machine:", totals.kept, &[Kept]),
+    ];
+    (part(&needing, totals.parked, &[Parked]), going_on)
+}
+
+fn section(part: &Section, pending: &[PendingStatus], limit: usize, now: SystemTime) -> String {
+    let of_state = |state: &'static PendingState| pending.iter().filter(move |file| file.state == *state);
+    let shown: Vec<_> = part.states.iter().flat_map(of_state).take(limit).collect();
+    format!("{}\n{}", part.title, rows(&shown, part.files, now))
+}
+
+fn accounts(accounts: &[AccountStatus]) -> String {
+    let mut rows = vec![["ACCOUNT", "KIND", "STATE", "USED"].map(str::to_owned).to_vec()];
+    rows.extend(accounts.iter().map(account_row));
+    let mut shown = text::table(&rows);
+    for account in accounts {
+        if let Some(message) = &account.message {
+            shown.push_str(&format!("{}: {}\n", account.name, text::printable(message)));
+        }
+        if account.paused {
+            let name = &account.name;
+            shown.push_str(&format!(
+                "{name}: uploads are paused; `lockerfs queue resume --account {name}` goes on\n"
+            ));
+        }
+    }
+    shown
+}
+
+fn account_row(account: &AccountStatus) -> Vec<String> {
+    let state = match account.state {
+        AccountState::Unknown => "not asked yet",
+        AccountState::Online => "online",
+        AccountState::Offline => "offline",
+        AccountState::LoginRefused => "login refused",
+    };
+    let state = match account.paused {
+        true => format!("{state}, paused"),
+        false => state.to_owned(),
+    };
+    let used = match (account.storage_used, account.storage_limit) {
+        (Some(used), Some(limit)) => format!("{} of {}", text::size(used), text::size(limit)),
+        (Some(used), None) => text::size(used),
+        _ => String::new(),
+    };
+    vec![account.name.clone(), account.kind.clone(), state, used]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::seen::Resting;
+
+    fn file(id: u32, path: &str, state: PendingState) -> PendingStatus {
+        PendingStatus {
+            id: id.to_string(),
+            account: "box".to_owned(),
+            path: path.to_owned(),
+            size: 10,
+            sent: 0,
+            rate: 0,
+            state,
+            error: None,
+            tries: 0,
+            next_try: None,
+        }
+    }
+
+    fn shown(pending: Vec<PendingStatus>, rows: usize) -> String {
+        let mut totals = Totals::default();
+        for file in &pending {
+            totals.add(file.state, 1, file.size, file.sent);
+        }
+        let seen = Seen::Resting(Resting {
+            state_dir: "/state".into(),
+            totals,
+            pending,
+        });
+        whole(&seen, rows, SystemTime::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn what_needs_a_person_comes_first_and_long_lists_are_cut() {
+        let parked = PendingStatus {
+            error: Some("the file is larger\x1b[2J".to_owned()),
+            ..file(2, "b", PendingState::Parked)
+        };
+        let mut pending = vec![file(1, "a", PendingState::Queued), parked];
+        pending.extend((3..1003).map(|id| file(id, "c", PendingState::Queued)));
+        let expected = format!(
+            "No mount runs with the state directory /state.\n\
+            1 file needs you:\n  \
+              2  box:b  10 B  needs you: the file is larger\u{fffd}[2J\n\
+            {REMEDY}\
+            1,002 files to upload, 10.0 kB left\n\
+            Next:\n  \
+              1  box:a  10 B  waits for its turn\n  \
+              3  box:c  10 B  waits for its turn\n  \
+              and 999 more (--all shows all)\n\
+            The next mount goes on with them.\n"
+        );
+        assert_eq!(shown(pending, 2), expected);
+    }
+
+    #[test]
+    fn an_empty_file_that_is_kept_here_does_not_count_as_waiting() {
+        let kept = "Kept on this machine:\n  \
+              1  box:a/empty  10 B  kept here: empty files are not taken by this service\n";
+        let alone = shown(vec![file(1, "a/empty", PendingState::Kept)], 9);
+        assert!(
+            alone.ends_with(&format!("\nNothing waits for its upload.\n{kept}")),
+            "{alone}"
+        );
+    }
+
+    #[test]
+    fn the_summary_tells_bytes_rate_and_time_left() {
+        let mut totals = Totals::default();
+        totals.add(PendingState::Uploading, 1, 3_000_000, 1_000_000);
+        totals.add(PendingState::Queued, 4320, 10_000_000, 0);
+        assert_eq!(
+            summary(&totals.at_rate(100_000)),
+            "4,321 files to upload, 12.0 MB left, 100.0 kB/s, about 2 min more"
+        );
+    }
+}

@@ -1,0 +1,121 @@
+//! What there is to see: from the running mount, or from the journal where none runs.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::failure::Failure;
+use crate::control::{Client, ControlError, PendingState, PendingStatus, StatusReport, Totals};
+use crate::state::{Database, JournalRow, RowState, StateDir, StateError};
+
+/// How long a mount may take between holding the journal and answering, at its start and at its end.
+const STARTING_OR_ENDING: Duration = Duration::from_secs(3);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+pub(super) enum Seen {
+    Running(StatusReport),
+    Resting(Resting),
+}
+
+/// What the journal holds while no mount runs.
+pub(super) struct Resting {
+    pub state_dir: PathBuf,
+    pub totals: Totals,
+    /// All that waits, oldest first.
+    pub pending: Vec<PendingStatus>,
+}
+
+impl Seen {
+    pub fn totals(&self) -> &Totals {
+        match self {
+            Seen::Running(report) => &report.totals,
+            Seen::Resting(resting) => &resting.totals,
+        }
+    }
+
+    pub fn pending(&self) -> &[PendingStatus] {
+        match self {
+            Seen::Running(report) => &report.pending,
+            Seen::Resting(resting) => &resting.pending,
+        }
+    }
+}
+
+/// Looks at the mount, with at most `rows` files of each state, or at the journal.
+pub(super) async fn look(state_dir: &Path, rows: Option<usize>) -> Result<Seen, Failure> {
+    let mut patience = STARTING_OR_ENDING;
+    loop {
+        let asked = match Client::connect(state_dir).await {
+            Ok(client) => client.status(rows).await,
+            Err(error) => Err(error),
+        };
+        match asked {
+            Ok(report) => return Ok(Seen::Running(report)),
+            Err(ControlError::NotRunning(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        match from_journal(state_dir).await? {
+            Some(pending) => return Ok(Seen::Resting(resting(state_dir, pending))),
+            None if patience.is_zero() => {
+                return Err(Failure::new(
+                    "a mount is starting or ending: ask again in a moment",
+                ));
+            }
+            None => {
+                tokio::time::sleep(LOOK_AGAIN).await;
+                patience = patience.saturating_sub(LOOK_AGAIN);
+            }
+        }
+    }
+}
+
+fn resting(state_dir: &Path, pending: Vec<PendingStatus>) -> Resting {
+    let mut totals = Totals::default();
+    for file in &pending {
+        totals.add(file.state, 1, file.size, file.sent);
+    }
+    Resting {
+        state_dir: state_dir.to_owned(),
+        totals,
+        pending,
+    }
+}
+
+/// What waits while no mount runs; `None` while one holds the journal. Makes nothing.
+async fn from_journal(path: &Path) -> Result<Option<Vec<PendingStatus>>, Failure> {
+    if !path.exists() {
+        return Ok(Some(Vec::new()));
+    }
+    let directory = match StateDir::open(path) {
+        Err(StateError::InUse { .. }) => return Ok(None),
+        directory => directory?,
+    };
+    if !directory.database_path().exists() {
+        return Ok(Some(Vec::new()));
+    }
+    let database = Database::open(&directory.database_path())?;
+    let rows = database.journal_rows().await?;
+    database.close().await;
+    let waiting = rows.into_iter().filter(|row| row.state != RowState::Removed);
+    Ok(Some(waiting.map(of_row).collect()))
+}
+
+fn of_row(row: JournalRow) -> PendingStatus {
+    let state = match row.state {
+        RowState::Parked => PendingState::Parked,
+        RowState::Kept => PendingState::Kept,
+        _ if row.last_error.is_some() => PendingState::Waiting,
+        _ => PendingState::Queued,
+    };
+    PendingStatus {
+        id: row.id.to_string(),
+        account: row.account,
+        path: row.name,
+        size: row.size,
+        sent: 0,
+        rate: 0,
+        state,
+        error: row.last_error,
+        tries: row.tries,
+        next_try: row.next_try.map(super::mount::seconds),
+    }
+}
