@@ -10,6 +10,7 @@ mod drain;
 mod failure;
 mod logging;
 mod mount;
+mod queue;
 mod report;
 mod retry;
 mod sandbox;
@@ -92,6 +93,8 @@ enum Command {
     Unmount(unmount::UnmountArgs),
     /// Wait until all that can be uploaded is uploaded
     Drain(drain::DrainArgs),
+    /// List, retry, give up, save or pause what waits to be uploaded
+    Queue(queue::QueueArgs),
     /// Try failed uploads again now, for example after the quota was raised
     Retry(retry::RetryArgs),
     /// Show the accounts, and the files that are not uploaded yet
@@ -115,6 +118,7 @@ pub fn main() -> ExitCode {
         Command::Mount(args) => mount::run(&cli.global, args),
         Command::Unmount(args) => unmount::run(&cli.global, &args),
         Command::Drain(args) => drain::run(&cli.global, &args),
+        Command::Queue(args) => queue::run(&cli.global, args),
         Command::Retry(args) => retry::run(&cli.global, &args),
         Command::Status(args) => status::run(&cli.global, &args),
         Command::Account(args) => account::run(&cli.global, &args),

@@ -10,7 +10,8 @@ mod server;
 
 pub use client::{Client, ControlError};
 pub use message::{
-    AccountState, AccountStatus, DrainProgress, PendingState, PendingStatus, StatusReport, Totals,
+    AccountState, AccountStatus, Action, Choice, DrainProgress, PendingState, PendingStatus, StatusReport,
+    Totals,
 };
 pub use server::{Handler, Server};
 

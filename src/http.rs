@@ -15,4 +15,4 @@ pub use api::*;
 pub use client::{InsecureUrl, check_url};
 pub use data::*;
 pub use error::{HttpError, HttpErrorKind};
-pub use file_range::FileRange;
+pub use file_range::{FileRange, Taken};

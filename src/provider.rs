@@ -19,13 +19,16 @@ pub use error::{ErrorKind, ProviderError, Result, Retry};
 pub use numbered::{is_numbered_twin, without_number};
 pub use types::{
     AccountInfo, ChangeCursor, Changes, ContentHash, DeleteMode, DownloadLink, Entry, FileEntry, FileId,
-    FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules, ServerHabits, UploadPlan, UploadProgress,
-    UploadRequest, UploadTicket,
+    FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules, Refusal, SentUpload, ServerHabits,
+    UploadPlan, UploadProgress, UploadRequest, UploadTicket,
 };
 
 use async_trait::async_trait;
 
 use crate::http::FileRange;
+
+/// Polls under way at once where a service takes one upload in each.
+const POLLS_AT_ONCE: usize = 8;
 
 /// One account of one service.
 ///
@@ -140,6 +143,21 @@ pub trait Provider: Send + Sync + 'static {
 
     /// Asks how far the service has come with an upload whose bytes it has. Idempotent.
     async fn upload_poll(&self, ticket: &UploadTicket) -> Result<UploadProgress>;
+
+    /// As [`upload_poll`](Self::upload_poll) for many at once, in the order asked and in as few calls as the
+    /// service allows. It may miss what became of one and say that it is still being processed, so each is to be
+    /// polled by itself as well, now and then. Idempotent.
+    async fn upload_poll_many(&self, uploads: &[SentUpload]) -> Result<Vec<Result<UploadProgress>>> {
+        let mut answers = Vec::with_capacity(uploads.len());
+        for some in uploads.chunks(POLLS_AT_ONCE) {
+            let mut polls = Vec::with_capacity(some.len());
+            for upload in some {
+                polls.push(self.upload_poll(&upload.ticket));
+            }
+            answers.extend(futures_util::future::join_all(polls).await);
+        }
+        Ok(answers)
+    }
 
     /// Gives back what the login took (tokens), at a clean end. Best effort.
     async fn close(&self) {}

@@ -10,7 +10,9 @@ mod directory;
 mod error;
 mod index;
 mod journal;
+mod renames;
 mod schema;
+mod steering;
 
 pub use database::Database;
 pub use deletions::DeletionRow;
@@ -18,3 +20,4 @@ pub use directory::StateDir;
 pub use error::StateError;
 pub use index::{ItemFacts, ItemKey};
 pub use journal::{AttemptRow, BaseRow, JournalRow, JournalTransaction, RowState};
+pub use renames::RenameRow;

@@ -28,6 +28,7 @@ mod deletions;
 mod discard;
 mod edit;
 mod engine;
+mod fate;
 mod finish;
 mod handle;
 mod hash;
@@ -38,13 +39,18 @@ mod meter;
 mod operations;
 mod outcome;
 mod poll;
+mod prefix;
 mod queue;
 mod ranges;
 mod recovery;
+mod renamer;
+mod renames;
 mod settle;
+mod share;
 mod staged_file;
 mod staging;
 mod status;
+mod steer;
 mod table;
 mod transfer;
 
@@ -64,8 +70,11 @@ pub use discard::{DeletionWatch, Unwanted};
 pub use edit::Hold;
 pub use handle::Uploads;
 pub use operations::{NoOperationId, OperationId, OperationKind, OperationState, PendingOperation};
+pub use renamer::name_aside;
+pub use renames::{NewRename, Noted, RenameIntent};
 pub use staged_file::{Base, StagedFile};
 pub use status::{Overview, PendingFile, PendingId, Stage, Sums, UploadStatus};
+pub use steer::{SteerError, save_copy};
 
 /// Where the bytes come from that a staged file lacks.
 #[async_trait]
@@ -107,6 +116,8 @@ pub enum UploadEvent {
         size: u64,
         shown: bool,
     },
+    /// What became of a rename was found out behind the back of who asked for it: these folders changed.
+    Renamed { account: String, folders: [FolderId; 2] },
     /// The status of a pending file changed. Left out when the receiver lags behind.
     Changed { id: PendingId },
 }
@@ -117,18 +128,22 @@ pub struct Pace {
     /// How long a file rests after its last writer is gone, so that a rewrite, rename or delete right
     /// afterwards costs no call.
     pub upload_delay: Duration,
-    /// Files sent at once; also the requests with content at once.
-    pub transfers: usize,
+    /// Requests with content at once.
+    pub workers: usize,
 }
 
 impl Default for Pace {
     fn default() -> Self {
         Pace {
             upload_delay: Duration::from_secs(1),
-            transfers: 8,
+            workers: 12,
         }
     }
 }
+
+/// Bytes from which on a file rests for [`SHORT_REST`] at most.
+const RESTS_SHORTLY: u64 = 32 << 20;
+const SHORT_REST: Duration = Duration::from_millis(200);
 
 /// How the engine works. [`Options::new`] has the defaults.
 #[derive(Debug, Clone)]
@@ -141,8 +156,6 @@ pub struct Options {
     pub pace: Pace,
     /// By the account's name.
     pub accounts: HashMap<String, Pace>,
-    /// Units of one file sent at once.
-    pub units_per_file: usize,
     pub retry_min: Duration,
     pub retry_max: Duration,
     /// The pause after a full quota or a refused login, which only a person mends.
@@ -167,13 +180,24 @@ impl Options {
         self.accounts.get(name).copied().unwrap_or(self.pace)
     }
 
+    /// How long a file rests. A large one rests for a shorter time: what follows it at once, such as the rename
+    /// of a program that copies, follows within milliseconds, and its upload takes so long that a later change
+    /// meets it anyway.
+    fn rest(&self, account: &str, size: u64) -> Duration {
+        let delay = self.of_account(account).upload_delay;
+        if size >= RESTS_SHORTLY {
+            delay.min(SHORT_REST)
+        } else {
+            delay
+        }
+    }
+
     pub fn new(staging: PathBuf, recovered: PathBuf) -> Self {
         Options {
             staging,
             recovered,
             pace: Pace::default(),
             accounts: HashMap::new(),
-            units_per_file: 3,
             retry_min: Duration::from_secs(2),
             retry_max: Duration::from_secs(300),
             person_pause: Duration::from_secs(300),
@@ -208,6 +232,15 @@ pub enum UploadError {
     /// What was removed is still on the service.
     #[error("what was removed there is not deleted on the service yet: {error}")]
     NotDeleted { kind: ErrorKind, error: String },
+
+    /// A rename that was begun is not finished.
+    #[error("a rename is not finished on the service yet: {error}")]
+    NotRenamed {
+        kind: ErrorKind,
+        error: String,
+        /// Whether only a person can help.
+        parked: bool,
+    },
 
     #[error("cannot {operation}: {source}")]
     Io {

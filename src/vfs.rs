@@ -34,6 +34,7 @@ mod namespace;
 mod rename;
 mod settling;
 mod single_flight;
+mod steering;
 mod tree;
 mod writing;
 mod xattrs;

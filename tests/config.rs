@@ -80,11 +80,16 @@ fn options_at_the_top_hold_for_accounts_that_do_not_override_them() {
         ("media", "mediafire", OnClose::Wait)
     );
     assert_eq!(
-        (other.options.on_close, other.options.transfers),
+        (other.options.on_close, other.options.workers),
         (OnClose::Queue, 9)
     );
     assert_eq!(other.options.upload_delay, Duration::from_millis(50));
-    assert_eq!(config.mount.drain_timeout, Duration::from_secs(120));
+    assert_eq!(
+        config.mount.stop_timeout,
+        Duration::from_secs(120),
+        "by its older name"
+    );
+    assert_eq!(config.mount.reserve, 256 << 20);
 }
 
 #[test]

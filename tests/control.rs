@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lockerfs::control::{
-    AccountState, AccountStatus, Client, ControlError, DrainProgress, Handler, PendingState, PendingStatus,
-    Server, StatusReport, Totals,
+    AccountState, AccountStatus, Action, Choice, Client, ControlError, DrainProgress, Handler, PendingState,
+    PendingStatus, Server, StatusReport, Totals,
 };
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -47,6 +47,8 @@ fn totals(files: u64) -> Totals {
 fn pending(number: usize) -> PendingStatus {
     PendingStatus {
         id: number.to_string(),
+        action: Action::Upload,
+        to: None,
         account: "media".to_owned(),
         path: format!("folder/ä {number}"),
         size: 10,
@@ -83,12 +85,41 @@ impl Handler for Mount {
         Ok(())
     }
 
-    async fn unmount(&self) -> Result<usize, String> {
+    async fn unmount(&self) -> Result<u64, String> {
         Err("the mount point is busy".to_owned())
     }
 
-    async fn retry(&self, account: Option<&str>) -> Result<usize, String> {
-        Ok(account.map_or(2, |_| 1))
+    async fn find(&self, choice: &Choice) -> Result<Vec<PendingStatus>, String> {
+        match choice.items.is_empty() {
+            true => Ok((0..FILES).map(pending).collect()),
+            false => Err("it is not pending".to_owned()),
+        }
+    }
+
+    async fn retry(&self, choice: &Choice) -> Result<u64, String> {
+        Ok(choice.account.as_ref().map_or(2, |_| 1))
+    }
+
+    async fn cancel(&self, choice: &Choice) -> Result<u64, String> {
+        Ok(choice.items.len() as u64)
+    }
+
+    async fn export(&self, _: &str, to: &Path, _: bool) -> Result<u64, String> {
+        let _gone = WhenGone(to.to_owned());
+        std::future::pending().await
+    }
+
+    async fn pause(&self, account: Option<&str>, paused: bool) -> Result<u64, String> {
+        Ok(u64::from(paused) + u64::from(account.is_none()))
+    }
+}
+
+/// Leaves a file when an export is dropped.
+struct WhenGone(PathBuf);
+
+impl Drop for WhenGone {
+    fn drop(&mut self) {
+        std::fs::write(&self.0, "gone").expect("a file");
     }
 }
 
@@ -129,10 +160,20 @@ async fn a_long_state_directory_serves_all_requests() {
         .await
         .expect("drained");
     assert_eq!(seen, [2, 1, 0]);
-    assert_eq!(
-        connect(&running).await.retry(Some("media")).await.expect("retry"),
-        1
-    );
+    let choice = |items: &[&str]| Choice {
+        account: Some("media".to_owned()),
+        items: items.iter().map(|item| (*item).to_owned()).collect(),
+    };
+    let client = connect(&running).await;
+    assert_eq!(client.retry(choice(&[])).await.expect("retry"), 1);
+    let client = connect(&running).await;
+    assert_eq!(client.cancel(choice(&["1", "/a"])).await.expect("cancel"), 2);
+    let client = connect(&running).await;
+    assert_eq!(client.pause(None, true).await.expect("pause"), 2);
+    let found = connect(&running).await.find(choice(&[])).await.expect("rows");
+    assert_eq!(found, (0..FILES).map(pending).collect::<Vec<_>>());
+    let none = connect(&running).await.find(choice(&["9"])).await;
+    assert_eq!(none.expect_err("none").to_string(), "it is not pending");
     let refused = connect(&running).await.unmount().await.expect_err("busy");
     assert_eq!(refused.to_string(), "the mount point is busy");
 }
@@ -191,4 +232,46 @@ async fn a_request_that_is_not_understood_or_has_no_end_is_answered_with_an_erro
         assert!(answer.contains("not understood"), "{answer}");
     }
     task.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_for_a_client_that_went_away_is_dropped() {
+    let running = serve();
+    let left = running.state_dir.join("left");
+    let client = connect(&running).await;
+    let export = client.export("1".to_owned(), left.clone(), false);
+    let cut = tokio::time::timeout(Duration::from_millis(200), export).await;
+    assert!(cut.is_err(), "it ends when it is dropped only");
+    let mut looks = 0;
+    while !left.exists() {
+        looks += 1;
+        assert!(looks < 1000, "the export goes on");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    running.task.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_say_nothing_do_not_keep_others_out() {
+    let running = serve();
+    let socket = running.state_dir.join("control.sock");
+    let silent: Vec<_> = tokio::task::spawn_blocking(move || {
+        // A socket's address may be shorter than the path.
+        let directory = std::fs::File::open(socket.parent().expect("a folder")).expect("a folder");
+        let short = format!(
+            "/proc/self/fd/{}/control.sock",
+            std::os::fd::AsRawFd::as_raw_fd(&directory)
+        );
+        (0..80)
+            .map(|_| UnixStream::connect(&short).expect("a connection"))
+            .collect()
+    })
+    .await
+    .expect("connections");
+    let asked = tokio::time::timeout(Duration::from_secs(20), async {
+        connect(&running).await.status(Some(1)).await.expect("status")
+    });
+    assert_eq!(asked.await.expect("an answer in time"), report(0..1));
+    drop(silent);
+    running.task.abort();
 }

@@ -24,7 +24,7 @@ fn unwanted(name: &str, file: &FileId) -> Unwanted {
         account: "media".to_owned(),
         folder: root(),
         name: name.to_owned(),
-        file: Some(file.clone()),
+        item: Some(ItemId::File(file.clone())),
         size: 3,
         mode: DeleteMode::Trash,
     }

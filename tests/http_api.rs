@@ -89,11 +89,7 @@ async fn a_part_of_a_file_is_sent_with_its_length_and_raw_headers() {
         );
         request
     });
-    let range = FileRange {
-        file: file_of(&bytes),
-        offset: 1_000,
-        length: 600_000,
-    };
+    let range = FileRange::new(file_of(&bytes), 1_000, 600_000);
     let request = ApiRequest::file(url, "a=b", range).with_header("x-filename", "größe 日本.txt");
     let got = client().send(request).await.unwrap();
     assert_eq!((got.status, got.retry_after), (503, Some(Duration::from_secs(7))));
@@ -154,11 +150,7 @@ async fn a_file_shorter_than_announced_is_a_local_error() {
         let mut sink = Vec::new();
         let _ = stream.read_to_end(&mut sink);
     });
-    let range = FileRange {
-        file: file_of(b"short"),
-        offset: 0,
-        length: 1 << 20,
-    };
+    let range = FileRange::new(file_of(b"short"), 0, 1 << 20);
     let error = client().send(ApiRequest::file(url, "", range)).await.unwrap_err();
     assert_eq!(error.kind, HttpErrorKind::LocalFile, "{error}");
     served.join().unwrap();
@@ -172,11 +164,7 @@ async fn an_upload_that_stalls_ends_and_one_that_creeps_does_not() {
     };
     let client = ApiClient::new(options).unwrap();
     let bytes = vec![1; 16 << 20];
-    let range = FileRange {
-        file: file_of(&bytes),
-        offset: 0,
-        length: bytes.len() as u64,
-    };
+    let range = FileRange::new(file_of(&bytes), 0, bytes.len() as u64);
 
     let (url, stalled) = server(|stream| stream);
     let error = client
@@ -213,7 +201,7 @@ fn form(file: Arc<std::fs::File>, offset: u64, length: u64, name: &str) -> Multi
         fields: vec![("access_token", "a&b=ü".to_owned()), ("folder_id", String::new())],
         file_field: "upload_file",
         file_name: name.to_owned(),
-        file: FileRange { file, offset, length },
+        file: FileRange::new(file, offset, length),
     }
 }
 

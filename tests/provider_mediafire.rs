@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lockerfs::provider::mediafire::{Credentials, Settings, TokenVersion};
 use lockerfs::provider::{
-    ContentHash, DeleteMode, Entry, ErrorKind, FileId, FolderId, ItemId, ListHint, Retry, UploadPlan,
-    UploadProgress, UploadRequest, UploadTicket,
+    ContentHash, DeleteMode, Entry, ErrorKind, FileId, FolderId, ItemId, ListHint, Refusal, Retry,
+    UploadPlan, UploadProgress, UploadRequest, UploadTicket,
 };
 use md5::{Digest, Md5};
 use odd_service::{OddService, as_usual, error, ok};
@@ -291,6 +291,14 @@ async fn a_running_job_is_busy_and_an_absent_item_is_deleted_already() {
     delete("gone").await.unwrap();
 }
 
+fn given_up(kind: ErrorKind, message: &str) -> UploadProgress {
+    UploadProgress::GivenUp(Refusal {
+        kind,
+        retry: Retry::Never,
+        message: message.to_owned(),
+    })
+}
+
 #[tokio::test]
 async fn polls_are_read_from_their_sparsest_to_their_last() {
     let ticket = UploadTicket::new("key");
@@ -318,8 +326,20 @@ async fn polls_are_read_from_their_sparsest_to_their_last() {
             json!({"result": "0", "status": "99"}),
             Some(UploadProgress::StartAgain),
         ),
-        (json!({"result": "0", "fileerror": "15"}), None),
-        (json!({"result": "0", "fileerror": 5}), None),
+        (
+            json!({"result": "0", "fileerror": "15"}),
+            Some(given_up(
+                ErrorKind::QuotaExceeded,
+                "the account's storage is full (upload error 15)",
+            )),
+        ),
+        (
+            json!({"result": "0", "fileerror": 5, "description": "Trojan"}),
+            Some(given_up(
+                ErrorKind::PermissionDenied,
+                "the service takes the file for a virus (upload error 5, the service says: Trojan)",
+            )),
+        ),
     ];
     for (doupload, expected) in cases {
         let shown = doupload.to_string();

@@ -43,11 +43,7 @@ fn upload() -> (UploadRequest, FileRange) {
     };
     (
         request,
-        FileRange {
-            file: Arc::new(tempfile::tempfile().unwrap()),
-            offset: 0,
-            length: 0,
-        },
+        FileRange::new(Arc::new(tempfile::tempfile().unwrap()), 0, 0),
     )
 }
 

@@ -59,11 +59,7 @@ async fn listed(provider: &Arc<dyn Provider>) -> Vec<String> {
 fn content(size: u64) -> FileRange {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(&vec![b'x'; size as usize]).unwrap();
-    FileRange {
-        file: Arc::new(file),
-        offset: 0,
-        length: size,
-    }
+    FileRange::new(Arc::new(file), 0, size)
 }
 
 fn request(folder: &str, size: u64) -> UploadRequest {

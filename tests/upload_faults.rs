@@ -120,7 +120,7 @@ fn only_missing_units_are_sent_after_a_crash() {
     let gates: Vec<_> = (0..4).map(|_| bench.service.pause_after("unit")).collect();
     gates[..3].iter().for_each(|gate| gate.open());
     bench.life_with(
-        |options| options.units_per_file = 1,
+        |options| options.pace.workers = 1,
         async |life| {
             life.add("f", &content).await;
             gates[3].reached().await;

@@ -68,7 +68,7 @@ fn after_a_start_each_folder_is_looked_at_before_anything_is_sent_to_it() {
     bench.service.fault("whole", not_now);
     bench.service.fault("whole", NOT_ARRIVED);
     let slow = |options: &mut Options| {
-        options.pace.transfers = 1;
+        options.pace.workers = 1;
         options.retry_min = Duration::from_millis(400);
     };
     bench.life_with(slow, async |life| life.drained().await);

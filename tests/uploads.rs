@@ -383,7 +383,7 @@ fn a_large_file_does_not_keep_small_ones_waiting() {
     let bench = Bench::new(0, false);
     let gates: Vec<_> = (0..3).map(|_| bench.service.pause_before("unit")).collect();
     bench.life_with(
-        |options| options.pace.transfers = 4,
+        |options| options.pace.workers = 4,
         async |life| {
             let large = life.add("large", &long(30)).await;
             gates[2].reached().await;

@@ -10,7 +10,7 @@ use super::screen::Screen;
 use super::signals::Signals;
 use super::{Global, Outcome, block_on, report, text};
 use crate::config::parse_duration;
-use crate::control::{Client, DrainProgress, PendingState, PendingStatus};
+use crate::control::{Action, Client, DrainProgress, PendingState, PendingStatus};
 
 /// Files under way that have a line of their own, and files that are told when they need a person.
 const ROWS: usize = 8;
@@ -64,33 +64,36 @@ pub(super) fn run(global: &Global, args: &DrainArgs) -> Outcome {
 fn judge(last: Option<&DrainProgress>, cut_off: Option<&str>) -> Outcome {
     let totals = last.map(|progress| progress.totals).unwrap_or_default();
     if let Some(why) = cut_off {
-        let left = match (last, totals.files) {
+        let left = match (last, totals.is_nothing()) {
             (None, _) => "the mount goes on uploading".to_owned(),
-            (_, 1) => "1 file is not uploaded yet, and the mount goes on with it".to_owned(),
-            (_, left) => format!(
-                "{} are not uploaded yet, and the mount goes on with them",
-                report::files(left)
-            ),
+            (_, true) => "all is uploaded".to_owned(),
+            _ => format!("{}; the mount goes on with that", report::summary(&totals)),
         };
         return Err(Failure::new(format!("{why}: {left}")));
     }
-    if totals.files == 0 {
+    if totals.is_nothing() {
         println!("All is uploaded.");
         return Ok(());
     }
     let pending = last.map_or(&[][..], |progress| &progress.pending);
     let parked: Vec<_> = of_state(pending, PendingState::Parked).take(ROWS).collect();
-    eprint!("{}", report::rows(&parked, totals.parked, SystemTime::now()));
-    let are = |number: u64| match number {
-        1 => "1 file is".to_owned(),
-        number => format!("{} are", report::files(number)),
+    eprint!("{}", report::rows(&parked, totals.needing(), SystemTime::now()));
+    let left = match (totals.files, totals.operations) {
+        (0, 1) => "1 change of the service is not done".to_owned(),
+        (0, changes) => format!(
+            "{} of the service are not done",
+            text::count(changes, "change", "changes")
+        ),
+        (1, _) => "1 file is not uploaded".to_owned(),
+        (files, _) => format!("{} are not uploaded", report::files(files)),
     };
-    let why = match (totals.parked, totals.files - totals.parked) {
-        (parked, 0) if parked > 0 => "see above why, or `lockerfs status`",
+    let others = (totals.files + totals.operations).saturating_sub(totals.needing());
+    let why = match (totals.needing(), others) {
+        (_, 0) => "see above why, or `lockerfs status`",
         (0, _) => "still open, or paused: `lockerfs status` tells",
         _ => "some need you, others are still open, or paused: `lockerfs status` tells",
     };
-    Err(Failure::new(format!("{} not uploaded; {why}", are(totals.files))))
+    Err(Failure::new(format!("{left}; {why}")))
 }
 
 fn of_state(pending: &[PendingStatus], state: PendingState) -> impl Iterator<Item = &PendingStatus> {
@@ -127,7 +130,7 @@ impl Shown {
             }
             None => {
                 let is_new = before.is_none_or(|before| before.totals.files != progress.totals.files);
-                let is_last = progress.totals.files == 0;
+                let is_last = progress.totals.is_nothing();
                 let is_due = self.line_at.is_none_or(|at| at.elapsed() >= LINES_APART);
                 if is_new && (is_due || is_last) {
                     eprintln!("{}", report::summary(&progress.totals));
@@ -160,15 +163,22 @@ fn picture(progress: &DrainProgress, done: u64, columns: usize) -> String {
         line.push_str(&format!("  {} left", text::duration(seconds)));
     }
     let now = SystemTime::now();
-    let under_way = of_state(&progress.pending, PendingState::Uploading)
-        .chain(of_state(&progress.pending, PendingState::Verifying));
+    let of_state = |state| {
+        let uploads = of_state(&progress.pending, state);
+        uploads.filter(|file| file.action == Action::Upload)
+    };
+    let under_way = of_state(PendingState::Uploading).chain(of_state(PendingState::Verifying));
     let rows: Vec<_> = under_way.take(ROWS).map(|file| report::row(file, now)).collect();
     let mut counts = format!("{} left", report::files(totals.files));
     if totals.waiting > 0 {
         counts.push_str(&format!(", {} failed for now", report::files(totals.waiting)));
     }
-    if totals.parked > 0 {
-        counts.push_str(&format!(", {}", report::needing(totals.parked)));
+    if totals.operations > 0 {
+        let changes = text::count(totals.operations, "change", "changes");
+        counts.push_str(&format!(", {changes} to tell the service"));
+    }
+    if totals.needing() > 0 {
+        counts.push_str(&format!(", {}", report::needing(totals)));
     }
     format!("{line}\n{}{counts}\n", text::table(&rows))
 }
@@ -185,6 +195,8 @@ mod tests {
         totals.add(PendingState::Parked, 1, 0, 0);
         let file = PendingStatus {
             id: "7".to_owned(),
+            action: Action::Upload,
+            to: None,
             account: "box".to_owned(),
             path: "film".to_owned(),
             size: 4_000_000,

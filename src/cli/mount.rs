@@ -24,9 +24,9 @@ Examples:
   lockerfs mount --daemon ~/cloud         in the background; returns when mounted
   lockerfs mount --account media ~/media  one account alone
 
-SIGINT and SIGTERM upload what waits (for as long as drain_timeout in the config says, 60 s by
-default), then unmount. A second signal ends at once; what is not uploaded then is kept and
-uploaded with the next mount.";
+SIGINT and SIGTERM refuse new changes, upload what waits (for as long as stop_timeout in the config
+says, 60 s by default), then unmount. A second signal ends at once; what is not uploaded then is kept
+and uploaded with the next mount.";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use super::seen::Seen;
 use super::text;
-use crate::control::{AccountState, AccountStatus, PendingState, PendingStatus, Totals};
+use crate::control::{AccountState, AccountStatus, Action, PendingState, PendingStatus, Totals};
 
 /// What can be done about a file that needs a person.
 const REMEDY: &str = "  Mend the cause, then `lockerfs queue retry`. `lockerfs queue export ID FILE` saves a copy, \
@@ -13,8 +13,9 @@ const REMEDY: &str = "  Mend the cause, then `lockerfs queue retry`. `lockerfs q
 /// A group of files under a heading of its own.
 struct Section {
     title: String,
-    files: u64,
-    states: &'static [PendingState],
+    /// How many there are, shown or not.
+    number: u64,
+    is_in: fn(&PendingStatus) -> bool,
 }
 
 /// All of it, with at most `rows` files under each heading: first what needs a person, then what goes on.
@@ -32,16 +33,16 @@ pub(super) fn whole(seen: &Seen, rows: usize, now: SystemTime) -> String {
     };
     let totals = seen.totals();
     let (needing, going_on) = sections(totals);
-    if needing.files > 0 {
+    if needing.number > 0 {
         shown.push_str(&section(&needing, seen.pending(), rows, now));
         shown.push_str(REMEDY);
     }
     shown.push_str(&summary(totals));
     shown.push('\n');
-    for part in going_on.iter().filter(|part| part.files > 0) {
+    for part in going_on.iter().filter(|part| part.number > 0) {
         shown.push_str(&section(part, seen.pending(), rows, now));
     }
-    if matches!(seen, Seen::Resting(_)) && totals.files > 0 {
+    if matches!(seen, Seen::Resting(_)) && !totals.is_nothing() {
         shown.push_str("The next mount goes on with them.\n");
     }
     shown
@@ -49,13 +50,18 @@ pub(super) fn whole(seen: &Seen, rows: usize, now: SystemTime) -> String {
 
 /// One sentence on all that is to be sent.
 pub(super) fn summary(totals: &Totals) -> String {
-    if totals.files == 0 {
-        return "Nothing waits for its upload.".to_owned();
+    let mut parts = match totals.files {
+        0 if totals.operations == 0 => return "Nothing waits for its upload.".to_owned(),
+        0 => vec!["Nothing waits for its upload".to_owned()],
+        number => vec![
+            format!("{} to upload", files(number)),
+            format!("{} left", text::size(totals.left())),
+        ],
+    };
+    if totals.operations > 0 {
+        let changes = text::count(totals.operations, "change", "changes");
+        parts.push(format!("{changes} to tell the service"));
     }
-    let mut parts = vec![
-        format!("{} to upload", files(totals.files)),
-        format!("{} left", text::size(totals.left())),
-    ];
     if totals.rate > 0 {
         parts.push(rate(totals.rate));
     }
@@ -66,14 +72,19 @@ pub(super) fn summary(totals: &Totals) -> String {
 }
 
 pub(super) fn files(number: u64) -> String {
-    text::count(usize::try_from(number).unwrap_or(usize::MAX), "file", "files")
+    text::count(number, "file", "files")
 }
 
 /// How many need a person.
-pub(super) fn needing(number: u64) -> String {
-    match number {
-        1 => "1 file needs you".to_owned(),
-        number => format!("{} need you", files(number)),
+pub(super) fn needing(totals: &Totals) -> String {
+    match (totals.needing(), totals.parked_operations) {
+        (1, 0) => "1 file needs you".to_owned(),
+        (number, 0) => format!("{} need you", files(number)),
+        (1, _) => "1 change needs you".to_owned(),
+        (number, _) => format!(
+            "{} need you",
+            text::count(number, "file or change", "files and changes")
+        ),
     }
 }
 
@@ -83,15 +94,29 @@ pub(super) fn rate(bytes: u64) -> String {
 
 /// A file as a person can type it: the account, and the path in it.
 pub(super) fn place(file: &PendingStatus) -> String {
-    text::printable(&format!("{}:{}", file.account, file.path))
+    let from = format!("{}:{}", file.account, file.path);
+    text::printable(&match &file.to {
+        Some(to) => format!("{from} -> {to}"),
+        None => from,
+    })
 }
 
-/// Where a file stands.
+/// Where a file or a change stands.
 pub(super) fn state(file: &PendingStatus, now: SystemTime) -> String {
+    let stands = standing(file, now);
+    match file.action {
+        Action::Upload => stands,
+        Action::Delete => format!("delete: {stands}"),
+        Action::Rename => format!("rename: {stands}"),
+    }
+}
+
+fn standing(file: &PendingStatus, now: SystemTime) -> String {
     let error = text::printable(file.error.as_deref().unwrap_or("no reason told"));
     match file.state {
         PendingState::Staged => "rests, or is still written".to_owned(),
         PendingState::Queued => "waits for its turn".to_owned(),
+        PendingState::Uploading if file.action != Action::Upload => "is told now".to_owned(),
         PendingState::Uploading => {
             let share = text::percent(file.sent, file.size);
             match file.rate {
@@ -101,7 +126,7 @@ pub(super) fn state(file: &PendingStatus, now: SystemTime) -> String {
         }
         PendingState::Verifying => "sent, the service checks it".to_owned(),
         PendingState::Waiting => {
-            let tries = text::count(file.tries as usize, "try", "tries");
+            let tries = text::count(file.tries.into(), "try", "tries");
             let next = file
                 .next_try
                 .map(|at| SystemTime::UNIX_EPOCH + Duration::from_secs(at));
@@ -120,7 +145,10 @@ pub(super) fn row(file: &PendingStatus, now: SystemTime) -> Vec<String> {
     vec![
         format!("  {}", file.id),
         place(file),
-        text::size(file.size),
+        match file.action {
+            Action::Upload => text::size(file.size),
+            Action::Delete | Action::Rename => String::new(),
+        },
         state(file, now),
     ]
 }
@@ -131,34 +159,47 @@ pub(super) fn rows(shown: &[&PendingStatus], all: u64, now: SystemTime) -> Strin
     let more = all.saturating_sub(shown.len() as u64);
     let mut text = text::table(&rows);
     if more > 0 {
-        let more = text::grouped(usize::try_from(more).unwrap_or(usize::MAX));
+        let more = text::grouped(more);
         text.push_str(&format!("  and {more} more (--all shows all)\n"));
     }
     text
 }
 
-fn sections(totals: &Totals) -> (Section, [Section; 4]) {
+fn sections(totals: &Totals) -> (Section, [Section; 5]) {
     use PendingState::{Kept, Parked, Queued, Staged, Uploading, Verifying, Waiting};
-    let part = |title: &str, files, states| Section {
+    let part = |title: &str, number, is_in| Section {
         title: title.to_owned(),
-        files,
-        states,
+        number,
+        is_in,
     };
     let resting = totals.files - totals.parked - totals.waiting - totals.under_way;
-    let needing = format!("{}:", needing(totals.parked));
+    let operations = totals.operations - totals.parked_operations;
+    let needing = format!("{}:", needing(totals));
     let going_on = [
-        part("Failed for now:", totals.waiting, &[Waiting] as &[_]),
-        part("Under way:", totals.under_way, &[Uploading, Verifying]),
-        part("Next:", resting, &[Queued, Staged]),
-        part("Kept on this machine:", totals.kept, &[Kept]),
+        part("Failed for now:", totals.waiting, |file| {
+            file.action == Action::Upload && file.state == Waiting
+        }),
+        part("Under way:", totals.under_way, |file| {
+            file.action == Action::Upload && matches!(file.state, Uploading | Verifying)
+        }),
+        part("Next:", resting, |file| {
+            file.action == Action::Upload && matches!(file.state, Queued | Staged)
+        }),
+        part("Changes that the service is told of:", operations, |file| {
+            file.action != Action::Upload && file.state != Parked
+        }),
+        part("Kept on this machine:", totals.kept, |file| file.state == Kept),
     ];
-    (part(&needing, totals.parked, &[Parked]), going_on)
+    let needing = part(&needing, totals.needing(), |file| file.state == Parked);
+    (needing, going_on)
 }
 
 fn section(part: &Section, pending: &[PendingStatus], limit: usize, now: SystemTime) -> String {
-    let of_state = |state: &'static PendingState| pending.iter().filter(move |file| file.state == *state);
-    let shown: Vec<_> = part.states.iter().flat_map(of_state).take(limit).collect();
-    format!("{}\n{}", part.title, rows(&shown, part.files, now))
+    let mut shown: Vec<_> = pending.iter().filter(|file| (part.is_in)(file)).collect();
+    // Stable: within a state the oldest stays first.
+    shown.sort_by_key(|file| file.state);
+    shown.truncate(limit);
+    format!("{}\n{}", part.title, rows(&shown, part.number, now))
 }
 
 fn accounts(accounts: &[AccountStatus]) -> String {
@@ -206,6 +247,8 @@ mod tests {
     fn file(id: u32, path: &str, state: PendingState) -> PendingStatus {
         PendingStatus {
             id: id.to_string(),
+            action: Action::Upload,
+            to: None,
             account: "box".to_owned(),
             path: path.to_owned(),
             size: 10,

@@ -1,9 +1,8 @@
-//! `lockerfs retry`: try failed uploads again now.
+//! `lockerfs retry`: try failed uploads again now, those of an account or all. Short for `lockerfs queue retry`.
 
 use clap::Args;
 
-use super::{Global, Outcome, block_on, text};
-use crate::control::Client;
+use super::{Global, Outcome, queue};
 
 #[derive(Args)]
 pub(super) struct RetryArgs {
@@ -13,14 +12,5 @@ pub(super) struct RetryArgs {
 }
 
 pub(super) fn run(global: &Global, args: &RetryArgs) -> Outcome {
-    super::logging::start(global.verbose, global.log_file.as_deref())?;
-    let paths = global.paths()?;
-    block_on(async {
-        let client = Client::connect(&paths.state_dir).await?;
-        match client.retry(args.account.as_deref()).await? {
-            0 => println!("No upload has failed."),
-            files => println!("Trying {} again.", text::count(files, "file", "files")),
-        }
-        Ok(())
-    })
+    queue::retry(global, args.account.clone(), Vec::new())
 }

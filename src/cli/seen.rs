@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::failure::Failure;
-use crate::control::{Client, ControlError, PendingState, PendingStatus, StatusReport, Totals};
-use crate::state::{Database, JournalRow, RowState, StateDir, StateError};
+use crate::control::{Action, Client, ControlError, PendingState, PendingStatus, StatusReport, Totals};
+use crate::state::{Database, DeletionRow, JournalRow, RowState, StateDir, StateError};
+use crate::upload::OperationId;
 
 /// How long a mount may take between holding the journal and answering, at its start and at its end.
 const STARTING_OR_ENDING: Duration = Duration::from_secs(3);
@@ -70,8 +71,11 @@ pub(super) async fn look(state_dir: &Path, rows: Option<usize>) -> Result<Seen, 
 
 fn resting(state_dir: &Path, pending: Vec<PendingStatus>) -> Resting {
     let mut totals = Totals::default();
-    for file in &pending {
-        totals.add(file.state, 1, file.size, file.sent);
+    for item in &pending {
+        match item.action {
+            Action::Upload => totals.add(item.state, 1, item.size, item.sent),
+            Action::Delete | Action::Rename => totals.add_operation(item.state),
+        }
     }
     Resting {
         state_dir: state_dir.to_owned(),
@@ -80,23 +84,56 @@ fn resting(state_dir: &Path, pending: Vec<PendingStatus>) -> Resting {
     }
 }
 
-/// What waits while no mount runs; `None` while one holds the journal. Makes nothing.
+/// What waits while no mount runs; `None` while one holds the journal.
 async fn from_journal(path: &Path) -> Result<Option<Vec<PendingStatus>>, Failure> {
+    Ok(match journal(path).await? {
+        None => None,
+        Some(Journal::None) => Some(Vec::new()),
+        Some(Journal::Rows(held)) => {
+            let deletions = held.deletions.into_iter().map(of_deletion);
+            Some(held.rows.into_iter().map(of_row).chain(deletions).collect())
+        }
+    })
+}
+
+/// A journal that no mount holds.
+pub(super) enum Journal {
+    /// There is none yet.
+    None,
+    Rows(Held),
+}
+
+/// What a journal holds. No mount takes it up as long as this lives.
+pub(super) struct Held {
+    pub directory: StateDir,
+    /// Of files that are not removed.
+    pub rows: Vec<JournalRow>,
+    pub deletions: Vec<DeletionRow>,
+}
+
+/// The journal; `None` while a mount holds it. Makes nothing.
+pub(super) async fn journal(path: &Path) -> Result<Option<Journal>, Failure> {
     if !path.exists() {
-        return Ok(Some(Vec::new()));
+        return Ok(Some(Journal::None));
     }
     let directory = match StateDir::open(path) {
         Err(StateError::InUse { .. }) => return Ok(None),
         directory => directory?,
     };
     if !directory.database_path().exists() {
-        return Ok(Some(Vec::new()));
+        return Ok(Some(Journal::None));
     }
     let database = Database::open(&directory.database_path())?;
-    let rows = database.journal_rows().await?;
+    let rows = database.journal_rows().await;
+    let deletions = database.deletion_rows().await;
     database.close().await;
-    let waiting = rows.into_iter().filter(|row| row.state != RowState::Removed);
-    Ok(Some(waiting.map(of_row).collect()))
+    let (mut rows, deletions) = (rows?, deletions?);
+    rows.retain(|row| row.state != RowState::Removed);
+    Ok(Some(Journal::Rows(Held {
+        directory,
+        rows,
+        deletions,
+    })))
 }
 
 fn of_row(row: JournalRow) -> PendingStatus {
@@ -108,9 +145,33 @@ fn of_row(row: JournalRow) -> PendingStatus {
     };
     PendingStatus {
         id: row.id.to_string(),
+        action: Action::Upload,
+        to: None,
         account: row.account,
         path: row.name,
         size: row.size,
+        sent: 0,
+        rate: 0,
+        state,
+        error: row.last_error,
+        tries: row.tries,
+        next_try: row.next_try.map(super::mount::seconds),
+    }
+}
+
+fn of_deletion(row: DeletionRow) -> PendingStatus {
+    let state = match (row.parked, row.last_error.is_some()) {
+        (true, _) => PendingState::Parked,
+        (false, true) => PendingState::Waiting,
+        (false, false) => PendingState::Queued,
+    };
+    PendingStatus {
+        id: OperationId::Delete(row.id).to_string(),
+        action: Action::Delete,
+        account: row.account.to_string(),
+        path: row.name.to_string(),
+        to: None,
+        size: 0,
         sent: 0,
         rate: 0,
         state,

@@ -69,7 +69,7 @@ pub(super) fn run(global: &Global, args: &StatusArgs) -> Outcome {
             let rows = if args.all { usize::MAX } else { ROWS };
             print!("{}", report::whole(&seen, rows, SystemTime::now()));
         }
-        match seen.totals().parked {
+        match seen.totals().needing() {
             0 => Ok(()),
             _ => Err(Failure::told()),
         }

@@ -22,7 +22,7 @@ pub(super) fn size(bytes: u64) -> String {
     format!("{value:.1} {unit}")
 }
 
-pub(super) fn count(number: usize, one: &str, many: &str) -> String {
+pub(super) fn count(number: u64, one: &str, many: &str) -> String {
     if number == 1 {
         format!("1 {one}")
     } else {
@@ -31,7 +31,7 @@ pub(super) fn count(number: usize, one: &str, many: &str) -> String {
 }
 
 /// A number in groups of three digits.
-pub(super) fn grouped(number: usize) -> String {
+pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut shown = String::new();
     for (at, digit) in digits.chars().enumerate() {

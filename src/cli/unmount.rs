@@ -53,7 +53,7 @@ pub(super) fn run(global: &Global, args: &UnmountArgs) -> Outcome {
 
 /// Asks the mount that runs with this state directory, if it is the one at `place`; returns how many files
 /// are left in its journal.
-async fn ask(state_dir: &Path, place: &Path) -> Result<Option<usize>, ControlError> {
+async fn ask(state_dir: &Path, place: &Path) -> Result<Option<u64>, ControlError> {
     let status = Client::connect(state_dir).await?.status(Some(0)).await?;
     if status.mount_point != place {
         return Ok(None);

@@ -23,7 +23,11 @@ impl Config {
     ) -> Result<Arc<dyn Provider>> {
         let unusable =
             |why: String| ConfigError::new(&self.path, why).at_key(format!("accounts.{}", account.name));
-        let client = ApiClient::new(ApiOptions::default()).map_err(|e| unusable(e.to_string()))?;
+        let options = ApiOptions {
+            max_rate: account.options.max_rate,
+            ..ApiOptions::default()
+        };
+        let client = ApiClient::new(options).map_err(|e| unusable(e.to_string()))?;
         let refused = |error: ProviderError| unusable(error.message);
         let provider: Arc<dyn Provider> = match &account.service {
             Service::MediaFire(service) => {
@@ -43,6 +47,7 @@ impl Config {
         };
         let options = wrap::Options {
             calls_per_second: account.options.calls_per_second,
+            upload_calls_per_second: account.options.upload_calls_per_second,
             burst: account.options.burst,
             operation_deadline: account.options.deadline,
             ..wrap::Options::default()

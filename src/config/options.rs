@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::section::{Result, Section};
-use super::values::parse_duration;
+use super::values::{parse_duration, parse_size};
 use crate::provider::{DeleteMode, wrap};
 
 /// What `close()` waits for.
@@ -40,9 +40,13 @@ pub struct AccountOptions {
     pub listing_age: Duration,
     /// Files a second whose times are asked for in the background, where a listing lacks them.
     pub dates_per_second: f64,
-    /// Uploads at a time.
-    pub transfers: usize,
+    /// Requests with content at a time.
+    pub workers: usize,
+    /// Bytes of uploads in a second.
+    pub max_rate: Option<u64>,
     pub calls_per_second: f64,
+    /// The same for uploads alone.
+    pub upload_calls_per_second: f64,
     /// Calls that may go at once after a rest.
     pub burst: u32,
     /// How long an operation may take, with all its retries.
@@ -60,8 +64,10 @@ impl Default for AccountOptions {
             poll_interval: Duration::from_secs(30),
             listing_age: Duration::from_secs(30),
             dates_per_second: 5.0,
-            transfers: 4,
+            workers: 12,
+            max_rate: None,
             calls_per_second: calls.calls_per_second,
+            upload_calls_per_second: calls.upload_calls_per_second,
             burst: calls.burst,
             deadline: calls.operation_deadline,
         }
@@ -80,6 +86,15 @@ impl AccountOptions {
             "delete",
             &[("trash", DeleteMode::Trash), ("purge", DeleteMode::Purge)],
         )?;
+        let workers = section.number("workers", 1..65)?;
+        // The name that it had before.
+        let transfers = section.number("transfers", 1..65)?;
+        let calls_per_second = section.number("calls_per_second", 0.01..1000.0)?;
+        let upload_calls_per_second = section
+            .number("upload_calls_per_second", 0.01..1000.0)?
+            // Who wants few calls wants few of any kind.
+            .or(calls_per_second)
+            .unwrap_or(self.upload_calls_per_second);
         Ok(AccountOptions {
             on_close: on_close.unwrap_or(self.on_close),
             fsync: fsync.unwrap_or(self.fsync),
@@ -96,15 +111,29 @@ impl AccountOptions {
             dates_per_second: section
                 .number("dates_per_second", 0.0..100.0)?
                 .unwrap_or(self.dates_per_second),
-            transfers: section.number("transfers", 1..65)?.unwrap_or(self.transfers),
-            calls_per_second: section
-                .number("calls_per_second", 0.01..1000.0)?
-                .unwrap_or(self.calls_per_second),
+            workers: workers.or(transfers).unwrap_or(self.workers),
+            max_rate: match section.string_as("max_rate", at_least_a_kilobyte)? {
+                Some(0) => None,
+                Some(rate) => Some(rate),
+                None => self.max_rate,
+            },
+            calls_per_second: calls_per_second.unwrap_or(self.calls_per_second),
+            upload_calls_per_second,
             burst: section.number("burst", 1..10_001)?.unwrap_or(self.burst),
             deadline: section
                 .string_as("deadline", at_least_a_second)?
                 .unwrap_or(self.deadline),
         })
+    }
+}
+
+/// A rate; 0 for none.
+fn at_least_a_kilobyte(text: &str) -> std::result::Result<u64, String> {
+    let rate = parse_size(text)?;
+    if rate > 0 && rate < 1000 {
+        Err("must be at least \"1kB\" (a second), or \"0\" for no limit".to_owned())
+    } else {
+        Ok(rate)
     }
 }
 
@@ -121,7 +150,9 @@ fn at_least_a_second(text: &str) -> std::result::Result<Duration, String> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountOptions {
     /// How long an ending mount waits for uploads.
-    pub drain_timeout: Duration,
+    pub stop_timeout: Duration,
+    /// Bytes of the state directory's disk that files which wait leave free.
+    pub reserve: u64,
     /// The owner of all files; the user who mounts where absent.
     pub uid: Option<u32>,
     pub gid: Option<u32>,
@@ -131,9 +162,11 @@ pub struct MountOptions {
 
 impl MountOptions {
     pub(super) fn read(section: &mut Section<'_>) -> Result<Self> {
-        let drain_timeout = section.string_as("drain_timeout", parse_duration)?;
+        let stop_timeout = section.string_as("stop_timeout", parse_duration)?;
+        let older_name = section.string_as("drain_timeout", parse_duration)?;
         Ok(MountOptions {
-            drain_timeout: drain_timeout.unwrap_or(Duration::from_secs(60)),
+            stop_timeout: stop_timeout.or(older_name).unwrap_or(Duration::from_secs(60)),
+            reserve: section.string_as("reserve", parse_size)?.unwrap_or(256 << 20),
             uid: section.number("uid", 0..u32::MAX)?,
             gid: section.number("gid", 0..u32::MAX)?,
             umask: section.string_as("umask", parse_umask)?.unwrap_or(0o022),

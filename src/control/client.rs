@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
 use super::Place;
-use super::message::{Answer, DrainProgress, Request, StatusReport};
+use super::message::{Answer, Choice, DrainProgress, PendingStatus, Request, StatusReport};
 
 /// The longest line of an answer that is taken in, in bytes; the rows of a long queue come in many lines.
 const MAX_ANSWER: u64 = 64 * 1024 * 1024;
@@ -82,21 +82,47 @@ impl Client {
 
     /// Returns when the mount point is free, with the number of files that are left for the next mount. The
     /// mount bounds the time itself.
-    pub async fn unmount(mut self) -> Result<usize, ControlError> {
-        self.send(&Request::Unmount).await?;
-        match self.next(None).await? {
-            Answer::Done { count } => Ok(count),
-            other => Err(unexpected(other)),
+    pub async fn unmount(self) -> Result<u64, ControlError> {
+        self.count(&Request::Unmount, None).await
+    }
+
+    /// What is chosen.
+    pub async fn find(mut self, choice: Choice) -> Result<Vec<PendingStatus>, ControlError> {
+        self.send(&Request::Find { choice }).await?;
+        let mut found = Vec::new();
+        loop {
+            match self.next(Some(SILENCE)).await? {
+                Answer::Rows { rows } => found.extend(rows),
+                Answer::Done { .. } => return Ok(found),
+                other => return Err(unexpected(other)),
+            }
         }
     }
 
-    /// Returns how many uploads are tried again.
-    pub async fn retry(mut self, account: Option<&str>) -> Result<usize, ControlError> {
-        self.send(&Request::Retry {
-            account: account.map(str::to_owned),
-        })
-        .await?;
-        match self.next(Some(SILENCE)).await? {
+    /// Returns how many are tried again.
+    pub async fn retry(self, choice: Choice) -> Result<u64, ControlError> {
+        self.count(&Request::Retry { choice }, None).await
+    }
+
+    /// Returns how many were given up.
+    pub async fn cancel(self, choice: Choice) -> Result<u64, ControlError> {
+        self.count(&Request::Cancel { choice }, None).await
+    }
+
+    /// Returns the number of bytes, once the copy is on the disk. Dropping the future ends it.
+    pub async fn export(self, item: String, to: PathBuf, replace: bool) -> Result<u64, ControlError> {
+        self.count(&Request::Export { item, to, replace }, None).await
+    }
+
+    /// Returns of how many accounts that changed something.
+    pub async fn pause(self, account: Option<String>, paused: bool) -> Result<u64, ControlError> {
+        self.count(&Request::Pause { account, paused }, Some(SILENCE))
+            .await
+    }
+
+    async fn count(mut self, request: &Request, silence: Option<Duration>) -> Result<u64, ControlError> {
+        self.send(request).await?;
+        match self.next(silence).await? {
             Answer::Done { count } => Ok(count),
             other => Err(unexpected(other)),
         }

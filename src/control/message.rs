@@ -16,10 +16,38 @@ pub(super) enum Request {
     },
     Drain,
     Unmount,
-    /// Try failed uploads again now; of one account, or of all.
-    Retry {
-        account: Option<String>,
+    /// What a choice comes to.
+    Find {
+        choice: Choice,
     },
+    /// Try what failed again now.
+    Retry {
+        choice: Choice,
+    },
+    Cancel {
+        choice: Choice,
+    },
+    /// Copy the content of one file to a place on this machine.
+    Export {
+        item: String,
+        to: PathBuf,
+        replace: bool,
+    },
+    /// Begin no more uploads, or go on with them; of one account, or of all.
+    Pause {
+        account: Option<String>,
+        paused: bool,
+    },
+}
+
+/// Some of what is pending.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Choice {
+    /// Of this account alone.
+    pub account: Option<String>,
+    /// Ids, absolute paths in the mount, or `account:path`; a folder stands for all that is below it. All that is
+    /// pending where there are none.
+    pub items: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,7 +64,7 @@ pub(super) enum Answer {
         progress: DrainProgress,
     },
     Done {
-        count: usize,
+        count: u64,
     },
     Error {
         message: String,
@@ -73,6 +101,10 @@ pub struct Totals {
     pub under_way: u64,
     /// Empty files that stay here, since the service takes none.
     pub kept: u64,
+    /// Deletes and renames that the services are still to be told of.
+    pub operations: u64,
+    /// Those among them that need a person.
+    pub parked_operations: u64,
     /// Bytes a second that the services take now.
     pub rate: u64,
     /// Seconds that the rest takes at this rate.
@@ -95,6 +127,22 @@ impl Totals {
             PendingState::Uploading | PendingState::Verifying => self.under_way += files,
             PendingState::Staged | PendingState::Queued | PendingState::Kept => {}
         }
+    }
+
+    /// Counts a delete or a rename.
+    pub fn add_operation(&mut self, state: PendingState) {
+        self.operations += 1;
+        self.parked_operations += u64::from(state == PendingState::Parked);
+    }
+
+    /// How many files and operations need a person.
+    pub fn needing(&self) -> u64 {
+        self.parked + self.parked_operations
+    }
+
+    /// Whether the services hold and are told all.
+    pub fn is_nothing(&self) -> bool {
+        self.files == 0 && self.operations == 0
     }
 
     /// Notes how fast it goes, after all is counted.
@@ -142,14 +190,27 @@ pub enum AccountState {
     LoginRefused,
 }
 
-/// A file that the service does not hold.
+/// What the service is to be brought to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    Upload,
+    Delete,
+    Rename,
+}
+
+/// A file that the service does not hold, or a change that it has not been told of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingStatus {
     /// By which commands know it.
     pub id: String,
+    pub action: Action,
     pub account: String,
     /// In the account, as far as known; else the name alone.
     pub path: String,
+    /// Where a rename brings it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub to: Option<String>,
     /// Bytes.
     pub size: u64,
     /// Bytes that the service has taken.
@@ -164,7 +225,7 @@ pub struct PendingStatus {
 }
 
 /// First what a person should see first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PendingState {
     /// Failed in a way that only a person can mend.

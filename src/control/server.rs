@@ -8,14 +8,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::OwnedReadHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::Place;
-use super::message::{Answer, DrainProgress, MAX_REQUEST, PendingStatus, Request, StatusReport};
+use super::message::{Answer, Choice, DrainProgress, MAX_REQUEST, PendingStatus, Request, StatusReport};
 
-const MAX_CONNECTIONS: usize = 32;
-/// How long a client may take to say what it wants, or to take in a line.
+const MAX_CONNECTIONS: usize = 64;
+const ROWS_IN_A_LINE: usize = 1024;
+/// How long a client may take to say what it wants.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long it may take to take in a line.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a mount does for those who ask. Errors are sentences for a person.
@@ -33,10 +37,23 @@ pub trait Handler: Send + Sync + 'static {
     async fn drain(&self, progress: mpsc::Sender<DrainProgress>) -> Result<(), String>;
 
     /// Drains, unmounts, and returns when the mount point is free: how many files are left for the next mount.
-    async fn unmount(&self) -> Result<usize, String>;
+    async fn unmount(&self) -> Result<u64, String>;
 
-    /// Tries failed uploads again now and returns how many.
-    async fn retry(&self, account: Option<&str>) -> Result<usize, String>;
+    /// What is chosen. Fails where an item of the choice is not there.
+    async fn find(&self, choice: &Choice) -> Result<Vec<PendingStatus>, String>;
+
+    /// Tries what failed again now and returns how many there are.
+    async fn retry(&self, choice: &Choice) -> Result<u64, String>;
+
+    /// Gives up what waits or is parked, and returns how many that were.
+    async fn cancel(&self, choice: &Choice) -> Result<u64, String>;
+
+    /// Copies the newest content of a file to `to`, and returns the number of bytes. Dropping the future ends it.
+    async fn export(&self, item: &str, to: &Path, replace: bool) -> Result<u64, String>;
+
+    /// Begins no more uploads of an account, or of all, or goes on with them; the number of accounts that this
+    /// changes.
+    async fn pause(&self, account: Option<&str>, paused: bool) -> Result<u64, String>;
 }
 
 /// The listening socket. Dropping it removes the socket.
@@ -117,14 +134,24 @@ async fn serve(stream: UnixStream, handler: &dyn Handler) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut line = Vec::new();
     let mut limited = BufReader::new(reader).take(MAX_REQUEST);
-    tokio::time::timeout(CLIENT_TIMEOUT, limited.read_until(b'\n', &mut line)).await??;
+    tokio::time::timeout(REQUEST_TIMEOUT, limited.read_until(b'\n', &mut line)).await??;
     let answer = match serde_json::from_slice(&line) {
-        Ok(request) => answer(request, handler, &mut writer).await?,
+        Ok(request) => tokio::select! {
+            answer = answer(request, handler, &mut writer) => answer?,
+            // Nobody waits for it any more: what was begun and cannot be dropped ends by itself.
+            () = hung_up(limited.into_inner()) => return Ok(()),
+        },
         Err(error) => Answer::Error {
             message: format!("this request is not understood: {error}"),
         },
     };
     send(&mut writer, &answer).await
+}
+
+/// Waits until the client ends its side. Whatever it says beside its request is nothing to us.
+async fn hung_up(mut reader: BufReader<OwnedReadHalf>) {
+    let mut ignored = [0; 256];
+    while reader.read(&mut ignored).await.is_ok_and(|read| read > 0) {}
 }
 
 async fn answer(
@@ -161,7 +188,20 @@ async fn answer(
             result
         }
         Request::Unmount => handler.unmount().await,
-        Request::Retry { account } => handler.retry(account.as_deref()).await,
+        Request::Find { choice } => match handler.find(&choice).await {
+            Ok(rows) => {
+                for part in rows.chunks(ROWS_IN_A_LINE) {
+                    let rows = part.to_vec();
+                    send(writer, &Answer::Rows { rows }).await?;
+                }
+                Ok(rows.len() as u64)
+            }
+            Err(message) => Err(message),
+        },
+        Request::Retry { choice } => handler.retry(&choice).await,
+        Request::Cancel { choice } => handler.cancel(&choice).await,
+        Request::Export { item, to, replace } => handler.export(&item, &to, replace).await,
+        Request::Pause { account, paused } => handler.pause(account.as_deref(), paused).await,
     };
     Ok(result.map_or_else(
         |message| Answer::Error { message },
@@ -176,7 +216,10 @@ async fn send_rows(handler: &dyn Handler, writer: &mut (impl AsyncWriteExt + Unp
         let rows = handler.pending_after(after.as_deref()).await;
         let Some(last) = rows.last() else { return Ok(()) };
         after = Some(last.id.clone());
-        send(writer, &Answer::Rows { rows }).await?;
+        for part in rows.chunks(ROWS_IN_A_LINE) {
+            let rows = part.to_vec();
+            send(writer, &Answer::Rows { rows }).await?;
+        }
     }
 }
 

@@ -5,8 +5,10 @@
 //! repeats nothing, and its errors never hold a query or a body. It knows no service.
 
 mod body;
+mod pace;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
@@ -14,6 +16,7 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, Heade
 use url::Url;
 
 use self::body::Progress;
+use self::pace::Pace;
 use super::client::{builder, check_url};
 use super::{FileRange, HttpError, HttpErrorKind};
 
@@ -30,6 +33,8 @@ pub struct ApiOptions {
     pub max_answer: usize,
     /// Connections kept open and idle to one host.
     pub idle_connections: usize,
+    /// Bytes of files in a second, of all requests together; any number where absent.
+    pub max_rate: Option<u64>,
 }
 
 impl Default for ApiOptions {
@@ -39,7 +44,8 @@ impl Default for ApiOptions {
             answer_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(60),
             max_answer: 32 << 20,
-            idle_connections: 16,
+            idle_connections: 32,
+            max_rate: None,
         }
     }
 }
@@ -176,6 +182,7 @@ impl fmt::Debug for ApiAnswer {
 pub struct ApiClient {
     client: reqwest::Client,
     options: ApiOptions,
+    pace: Option<Arc<Pace>>,
 }
 
 impl fmt::Debug for ApiClient {
@@ -202,7 +209,12 @@ impl ApiClient {
                     format!("no HTTP client: {}", chain(&error)),
                 )
             })?;
-        Ok(ApiClient { client, options })
+        let pace = options.max_rate.map(|rate| Arc::new(Pace::new(rate)));
+        Ok(ApiClient {
+            client,
+            options,
+            pace,
+        })
     }
 
     /// Sends one request once and reads its whole answer, whatever its status.
@@ -257,7 +269,9 @@ impl ApiClient {
                 headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
                 headers.insert(CONTENT_LENGTH, HeaderValue::from(range.length));
                 progress.start_body();
-                self.client.post(url).body(body::stream(range, progress.clone()))
+                self.client
+                    .post(url)
+                    .body(body::stream(range, progress.clone(), self.pace.clone()))
             }
             ApiBody::Multipart(form) => {
                 if form
@@ -270,7 +284,7 @@ impl ApiClient {
                 progress.start_body();
                 self.client
                     .post(url)
-                    .multipart(body::multipart(form, progress.clone()))
+                    .multipart(body::multipart(form, progress.clone(), self.pace.clone()))
             }
         };
         builder.headers(headers).build().map_err(|error| {

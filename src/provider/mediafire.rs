@@ -14,6 +14,7 @@ mod uploads;
 mod wire;
 
 use std::fmt;
+use std::sync::Mutex;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -24,8 +25,8 @@ use self::call::Api;
 use self::wire::{Node, Params, ROOT};
 use super::{
     AccountInfo, Capabilities, Capability, ChangeCursor, Changes, DeleteMode, DownloadLink, FileEntry,
-    FileId, FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules, Provider, Result, UploadPlan,
-    UploadProgress, UploadRequest, UploadTicket,
+    FileId, FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules, Provider, Result, SentUpload,
+    UploadPlan, UploadProgress, UploadRequest, UploadTicket,
 };
 use crate::http::{ApiClient, FileRange};
 
@@ -84,6 +85,8 @@ pub enum TokenVersion {
 /// One MediaFire account.
 pub struct MediaFire {
     api: Api,
+    /// How far the change feed was read for uploads.
+    reading: Mutex<Option<changes::Reading>>,
 }
 
 impl fmt::Debug for MediaFire {
@@ -99,6 +102,7 @@ impl MediaFire {
     pub fn new(settings: Settings, client: ApiClient) -> Result<Self> {
         Ok(MediaFire {
             api: Api::new(&settings, client)?,
+            reading: Mutex::default(),
         })
     }
 }
@@ -239,6 +243,10 @@ impl Provider for MediaFire {
 
     async fn upload_poll(&self, ticket: &UploadTicket) -> Result<UploadProgress> {
         uploads::poll(&self.api, ticket).await
+    }
+
+    async fn upload_poll_many(&self, uploads: &[SentUpload]) -> Result<Vec<Result<UploadProgress>>> {
+        uploads::poll_many(&self.api, &self.reading, uploads).await
     }
 
     async fn close(&self) {

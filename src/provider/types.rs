@@ -1,10 +1,13 @@
 //! The values that pass between lockerfs and a provider. Ids are opaque and of different types, so
 //! that a folder's can never stand for a file's.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::time::SystemTime;
 
 use url::Url;
+
+use super::{ErrorKind, ProviderError, Retry};
 
 pub use crate::http::ServerHabits;
 
@@ -154,6 +157,21 @@ pub struct Listing {
 }
 
 impl Listing {
+    /// Gives items the names that are known to come.
+    pub fn give_names(&mut self, names: &HashMap<ItemId, String>) {
+        if names.is_empty() {
+            return;
+        }
+        for entry in &mut self.entries {
+            if let Some(name) = names.get(&entry.item()) {
+                match entry {
+                    Entry::File(file) => file.name.clone_from(name),
+                    Entry::Folder(folder) => folder.name.clone_from(name),
+                }
+            }
+        }
+    }
+
     /// Whether the time of a file is not told.
     pub fn lacks_times(&self) -> bool {
         let lacks = |entry: &Entry| matches!(entry, Entry::File(file) if file.mtime.is_none());
@@ -246,6 +264,13 @@ pub struct UploadRequest {
     pub sent_before: bool,
 }
 
+/// An upload whose bytes the service has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentUpload {
+    pub ticket: UploadTicket,
+    pub request: UploadRequest,
+}
+
 /// How an upload goes on after it was announced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -280,4 +305,23 @@ pub enum UploadProgress {
     Done(FileEntry),
     /// The service lost the upload or its bytes: announce it again.
     StartAgain,
+    /// The service gave the upload up and made no file of it. The ticket is worth nothing any more: what may
+    /// still become of the content begins with an announcement.
+    GivenUp(Refusal),
+}
+
+/// Why a service gave up an upload whose bytes it had taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub kind: ErrorKind,
+    /// Whether the same upload may succeed later.
+    pub retry: Retry,
+    /// What the service said, for a person.
+    pub message: String,
+}
+
+impl From<Refusal> for ProviderError {
+    fn from(refusal: Refusal) -> Self {
+        ProviderError::new(refusal.kind, refusal.retry, "upload", refusal.message)
+    }
 }

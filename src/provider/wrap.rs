@@ -25,8 +25,8 @@ pub use self::tracing::Tracing;
 
 use super::{
     AccountInfo, Capabilities, Capability, ChangeCursor, Changes, DeleteMode, DownloadLink, FileEntry,
-    FileId, FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules, Provider, Result, UploadPlan,
-    UploadProgress, UploadRequest, UploadTicket,
+    FileId, FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules, Provider, Result, SentUpload,
+    UploadPlan, UploadProgress, UploadRequest, UploadTicket,
 };
 use crate::http::FileRange;
 
@@ -35,6 +35,8 @@ use crate::http::FileRange;
 pub struct Options {
     /// Calls of one [`CallClass`] that may start in a second, in the long run.
     pub calls_per_second: f64,
+    /// The same for uploads, of which one small file takes two or three.
+    pub upload_calls_per_second: f64,
     /// Calls of one class that may start at once after a rest.
     pub burst: u32,
     /// The longest wait for the budget; what would wait longer fails as rate-limited.
@@ -56,6 +58,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             calls_per_second: 50.0,
+            upload_calls_per_second: 400.0,
             burst: 100,
             budget_wait: Duration::from_secs(30),
             attempts: 4,
@@ -248,6 +251,17 @@ impl<A: Around> Provider for Wrapped<A> {
     async fn upload_poll(&self, ticket: &UploadTicket) -> Result<UploadProgress> {
         self.around
             .around(Operation::UPLOAD_POLL, || self.inner.upload_poll(ticket))
+            .await
+    }
+
+    async fn upload_poll_many(&self, uploads: &[SentUpload]) -> Result<Vec<Result<UploadProgress>>> {
+        let operation = if self.batches() {
+            Operation::UPLOAD_POLL_MANY
+        } else {
+            Operation::UPLOAD_POLL.of_items(uploads.len(), false)
+        };
+        self.around
+            .around(operation, || self.inner.upload_poll_many(uploads))
             .await
     }
 

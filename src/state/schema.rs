@@ -101,6 +101,11 @@ const MIGRATIONS: &[&str] = &[
         created           INTEGER NOT NULL   -- nanoseconds since 1970
     ) STRICT;
 ",
+    "
+    CREATE TABLE paused (
+        account           TEXT PRIMARY KEY
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// Sets up a connection and brings its database to the present version.

@@ -6,19 +6,18 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Instant;
 
 use futures_util::future::join_all;
+use tokio::sync::Notify;
 
-use crate::provider::{
-    Capability, DeleteMode, ErrorKind, FileId, FolderId, ItemId, ListHint, Provider, ProviderError, Retry,
-};
+use crate::provider::{Capability, DeleteMode, ErrorKind, FileId, FolderId, ItemId, ListHint, Provider};
 use crate::state::{DeletionRow, ItemKey, JournalTransaction};
 
 use super::UploadEvent;
 use super::deletions::Take;
+use super::fate::Fate;
 use super::handle::Uploads;
-use super::outcome::{REASON, backoff};
 
 /// Items in one call at most.
 const BATCH: usize = 500;
@@ -28,34 +27,13 @@ const SIDE_BY_SIDE: usize = 4;
 /// Calls in one round that look for what the service refuses. What is left is looked at in the next one.
 const SEARCH_CALLS: usize = 64;
 
-/// What became of an item.
-enum Fate {
-    Gone,
-    /// At least so long later.
-    Later(Failed, Option<Duration>),
-    /// Not before a person has mended something.
-    AfterPause(Failed),
-    Refused(Failed),
-}
-
-#[derive(Clone)]
-struct Failed {
-    kind: ErrorKind,
-    text: String,
-}
-
-impl Failed {
-    fn of(error: &ProviderError) -> Self {
-        Failed {
-            kind: error.kind,
-            text: error.to_string(),
-        }
-    }
-}
-
 /// Deletes for one account until the program stops.
-pub(super) async fn serve(uploads: Arc<Uploads>, account: String, provider: Arc<dyn Provider>) {
-    let wake = uploads.table().deletions.serve(&account);
+pub(super) async fn serve(
+    uploads: Arc<Uploads>,
+    account: String,
+    provider: Arc<dyn Provider>,
+    wake: Arc<Notify>,
+) {
     let deleter = Deleter {
         uploads,
         account,
@@ -138,14 +116,8 @@ impl Deleter {
             }
             if calls >= SEARCH_CALLS || self.uploads.stopping.is_cancelled() {
                 let text = "the service refuses some of what is to be deleted; which is being found out";
-                let failed = Failed {
-                    kind: ErrorKind::Busy,
-                    text: text.to_owned(),
-                };
-                fates.extend(
-                    part.into_iter()
-                        .map(|row| (row, Fate::Later(failed.clone(), None))),
-                );
+                let fate = Fate::later(ErrorKind::Busy, text);
+                fates.extend(part.into_iter().map(|row| (row, fate.clone())));
                 continue;
             }
             calls += 1;
@@ -154,11 +126,11 @@ impl Deleter {
                     let second = part.split_off(part.len() / 2);
                     parts.extend([part, second]);
                 }
-                fate @ (Fate::Later(..) | Fate::AfterPause(_)) => {
+                fate if fate.passes() => {
                     let all = std::iter::once(part).chain(parts.drain(..)).flatten();
-                    fates.extend(all.map(|row| (row, fate.again())));
+                    fates.extend(all.map(|row| (row, fate.clone())));
                 }
-                fate => fates.extend(part.into_iter().map(|row| (row, fate.again()))),
+                fate => fates.extend(part.into_iter().map(|row| (row, fate.clone()))),
             }
         }
     }
@@ -171,14 +143,11 @@ impl Deleter {
                 return;
             }
             let told = join_all(some.iter().map(|row| self.call(std::slice::from_ref(row)))).await;
-            let passing = told
-                .iter()
-                .find(|fate| matches!(fate, Fate::Later(..) | Fate::AfterPause(_)))
-                .map(Fate::again);
+            let passing = told.iter().find(|fate| fate.passes()).cloned();
             fates.extend(some.into_iter().zip(told));
             // What keeps one from going keeps the others.
             if let Some(fate) = passing {
-                fates.extend(left.map(|row| (row, fate.again())));
+                fates.extend(left.map(|row| (row, fate.clone())));
                 return;
             }
         }
@@ -197,11 +166,8 @@ impl Deleter {
             Ok(listing) if listing.entries.is_empty() && !listing.incomplete => {
                 self.call(std::slice::from_ref(row)).await
             }
-            Ok(_) => Fate::Refused(Failed {
-                kind: ErrorKind::NotEmpty,
-                text: "the folder is not empty any more".to_owned(),
-            }),
-            Err(error) => judge(&error),
+            Ok(_) => Fate::refused(ErrorKind::NotEmpty, "the folder is not empty any more"),
+            Err(error) => Fate::of(&error),
         }
     }
 
@@ -214,9 +180,9 @@ impl Deleter {
         };
         let items: Vec<_> = rows.iter().map(|row| item_of(&row.item)).collect();
         match self.provider.delete(&items, mode).await {
-            Ok(()) => Fate::Gone,
-            Err(error) if error.kind == ErrorKind::NotFound && rows.len() == 1 => Fate::Gone,
-            Err(error) => judge(&error),
+            Ok(()) => Fate::Done,
+            Err(error) if error.kind == ErrorKind::NotFound && rows.len() == 1 => Fate::Done,
+            Err(error) => Fate::of(&error),
         }
     }
 
@@ -224,11 +190,14 @@ impl Deleter {
     async fn note(&self, fates: Fates) {
         let (uploads, options) = (&self.uploads, &self.uploads.options);
         let (mut gone, mut kept) = (Vec::new(), Vec::new());
-        for (row, fate) in fates {
-            match fate.of(row, options) {
-                (row, None) => gone.push(row),
-                (row, Some(failed)) => kept.push((row, failed.kind)),
-            }
+        for (mut row, fate) in fates {
+            let Some(next) = fate.schedule(row.tries, options) else {
+                gone.push(row);
+                continue;
+            };
+            (row.parked, row.tries) = (next.parked, next.tries);
+            (row.next_try, row.last_error) = (next.next_try, next.last_error);
+            kept.push((row, next.failure));
         }
         if let Some((row, _)) = kept.first() {
             let (account, count) = (&self.account, kept.len());
@@ -288,46 +257,6 @@ impl Deleter {
         if let Err(error) = forgotten {
             tracing::debug!(%error, "facts of deleted items stay in the index");
         }
-    }
-}
-
-impl Fate {
-    fn again(&self) -> Fate {
-        match self {
-            Fate::Gone => Fate::Gone,
-            Fate::Later(failed, least) => Fate::Later(failed.clone(), *least),
-            Fate::AfterPause(failed) => Fate::AfterPause(failed.clone()),
-            Fate::Refused(failed) => Fate::Refused(failed.clone()),
-        }
-    }
-
-    /// The row as it goes on, and what failed.
-    fn of(self, mut row: DeletionRow, options: &super::Options) -> (DeletionRow, Option<Failed>) {
-        let (failed, wait) = match self {
-            Fate::Gone => return (row, None),
-            Fate::Later(failed, least) => {
-                let wait = backoff(options, row.tries).max(least.unwrap_or_default());
-                (failed, Some(wait))
-            }
-            Fate::AfterPause(failed) => (failed, Some(options.person_pause)),
-            Fate::Refused(failed) => (failed, None),
-        };
-        let now = SystemTime::now();
-        row.parked = wait.is_none();
-        row.tries = row.tries.saturating_add(1);
-        row.next_try = wait.map(|wait| now.checked_add(wait).unwrap_or(now + options.retry_max));
-        row.last_error = Some(failed.text.chars().take(REASON).collect());
-        (row, Some(failed))
-    }
-}
-
-fn judge(error: &ProviderError) -> Fate {
-    let failed = Failed::of(error);
-    match (error.kind, error.retry) {
-        (ErrorKind::LoginRefused, _) => Fate::AfterPause(failed),
-        (_, Retry::Never) => Fate::Refused(failed),
-        (_, Retry::AfterWait(least)) => Fate::Later(failed, least),
-        (_, Retry::AfterLogin | Retry::OutcomeUnknown) => Fate::Later(failed, None),
     }
 }
 

@@ -12,32 +12,30 @@ use super::handle::Uploads;
 use super::journal::{Unlinked, note_unlinked, unlink};
 use super::{PendingId, UploadError};
 
-/// A file that is to go, as far as the service knows it.
+/// A file, or a folder that is empty, that is to go, as far as the service knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unwanted {
     pub account: String,
     /// Where it stands on the service, and under which name there.
     pub folder: FolderId,
     pub name: String,
-    pub file: Option<FileId>,
+    pub item: Option<ItemId>,
     /// Bytes.
     pub size: u64,
     pub mode: DeleteMode,
 }
 
 impl Unwanted {
-    /// The rows for the file itself and for others that a pending file stood for.
-    pub(super) fn rows(&self, stood_for: &[FileId]) -> Vec<DeletionRow> {
-        let others = stood_for
-            .iter()
-            .filter(|other| Some(*other) != self.file.as_ref());
-        let sized = self.file.iter().map(|file| (file, self.size));
-        let all = sized.chain(others.map(|other| (other, 0)));
-        all.map(|(file, size)| self.row(ItemKey::File(file.as_str().to_owned()), size))
-            .collect()
+    /// The rows for the item itself and for others that a pending file stood for.
+    fn rows(&self, stood_for: &[FileId]) -> Vec<DeletionRow> {
+        let others = stood_for.iter().cloned().map(ItemId::File);
+        let others = others.filter(|other| Some(other) != self.item.as_ref());
+        let itself = self.item.iter().map(|item| (key_of(item), self.size));
+        let all = itself.chain(others.map(|other| (key_of(&other), 0)));
+        all.map(|(item, size)| self.row(item, size)).collect()
     }
 
-    pub(super) fn row(&self, item: ItemKey, size: u64) -> DeletionRow {
+    fn row(&self, item: ItemKey, size: u64) -> DeletionRow {
         let purge = self.mode == DeleteMode::Purge;
         deletions::begin(&self.account, item, self.folder.as_str(), &self.name, size, purge)
     }
@@ -67,6 +65,7 @@ pub(super) fn discard(
     let mut rows = unwanted.rows(stood_for.unwrap_or_default());
     for row in &mut rows {
         row.id = journal.add_deletion(row)?;
+        journal.remove_renames_of(&unwanted.account, &row.item)?;
     }
     Ok(Some(Discarded { unlinked, rows }))
 }
@@ -78,6 +77,7 @@ pub(super) fn note_discarded(table: &mut super::table::Table, discarded: &Discar
     }
     let now = Instant::now();
     for row in &discarded.rows {
+        table.renames.forget(&row.account, &row.item);
         table.deletions.add(row.clone(), now);
     }
 }
@@ -91,7 +91,7 @@ impl Uploads {
         pending: Option<PendingId>,
         unwanted: Unwanted,
     ) -> Result<(), UploadError> {
-        if pending.is_none() && unwanted.file.is_none() {
+        if pending.is_none() && unwanted.item.is_none() {
             return Ok(());
         }
         let work = move |journal: &JournalTransaction<'_>| discard(journal, pending, &unwanted);

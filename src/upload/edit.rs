@@ -42,7 +42,7 @@ impl Drop for Hold {
         let options = &self.uploads.options;
         let unused = self.uploads.update(|table| {
             let item = table.item_mut(self.id)?;
-            let delay = options.of_account(&item.row.account).upload_delay;
+            let delay = options.rest(&item.row.account, item.row.size);
             item.holds = item.holds.saturating_sub(1);
             if item.holds > 0 {
                 return None;

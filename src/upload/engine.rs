@@ -17,13 +17,14 @@ use crate::provider::{
 use crate::state::{AttemptRow, JournalRow, RowState};
 
 use super::handle::Uploads;
-use super::journal::{Change, Changed, Facts};
+use super::journal::{Change, Changed, Facts, blocking};
 use super::meter::Progress;
 use super::outcome::{self, Failure};
+use super::poll::Polled;
 use super::queue::{Account, Slot};
 use super::staged_file::StagedFile;
 use super::table::{Item, Step};
-use super::{PendingId, hash, hydrate};
+use super::{PendingId, hydrate};
 
 /// Why a file whose content is lost is parked.
 pub(super) const MISSING: &str = "its content is missing from the staging directory";
@@ -152,7 +153,7 @@ impl Worker {
         if had_base {
             hydrate::complete(&self.uploads, &self.account, &staged).await?;
         }
-        let sha256 = hash::sha256(staged.file().clone(), 0, row.size).await?;
+        let sha256 = self.hash_of(&staged, row.size).await?;
         if staged.modifications() != modifications || !self.take_for_sending(&row) {
             return Err(Failure::Superseded);
         }
@@ -193,6 +194,17 @@ impl Worker {
             staged,
             may_be_there,
         }))
+    }
+
+    async fn hash_of(&self, staged: &Arc<StagedFile>, size: u64) -> Result<[u8; 32], Failure> {
+        let _one = self
+            .account
+            .hashing
+            .acquire()
+            .await
+            .map_err(|_| Failure::Superseded)?;
+        let staged = staged.clone();
+        Ok(blocking("read a staged file", move || staged.sha256(size)).await?)
     }
 
     /// The newest file of the service before anything is sent, where only that tells what was sent from what
@@ -306,7 +318,11 @@ impl Worker {
             return self.settle(attempt, entry).await.map(|()| true);
         }
         let found = match attempt.ticket.clone().filter(|_| is_current) {
-            Some(ticket) => self.poll(UploadTicket::new(ticket)).await?,
+            Some(ticket) => match self.poll(&attempt, UploadTicket::new(ticket)).await? {
+                Polled::Done(entry) => Some(entry),
+                Polled::Lost => None,
+                Polled::GivenUp(refusal) => return Err(Failure::given_up(refusal)),
+            },
             None => self.find(&attempt).await?,
         };
         match found {
@@ -346,7 +362,7 @@ impl Worker {
     /// Finds the file that an attempt made, if it made one, without sending a byte.
     pub async fn find(&mut self, attempt: &AttemptRow) -> Result<Option<FileEntry>, Failure> {
         if let Some(ticket) = &attempt.ticket
-            && let Some(entry) = self.poll(UploadTicket::new(ticket.clone())).await?
+            && let Polled::Done(entry) = self.poll(attempt, UploadTicket::new(ticket.clone())).await?
         {
             return Ok(Some(entry));
         }
@@ -397,7 +413,13 @@ impl Worker {
 
     /// Whether the content that is being sent is still wanted.
     pub fn is_wanted(&self, attempt: &AttemptRow) -> bool {
-        self.is_current(attempt) && !self.uploads.stopping.is_cancelled()
+        self.is_current(attempt) && !self.is_held_back()
+    }
+
+    /// Whether nothing more is to be sent for now, whatever is wanted: the program stops, or a person paused the
+    /// account.
+    pub fn is_held_back(&self) -> bool {
+        self.uploads.stopping.is_cancelled() || self.uploads.is_paused(&self.account.name)
     }
 
     /// Whether the content that is being sent is the row's.

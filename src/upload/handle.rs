@@ -13,7 +13,9 @@ use crate::provider::{FileEntry, FileId, FolderId, Provider};
 use crate::state::{Database, RowState};
 
 use super::deleter;
+use super::poll;
 use super::queue::{self, Account};
+use super::renamer;
 use super::staged_file::{Base, StagedFile};
 use super::staging::Staging;
 use super::table::{Outcome, Table};
@@ -32,6 +34,8 @@ pub struct Uploads {
     pub(super) options: Options,
     pub(super) staging: Arc<Staging>,
     table: Mutex<Table>,
+    /// Those that were started.
+    accounts: OnceLock<HashMap<String, Arc<Account>>>,
     events: OnceLock<mpsc::Sender<UploadEvent>>,
     /// Signalled after each change of the table.
     pub(super) changed: watch::Sender<()>,
@@ -52,6 +56,7 @@ impl Uploads {
             options,
             staging: Arc::new(staging),
             table: Mutex::new(table),
+            accounts: OnceLock::new(),
             events: OnceLock::new(),
             changed: watch::Sender::new(()),
             stopping: CancellationToken::new(),
@@ -74,11 +79,32 @@ impl Uploads {
         if self.events.set(events).is_err() {
             return receiver;
         }
+        let mut started = HashMap::new();
         for (name, provider) in accounts {
-            self.spawn(deleter::serve(self.clone(), name.clone(), provider.clone()));
+            // Before the tasks run: who drains from now on waits for them.
+            let (deletes, renames) = {
+                let mut table = self.table();
+                (table.deletions.serve(&name), table.renames.serve(&name))
+            };
+            self.spawn(deleter::serve(
+                self.clone(),
+                name.clone(),
+                provider.clone(),
+                deletes,
+            ));
+            self.spawn(renamer::serve(
+                self.clone(),
+                name.clone(),
+                provider.clone(),
+                renames,
+            ));
             let wake = self.table().serve(&name);
-            let account = Arc::new(Account::new(name, provider, base.clone(), &self.options, wake));
-            self.spawn(queue::serve(self.clone(), account));
+            let account = Account::new(name.clone(), provider, base.clone(), &self.options, wake);
+            started.insert(name, Arc::new(account));
+        }
+        for account in self.accounts.get_or_init(|| started).values() {
+            self.spawn(poll::serve(self.clone(), account.clone()));
+            self.spawn(queue::serve(self.clone(), account.clone()));
         }
         receiver
     }
@@ -285,18 +311,26 @@ impl Uploads {
         Ok(count)
     }
 
-    /// Stops the workers between two requests. All stays in the journal. The database stays open.
+    /// Stops the workers with the grace that the options give.
     pub async fn stop(&self) {
+        self.stop_within(self.options.stop_grace).await;
+    }
+
+    /// Stops the workers between two requests, and cuts off what is not ended after `grace`. All stays in the
+    /// journal. The database stays open.
+    pub async fn stop_within(&self, grace: Duration) {
         self.stopping.cancel();
         self.tasks.close();
-        if tokio::time::timeout(self.options.stop_grace, self.tasks.wait())
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(grace, self.tasks.wait()).await.is_err() {
             self.aborting.cancel();
             self.tasks.wait().await;
         }
         self.forget_discarded().await;
+    }
+
+    /// An account that was started.
+    pub(super) fn account(&self, name: &str) -> Option<Arc<Account>> {
+        self.accounts.get()?.get(name).cloned()
     }
 
     pub(super) fn table(&self) -> MutexGuard<'_, Table> {

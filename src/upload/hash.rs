@@ -33,7 +33,13 @@ pub(super) async fn md5(file: Arc<File>, length: u64) -> Result<[u8; 16], Upload
     .await
 }
 
-fn each_part(file: &File, offset: u64, length: u64, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+/// Reads `length` bytes from `offset` in parts.
+pub(super) fn each_part(
+    file: &File,
+    offset: u64,
+    length: u64,
+    mut take: impl FnMut(&[u8]),
+) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER.min(usize::try_from(length).unwrap_or(BUFFER))];
     let mut done = 0;
     while done < length {

@@ -164,7 +164,7 @@ impl Uploads {
                     }
                     item.staged = Some(content);
                     item.committed = *modifications;
-                    item.due = Instant::now() + uploads.options.of_account(&row.account).upload_delay;
+                    item.due = Instant::now() + uploads.options.rest(&row.account, row.size);
                 }
                 table.set_row(row.clone());
             });

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::http::Taken;
+
 /// The window over which a rate is the mean.
 const SLOTS: usize = 16;
 const SLOT: Duration = Duration::from_millis(500);
@@ -102,6 +104,15 @@ impl Progress {
         self.all.add(bytes);
     }
 
+    /// One body of `length` bytes, which count as they are taken, and no more once it is dropped unfinished.
+    pub fn part(self: &Arc<Self>, length: u64) -> Part {
+        Part(Arc::new(Counted {
+            progress: self.clone(),
+            length,
+            taken: AtomicU64::new(0),
+        }))
+    }
+
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
@@ -109,6 +120,50 @@ impl Progress {
     /// Bytes a second.
     pub fn rate(&self) -> u64 {
         self.meter.rate()
+    }
+}
+
+/// A body that is sent.
+pub(super) struct Part(Arc<Counted>);
+
+struct Counted {
+    progress: Arc<Progress>,
+    length: u64,
+    taken: AtomicU64,
+}
+
+impl Part {
+    pub fn count(&self) -> Arc<dyn Taken> {
+        self.0.clone()
+    }
+
+    /// The service has all of it.
+    pub fn finish(self) {
+        self.0.taken(self.0.length);
+        // Nothing is left to be taken back.
+        self.0.taken.store(0, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        let taken = self
+            .0
+            .taken
+            .swap(self.0.length, Ordering::Relaxed)
+            .min(self.0.length);
+        let sent = &self.0.progress.sent;
+        let _ = sent.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |sent| {
+            Some(sent.saturating_sub(taken))
+        });
+    }
+}
+
+impl Taken for Counted {
+    /// What is sent a second time counts once.
+    fn taken(&self, bytes: u64) {
+        let before = self.taken.fetch_add(bytes, Ordering::Relaxed).min(self.length);
+        self.progress.add(bytes.min(self.length - before));
     }
 }
 
@@ -133,5 +188,24 @@ mod tests {
         assert_eq!(window.rate(seconds(150)), 0);
         window.add(700, seconds(200));
         assert_eq!(window.rate(seconds(201)), 700);
+    }
+
+    #[test]
+    fn a_body_counts_once_however_often_it_is_sent_and_not_where_it_failed() {
+        let progress = Arc::new(Progress::new(Arc::new(Meter::new())));
+        progress.begin_at(100);
+        let part = progress.part(50);
+        part.count().taken(20);
+        assert_eq!(progress.sent(), 120);
+        part.count().taken(40);
+        assert_eq!(progress.sent(), 150);
+        part.finish();
+        assert_eq!(progress.sent(), 150);
+        let failed = progress.part(50);
+        let late = failed.count();
+        late.taken(30);
+        drop(failed);
+        late.taken(20);
+        assert_eq!(progress.sent(), 150);
     }
 }

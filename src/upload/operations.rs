@@ -88,7 +88,12 @@ pub struct PendingOperation {
 impl Uploads {
     /// All that the service is still to be told beside uploads, by id.
     pub fn operations(&self) -> Vec<PendingOperation> {
-        let mut all = self.table().deletions.snapshots();
+        let mut all = {
+            let table = self.table();
+            let mut all = table.deletions.snapshots();
+            all.extend(table.renames.snapshots());
+            all
+        };
         all.sort_by_key(|operation| operation.id);
         all
     }
@@ -97,7 +102,7 @@ impl Uploads {
     pub async fn retry_operation(self: &Arc<Self>, id: OperationId) -> Result<bool, UploadError> {
         match id {
             OperationId::Delete(id) => self.retry_deletion(id).await,
-            OperationId::Rename(_) => Ok(false),
+            OperationId::Rename(id) => self.retry_rename(id).await,
         }
     }
 
@@ -106,7 +111,7 @@ impl Uploads {
     pub async fn cancel_operation(self: &Arc<Self>, id: OperationId) -> Result<bool, UploadError> {
         match id {
             OperationId::Delete(id) => self.cancel_deletion(id).await,
-            OperationId::Rename(_) => Ok(false),
+            OperationId::Rename(id) => self.cancel_rename(id).await,
         }
     }
 }

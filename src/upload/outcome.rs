@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::provider::{ErrorKind, ProviderError, Retry};
+use crate::provider::{ErrorKind, ProviderError, Refusal, Retry};
 use crate::state::RowState;
 
 use super::handle::Uploads;
@@ -62,6 +62,14 @@ enum Verdict {
 impl Failure {
     pub fn wait(sentence: &str) -> Self {
         Failure::Wait(sentence.to_owned())
+    }
+
+    /// The service made nothing of what it had taken, and says so.
+    pub fn given_up(refusal: Refusal) -> Self {
+        Failure::Provider {
+            error: refusal.into(),
+            clear: true,
+        }
     }
 
     /// Whether the service itself failed, and not the way to it: days offline count for nothing.

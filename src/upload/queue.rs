@@ -1,9 +1,8 @@
 //! Which file is worked on when.
 //!
 //! Each account has a queue of its own, in the order in which files are due. A number of slots limits the
-//! files that are sent at once, a part of them the large ones, and permits shared by all files limit the
-//! requests with content, so that one large file never keeps many small ones waiting. A file that the
-//! service works on waits aside and takes no slot.
+//! files that are worked on at once, a part of them the large ones; which of them sends content next is decided
+//! in [`super::share`]. A file that the service works on waits aside and takes no slot.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,13 +13,18 @@ use crate::provider::Provider;
 
 use super::engine;
 use super::handle::Uploads;
+use super::poll::Polls;
+use super::share::Share;
 use super::table::Pick;
 use super::{BaseContent, Options};
 
 /// Bytes above which a file is a large one.
-const LARGE: u64 = 16 << 20;
-/// Polls under way at once.
-const POLLS: usize = 8;
+pub(super) const LARGE: u64 = 16 << 20;
+/// Files that are worked on for each connection: most of a small file's time goes by in announcements and on the
+/// local disk.
+const FILES_PER_WORKER: usize = 3;
+/// Contents hashed at once.
+const HASHED_AT_ONCE: usize = 2;
 /// Files that may wait aside at once; more keep their slots while they wait.
 const ASIDE: usize = 256;
 
@@ -32,8 +36,10 @@ pub(super) struct Account {
     files: Arc<Semaphore>,
     large: Arc<Semaphore>,
     /// Requests with content.
-    pub bodies: Semaphore,
-    pub polls: Semaphore,
+    pub share: Arc<Share>,
+    /// Contents whose hashes are computed.
+    pub hashing: Semaphore,
+    pub polls: Polls,
     aside: Arc<Semaphore>,
     /// Wakes who picks the next file.
     wake: Arc<Notify>,
@@ -47,15 +53,16 @@ impl Account {
         options: &Options,
         wake: Arc<Notify>,
     ) -> Self {
-        let transfers = options.of_account(&name).transfers.max(1);
+        let workers = options.of_account(&name).workers.max(1);
         Account {
             name,
             provider,
             base,
-            files: Arc::new(Semaphore::new(transfers)),
-            large: Arc::new(Semaphore::new((transfers / 2).max(1))),
-            bodies: Semaphore::new(transfers),
-            polls: Semaphore::new(POLLS),
+            files: Arc::new(Semaphore::new(workers * FILES_PER_WORKER)),
+            large: Arc::new(Semaphore::new((workers / 2).max(1))),
+            share: Share::new(workers),
+            hashing: Semaphore::new(HASHED_AT_ONCE),
+            polls: Polls::default(),
             aside: Arc::new(Semaphore::new(ASIDE)),
             wake,
         }

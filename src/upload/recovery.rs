@@ -25,6 +25,7 @@ impl Uploads {
         let rows = database.journal_rows().await?;
         let discarded = database.discarded().await?;
         let deletions = database.deletion_rows().await?;
+        let renames = database.rename_rows().await?;
         let (directory, recovered) = (options.staging.clone(), options.recovered.clone());
         let reserve = options.reserve;
         let forgotten = discarded.clone();
@@ -48,10 +49,14 @@ impl Uploads {
         database.forget_discarded(forgotten).await?;
 
         let mut table = Table::new();
+        for account in database.paused_accounts().await? {
+            table.set_paused(&account, true);
+        }
         let now = Instant::now();
         deletions
             .into_iter()
             .for_each(|row| table.deletions.add(row, now));
+        renames.into_iter().for_each(|row| table.renames.add(row, false));
         let mut restored = Vec::new();
         for (before, staged) in found {
             let row = restore(before.clone(), staged.as_ref());

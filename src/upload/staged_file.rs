@@ -11,9 +11,14 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
 
 use crate::provider::{ContentHash, FileId};
 
+use super::hash::each_part;
+use super::prefix::{Follower, Prefix};
 use super::ranges::RangeSet;
 use super::staging::DiskSpace;
 
@@ -31,7 +36,7 @@ pub struct Base {
 /// is dropped.
 #[derive(Debug)]
 pub struct StagedFile {
-    file: Arc<File>,
+    body: Arc<Body>,
     name: String,
     path: PathBuf,
     space: Arc<DiskSpace>,
@@ -46,8 +51,17 @@ pub struct StagedFile {
     journaled: AtomicBool,
     /// The newest state that a sync made durable.
     durable: Mutex<Synced>,
+    follower: Follower,
+    /// The hash of the whole content, with [`modifications`](Self::modifications) and length of that content.
+    whole: Mutex<Option<(u64, u64, [u8; 32])>>,
+}
+
+/// The bytes, and what is known of them at the moment.
+#[derive(Debug)]
+pub(super) struct Body {
+    file: Arc<File>,
     state: Mutex<State>,
-    /// Signalled when a claim is given back.
+    /// Signalled when a claim is given back, or a piece was hashed.
     released: Condvar,
 }
 
@@ -57,6 +71,38 @@ struct State {
     missing: RangeSet,
     claims: Vec<Claim>,
     next_claim: u64,
+    prefix: Prefix,
+}
+
+impl State {
+    /// Bytes from the beginning that are there and are not being changed.
+    fn settled(&self) -> u64 {
+        let missing = self.missing.within(0..self.len);
+        let missing = missing.first().map_or(self.len, |missing| missing.start);
+        let claims = self.claims.iter().map(|claim| claim.range.start);
+        claims.min().map_or(missing, |claimed| claimed.min(missing))
+    }
+}
+
+impl Body {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Does something with the hash of the first bytes, told how many are not being changed.
+    pub fn with_prefix<T>(&self, act: impl FnOnce(&mut Prefix, u64) -> T) -> T {
+        let mut state = self.state();
+        let settled = state.settled();
+        act(&mut state.prefix, settled)
+    }
+
+    pub fn tell_released(&self) {
+        self.released.notify_all();
+    }
 }
 
 #[derive(Debug)]
@@ -96,7 +142,6 @@ impl StagedFile {
     ) -> Self {
         let has_base = base.is_some();
         StagedFile {
-            file: Arc::new(file),
             name,
             path,
             space,
@@ -111,13 +156,27 @@ impl StagedFile {
                 has_base,
                 modifications: 0,
             }),
-            state: Mutex::new(State {
-                len,
-                missing,
-                claims: Vec::new(),
-                next_claim: 0,
+            body: Arc::new(Body {
+                file: Arc::new(file),
+                state: Mutex::new(State {
+                    len,
+                    missing,
+                    claims: Vec::new(),
+                    next_claim: 0,
+                    prefix: Prefix::new(len == 0),
+                }),
+                released: Condvar::new(),
             }),
-            released: Condvar::new(),
+            follower: Follower::default(),
+            whole: Mutex::default(),
+        }
+    }
+
+    /// With the thread that hashes it while it is written.
+    pub(super) fn followed_by(self, follower: &Follower) -> Self {
+        StagedFile {
+            follower: follower.clone(),
+            ..self
         }
     }
 
@@ -128,7 +187,7 @@ impl StagedFile {
         let mut buffer = vec![0; end.saturating_sub(offset) as usize];
         let mut done = 0;
         while done < buffer.len() {
-            match self.file.read_at(&mut buffer[done..], offset + done as u64) {
+            match self.body.file.read_at(&mut buffer[done..], offset + done as u64) {
                 Ok(0) => break,
                 Ok(count) => done += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -152,12 +211,52 @@ impl StagedFile {
         self.modify(
             offset..end,
             ClaimKind::Write,
+            offset,
             |file| file.write_all_at(bytes, offset),
             |state| {
                 state.missing.remove(offset..end);
                 state.len = state.len.max(end);
             },
-        )
+        )?;
+        if self.body.with_prefix(Prefix::wants_thread) && !self.follower.tell(&self.body) {
+            self.body.with_prefix(|prefix, _| prefix.was_not_queued());
+        }
+        Ok(())
+    }
+
+    /// The SHA-256 of the first `len` bytes, of which none may be missing. What was hashed while it was written
+    /// is not read again. Blocks. It is the content's hash where nothing was modified from before the call until
+    /// after it, which the caller finds out.
+    pub(super) fn sha256(&self, len: u64) -> io::Result<[u8; 32]> {
+        let before = self.modifications();
+        let known = *self.whole.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, _, hash)) = known.filter(|known| (known.0, known.1) == (before, len)) {
+            return Ok(hash);
+        }
+        let (mut hash, from) = self
+            .hashed_so_far()
+            .filter(|(_, from)| *from <= len)
+            .unwrap_or_default();
+        each_part(&self.body.file, from, len - from, |part| hash.update(part))?;
+        let hash: [u8; 32] = hash.finalize().into();
+        if self.modifications() == before {
+            *self.whole.lock().unwrap_or_else(PoisonError::into_inner) = Some((before, len, hash));
+        }
+        Ok(hash)
+    }
+
+    fn hashed_so_far(&self) -> Option<(Sha256, u64)> {
+        let mut state = self.state();
+        // The thread has one piece at a time, which takes it milliseconds.
+        for _ in 0..100 {
+            let so_far = state.prefix.so_far();
+            if so_far.is_some() {
+                return so_far;
+            }
+            let waited = self.body.released.wait_timeout(state, Duration::from_millis(10));
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        None
     }
 
     /// Cuts the file, or lengthens it by zeros. Nothing of the base is in what was cut to nothing.
@@ -168,6 +267,7 @@ impl StagedFile {
         self.modify(
             0..u64::MAX,
             ClaimKind::Resize,
+            len,
             |file| file.set_len(len),
             |state| {
                 state.missing.remove(len..u64::MAX);
@@ -215,7 +315,7 @@ impl StagedFile {
         };
         let filled = parts.iter().try_for_each(|part| {
             let within = (part.start - offset) as usize..(part.end - offset) as usize;
-            self.file.write_all_at(&bytes[within], part.start)
+            self.body.file.write_all_at(&bytes[within], part.start)
         });
         let mut state = self.state();
         if filled.is_ok() {
@@ -250,7 +350,7 @@ impl StagedFile {
                 modifications,
             }
         };
-        self.file.sync_data()?;
+        self.body.file.sync_data()?;
         if !self.entry_synced.load(Ordering::Acquire) {
             if let Some(directory) = self.path.parent() {
                 File::open(directory)?.sync_all()?;
@@ -301,7 +401,7 @@ impl StagedFile {
     }
 
     pub(super) fn file(&self) -> &Arc<File> {
-        &self.file
+        &self.body.file
     }
 
     pub(super) fn name(&self) -> &str {
@@ -312,13 +412,15 @@ impl StagedFile {
         &self,
         range: Range<u64>,
         kind: ClaimKind,
+        // The first byte that is not as it was afterwards.
+        changes_from: u64,
         act: impl FnOnce(&File) -> io::Result<()>,
         note: impl FnOnce(&mut State),
     ) -> io::Result<()> {
-        let id = self.claim(range, kind);
+        let id = self.claim(range, kind, changes_from);
         // Counted before and after, so that a sync in between does not pass for one of the whole change.
         self.modifications.fetch_add(1, Ordering::AcqRel);
-        let result = act(&self.file);
+        let result = act(&self.body.file);
         let mut state = self.state();
         if result.is_ok() {
             note(&mut state);
@@ -329,28 +431,34 @@ impl StagedFile {
     }
 
     /// Claims a range, after those that it cannot go beside are given back. Writes go beside writes.
-    fn claim(&self, range: Range<u64>, kind: ClaimKind) -> u64 {
+    fn claim(&self, range: Range<u64>, kind: ClaimKind, changes_from: u64) -> u64 {
         let in_the_way = |other: &Claim| {
             let beside = kind == ClaimKind::Write && other.kind == ClaimKind::Write;
             !beside && other.range.start < range.end && range.start < other.range.end
         };
         let mut state = self.state();
         while state.claims.iter().any(in_the_way) {
-            state = self.released.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .body
+                .released
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         let id = state.next_claim;
         state.next_claim += 1;
         state.claims.push(Claim { id, range, kind });
+        let is_anew = changes_from == 0 && kind == ClaimKind::Resize;
+        state.prefix.will_change(changes_from, is_anew);
         id
     }
 
     fn release(&self, mut state: MutexGuard<'_, State>, id: u64) {
         state.claims.retain(|claim| claim.id != id);
         drop(state);
-        self.released.notify_all();
+        self.body.released.notify_all();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.body.state()
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
+use super::prefix::Follower;
 use super::ranges::RangeSet;
 use super::staged_file::{Base, StagedFile};
 
@@ -26,6 +27,7 @@ pub(super) struct Staging {
     /// Names are unique in the directory over all lives of the program: the time of opening and a count.
     prefix: String,
     count: AtomicU64,
+    follower: Follower,
 }
 
 impl Staging {
@@ -44,6 +46,7 @@ impl Staging {
             space: Arc::new(space),
             prefix,
             count: AtomicU64::new(0),
+            follower: Follower::start(),
         }
     }
 
@@ -54,15 +57,10 @@ impl Staging {
         let missing = std::iter::once(0..len).collect();
         let (file, path, name) = self.create_file()?;
         file.set_len(len)?;
-        Ok(StagedFile::new(
-            file,
-            path,
-            name,
-            self.space.clone(),
-            len,
-            missing,
-            base,
-        ))
+        Ok(
+            StagedFile::new(file, path, name, self.space.clone(), len, missing, base)
+                .followed_by(&self.follower),
+        )
     }
 
     /// A copy of the present content, apart from what a writer changes meanwhile. What the source lacks of
@@ -82,15 +80,10 @@ impl Staging {
                 .try_for_each(|range| copy_range(source.file(), &file, range))
         });
         match copied {
-            Ok(()) => Ok(StagedFile::new(
-                file,
-                path,
-                name,
-                self.space.clone(),
-                len,
-                missing,
-                base,
-            )),
+            Ok(()) => Ok(
+                StagedFile::new(file, path, name, self.space.clone(), len, missing, base)
+                    .followed_by(&self.follower),
+            ),
             Err(error) => {
                 let _ = fs::remove_file(&path);
                 Err(error)
@@ -118,7 +111,8 @@ impl Staging {
             len,
             missing,
             base,
-        );
+        )
+        .followed_by(&self.follower);
         staged.mark_entry_synced();
         staged.mark_journaled();
         Ok(Some(staged))

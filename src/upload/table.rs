@@ -14,6 +14,7 @@ use crate::state::{JournalRow, RowState};
 
 use super::deletions::Deletions;
 use super::meter::{Meter, Progress};
+use super::renames::Renames;
 use super::staged_file::StagedFile;
 use super::status::{Overview, PendingFile, PendingId, Stage, UploadStatus};
 
@@ -233,6 +234,8 @@ struct AccountQueue {
     targets: HashMap<(String, String), PendingId>,
     wake: Arc<Notify>,
     served: bool,
+    /// A person wants nothing sent.
+    paused: bool,
 }
 
 /// What a worker may do next.
@@ -251,6 +254,7 @@ pub(super) struct Table {
     /// Callers of drain; while there are any, the upload delay is skipped.
     pub drains: usize,
     pub deletions: Deletions,
+    pub renames: Renames,
     /// Of all files that are sent.
     pub meter: Arc<Meter>,
 }
@@ -264,6 +268,7 @@ impl Table {
             landed: HashSet::new(),
             drains: 0,
             deletions: Deletions::default(),
+            renames: Renames::default(),
             meter: Arc::new(Meter::new()),
         }
     }
@@ -380,7 +385,7 @@ impl Table {
 
     pub fn unfinished(&self) -> usize {
         let here = |item: &&Item| !item.is_removed() && item.row.state != RowState::Kept;
-        self.items.values().filter(here).count() + self.deletions.len()
+        self.items.values().filter(here).count() + self.deletions.len() + self.renames.len()
     }
 
     pub fn waiting_bytes(&self, account: &str) -> u64 {
@@ -493,6 +498,9 @@ impl Table {
                 return Pick::Sleep(Some(due));
             }
             let Some(item) = self.items.get(&id) else { continue };
+            if queue.paused && !item.is_removed() {
+                continue;
+            }
             let fits = large || item.row.size <= large_size || item.is_removed();
             let target = item.target();
             // A file that is to be deleted bears the name still.
@@ -612,6 +620,16 @@ impl Table {
         queue.wake.clone()
     }
 
+    pub fn is_paused(&self, account: &str) -> bool {
+        self.queues.get(account).is_some_and(|queue| queue.paused)
+    }
+
+    pub fn set_paused(&mut self, account: &str, paused: bool) {
+        let queue = self.queue(account);
+        queue.paused = paused;
+        queue.wake.notify_one();
+    }
+
     /// Files of an account that wait for room are tried now.
     pub fn room_was_made(&mut self, account: &str) {
         let waits = |item: &Item| {
@@ -639,21 +657,21 @@ impl Table {
     pub fn is_busy(&self) -> bool {
         let mut items = self.items.values();
         let is_busy = items.any(|item| {
-            let served = self
-                .queues
-                .get(&item.row.account)
-                .is_some_and(|queue| queue.served);
-            let idle = item.is_at_rest() || !item.is_released();
-            served && (item.run.is_some() || !idle)
+            let queue = self.queues.get(&item.row.account);
+            let paused = queue.is_some_and(|queue| queue.paused) && !item.is_removed();
+            let idle = item.is_at_rest() || !item.is_released() || paused;
+            queue.is_some_and(|queue| queue.served) && (item.run.is_some() || !idle)
         });
-        is_busy || self.deletions.is_busy()
+        is_busy || self.deletions.is_busy() || self.renames.is_busy()
     }
 
     /// Whether a file would go on its way if its writers let go of it.
     pub fn is_held(&self) -> bool {
         self.items.values().any(|item| {
             let queue = self.queues.get(&item.row.account);
-            queue.is_some_and(|queue| queue.served) && !item.is_released() && !item.is_at_rest()
+            queue.is_some_and(|queue| queue.served && !queue.paused)
+                && !item.is_released()
+                && !item.is_at_rest()
         })
     }
 

@@ -15,6 +15,8 @@ use super::engine::{Sending, Worker, request};
 use super::hash;
 use super::journal::{Change, take_the_place_of};
 use super::outcome::Failure;
+use super::poll::Polled;
+use super::queue::LARGE;
 
 /// Announcements in one run, before it is put off.
 const ROUNDS: u32 = 6;
@@ -37,6 +39,9 @@ impl Worker {
     /// content is not wanted any more.
     pub async fn send(&mut self, sending: &mut Sending) -> Result<Option<FileEntry>, Failure> {
         for _ in 0..ROUNDS {
+            if self.is_held_back() {
+                return Err(Failure::Superseded);
+            }
             if !sending.may_be_there && !self.is_wanted(&sending.attempt) {
                 return self.abandon().await;
             }
@@ -118,6 +123,7 @@ impl Worker {
                 Sent::Progress(UploadProgress::Processing(ticket)) => {
                     return self.wait_for(sending, ticket).await;
                 }
+                Sent::Progress(UploadProgress::GivenUp(refusal)) => return Err(Failure::given_up(refusal)),
                 Sent::Progress(UploadProgress::UnitTaken | UploadProgress::StartAgain) | Sent::Unclear => {
                     self.let_it_land().await?;
                 }
@@ -131,6 +137,9 @@ impl Worker {
     /// A service that is still at work on bytes whose answer was lost may know their content before it shows
     /// their file, and would make a second one of it.
     async fn let_it_land(&self) -> Result<(), Failure> {
+        if self.is_held_back() {
+            return Err(Failure::Superseded);
+        }
         tokio::select! {
             () = tokio::time::sleep(self.uploads.options.retry_min) => Ok(()),
             () = self.uploads.stopping.cancelled() => Err(Failure::Superseded),
@@ -146,7 +155,10 @@ impl Worker {
                 missing,
                 ticket: Some(ticket),
                 ..
-            }) if missing.is_empty() => self.poll(ticket).await,
+            }) if missing.is_empty() => match self.poll(attempt, ticket).await? {
+                Polled::Done(entry) => Ok(Some(entry)),
+                Polled::Lost | Polled::GivenUp(_) => Ok(None),
+            },
             Ok(_) => Ok(None),
             // What the service refuses for what it is, it did not make either.
             Err(error) if is_refused_content(&error) => Ok(None),
@@ -167,7 +179,7 @@ impl Worker {
     }
 
     async fn abandon(&self) -> Result<Option<FileEntry>, Failure> {
-        if self.uploads.stopping.is_cancelled() {
+        if self.is_held_back() {
             return Err(Failure::Superseded);
         }
         self.clear_attempt().await.map(|()| None)
@@ -180,27 +192,23 @@ impl Worker {
     ) -> Result<Option<FileEntry>, Failure> {
         sending.attempt.ticket = Some(ticket.as_str().to_owned());
         self.set_attempt(sending.attempt.clone()).await?;
-        match self.poll(ticket).await? {
-            Some(entry) => Ok(Some(entry)),
-            None => self.lost(sending.attempt.clone()).await.map(|()| None),
+        match self.poll(&sending.attempt, ticket).await? {
+            Polled::Done(entry) => Ok(Some(entry)),
+            Polled::Lost => self.lost(sending.attempt.clone()).await.map(|()| None),
+            Polled::GivenUp(refusal) => Err(Failure::given_up(refusal)),
         }
     }
 
     async fn send_whole(&mut self, sending: &mut Sending, wish: &UploadRequest) -> Result<Sent, Failure> {
-        let _permit = self
-            .account
-            .bodies
-            .acquire()
-            .await
-            .map_err(|_| Failure::Superseded)?;
+        let _turn = self.account.share.turn(self.id, wish.size > LARGE).await;
         if !self.is_wanted(&sending.attempt) {
             return Ok(Sent::Unwanted);
         }
         self.reset_progress();
+        let part = self.progress.part(wish.size);
         let body = FileRange {
-            file: sending.staged.file().clone(),
-            offset: 0,
-            length: wish.size,
+            count: Some(part.count()),
+            ..FileRange::new(sending.staged.file().clone(), 0, wish.size)
         };
         let upload = self.provider().upload_whole(wish, body);
         let answer = if wish.size > STOPPABLE {
@@ -217,7 +225,7 @@ impl Worker {
         };
         match answer {
             Ok(progress) => {
-                self.progress.add(wish.size);
+                part.finish();
                 Ok(Sent::Progress(progress))
             }
             // A service that would store it twice may still be at work on it: it is looked up after a while.
@@ -271,7 +279,8 @@ impl Worker {
         }
         self.progress.begin_at(wish.size.saturating_sub(total));
         let this = &*self;
-        let at_once = this.uploads.options.units_per_file.max(1);
+        // One more than can be sent, so that its hash is there when its turn comes.
+        let at_once = this.account.share.limit() + 1;
         let mut waiting = missing.into_iter();
         let mut running = FuturesUnordered::new();
         let mut result = UploadProgress::UnitTaken;
@@ -308,30 +317,32 @@ impl Worker {
             unit_length(wish.size, unit_size, index),
         );
         let file = sending.staged.file();
+        let sha256 = {
+            let hashing = self.account.hashing.acquire().await;
+            let _one = hashing.map_err(|_| Failure::Superseded)?;
+            hash::sha256(file.clone(), offset, length).await?
+        };
         let mut tries = 0;
         loop {
             let outcome = {
-                let _permit = self
-                    .account
-                    .bodies
-                    .acquire()
-                    .await
-                    .map_err(|_| Failure::Superseded)?;
+                let _turn = self.account.share.turn(self.id, wish.size > LARGE).await;
                 if !self.is_wanted(&sending.attempt) {
                     return Ok(UploadProgress::UnitTaken);
                 }
-                let sha256 = hash::sha256(file.clone(), offset, length).await?;
+                let part = self.progress.part(length);
                 let body = FileRange {
-                    file: file.clone(),
-                    offset,
-                    length,
+                    count: Some(part.count()),
+                    ..FileRange::new(file.clone(), offset, length)
                 };
-                self.provider().upload_unit(wish, index, &sha256, body).await
+                let outcome = self.provider().upload_unit(wish, index, &sha256, body).await;
+                if outcome.is_ok() {
+                    part.finish();
+                }
+                outcome
             };
             tries += 1;
             match outcome {
                 Ok(progress) => {
-                    self.progress.add(length);
                     return Ok(progress);
                 }
                 // Sent again it could begin a second upload where this unit was the last one missing: the
@@ -442,8 +453,9 @@ fn further(a: UploadProgress, b: UploadProgress) -> UploadProgress {
     let rank = |progress: &UploadProgress| match progress {
         UploadProgress::UnitTaken => 0,
         UploadProgress::StartAgain => 1,
-        UploadProgress::Processing(_) => 2,
-        UploadProgress::Done(_) => 3,
+        UploadProgress::GivenUp(_) => 2,
+        UploadProgress::Processing(_) => 3,
+        UploadProgress::Done(_) => 4,
     };
     if rank(&b) > rank(&a) { b } else { a }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::error::{Error, Result};
 use super::tree::{AccountIndex, Kind, Node, ROOT};
 use super::{Options, Vfs};
-use crate::provider::AccountInfo;
+use crate::provider::{AccountInfo, FolderId, ItemId};
 use crate::upload::PendingId;
 
 /// The constant free space of an account whose service tells no quota: 1 TiB.
@@ -105,10 +105,21 @@ impl Vfs {
         Some(account.info())
     }
 
-    /// The path below the mount point of a file that waits to be uploaded, where the tree knows it.
+    /// The path in its account of a folder of the service, where the tree knows it.
+    pub fn folder_path(&self, account: &str, folder: &FolderId) -> Option<String> {
+        let index = self
+            .accounts
+            .iter()
+            .position(|known| known.setup.name == account)?;
+        let tree = self.tree();
+        let ino = tree.by_item(index, &ItemId::Folder(folder.clone()))?;
+        Some(tree.path_in_account(ino))
+    }
+
+    /// The path in its account of a file that waits to be uploaded, where the tree knows it.
     pub fn pending_path(&self, row: PendingId) -> Option<String> {
         let tree = self.tree();
-        tree.by_pending(row).map(|ino| tree.path(ino))
+        tree.by_pending(row).map(|ino| tree.path_in_account(ino))
     }
 
     /// Total and free space of the account that an inode is in, or of all at the mount's root, as last told.

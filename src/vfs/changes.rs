@@ -81,6 +81,7 @@ impl Vfs {
                     size,
                     shown,
                 } => self.deletion_changed(&account, &folder, size, shown),
+                UploadEvent::Renamed { account, folders } => self.doubt_listings(&account, &folders),
             }
         }
     }
@@ -113,15 +114,24 @@ impl Vfs {
 
     /// What was to be deleted is shown again, or is hidden again: its folder is listed anew, where it is known.
     fn deletion_changed(self: &Arc<Self>, account: &str, folder: &FolderId, size: u64, shown: bool) {
-        let Some(index) = self.accounts.iter().position(|known| known.setup.name == account) else {
-            return;
-        };
-        if let Some(account) = self.accounts.get(index) {
+        if let Some(account) = self.accounts.iter().find(|known| known.setup.name == account) {
             let (added, removed) = if shown { (size, 0) } else { (0, size) };
             account.count_stored(added, removed);
         }
-        let folder = self.changed_folder(index, folder);
-        self.doubt_folders(folder.into_iter().collect());
+        self.doubt_listings(account, std::slice::from_ref(folder));
+    }
+
+    /// Folders changed on the service: those whose entries are known are listed anew.
+    pub(super) fn doubt_listings(self: &Arc<Self>, account: &str, folders: &[FolderId]) {
+        let Some(index) = self.accounts.iter().position(|known| known.setup.name == account) else {
+            return;
+        };
+        let known = folders
+            .iter()
+            .filter_map(|folder| self.changed_folder(index, folder));
+        let mut known: Vec<_> = known.collect();
+        known.dedup();
+        self.doubt_folders(known);
     }
 
     /// An emptied file stays here: what it had on the service is gone.

@@ -94,7 +94,7 @@ impl From<UploadError> for Error {
             UploadError::Gone | UploadError::Outdated => libc::ESTALE,
             UploadError::Io { source, .. } => source.raw_os_error().unwrap_or(libc::EIO),
             UploadError::Stopped => libc::ESHUTDOWN,
-            UploadError::NotDeleted { kind, .. } => errno_of(*kind),
+            UploadError::NotDeleted { kind, .. } | UploadError::NotRenamed { kind, .. } => errno_of(*kind),
             _ => libc::EIO,
         };
         Error::told(errno, error.to_string())

@@ -242,6 +242,7 @@ impl Vfs {
                 false => hint,
             };
             let going = self.uploads.watch_deletions(&account.setup.name);
+            let mut names = self.uploads.names_to_come(&account.setup.name);
             let mut listing = account.provider().list(&id, hint).await?;
             account.facts.complete(&mut listing).await;
             let undated = listing.lacks_times();
@@ -254,6 +255,8 @@ impl Vfs {
             let items: Vec<_> = listing.entries.iter().map(Entry::item).collect();
             let mut gone = going.are_gone(items.iter()).into_iter();
             listing.entries.retain(|_| !gone.next().unwrap_or(false));
+            names.extend(self.uploads.names_to_come(&account.setup.name));
+            listing.give_names(&names);
             let rules = MergeRules {
                 names: &account.rules,
                 newest_first: account.can(Capability::ModificationTime),

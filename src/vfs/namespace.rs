@@ -79,7 +79,7 @@ impl Vfs {
             size: stored
                 .filter(|_| remote.is_some())
                 .map_or(0, |stored| stored.size),
-            file: remote,
+            item: remote.map(ItemId::File),
             mode,
         };
         Ok((unwanted, row))

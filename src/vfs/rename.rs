@@ -1,13 +1,14 @@
 //! Renaming and moving, over an existing target too.
 //!
 //! What waits for its upload is renamed in the journal; what is on the service is renamed there. A
-//! target that is replaced goes last, so that there is never a moment with neither on the service.
+//! target that is replaced goes last, so that there is never a moment with neither on the service. What takes
+//! several steps there is written down first, and holds from the moment on in which the first one took effect.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::provider::{Capability, ErrorKind, FileId, FolderId, ItemId, Retry};
-use crate::upload::{PendingId, UploadError};
+use crate::provider::{Capability, ErrorKind, FileId, FolderId, ItemId, ProviderError, Retry};
+use crate::upload::{NewRename, Noted, PendingId, RenameIntent, Unwanted, UploadError, name_aside};
 
 use super::Vfs;
 use super::account::Account;
@@ -18,6 +19,9 @@ use super::tree::{Node, Remote};
 /// How long a rename waits for what was removed under the new name.
 const CLEARING: Duration = Duration::from_secs(20);
 
+/// How long a rename waits for its last steps before it leaves them to themselves.
+const FINISHING: Duration = Duration::from_secs(30);
+
 /// How often, and after which pause, a file that was not found is looked for under the id that its upload gave it.
 const REPLACED_LOOKS: u32 = 10;
 const REPLACED_PAUSE: Duration = Duration::from_millis(200);
@@ -27,6 +31,16 @@ enum Row {
     Renamed,
     /// Uploaded this moment.
     Ended,
+}
+
+/// What a rename takes on the service.
+struct Steps {
+    moves: bool,
+    names: bool,
+    /// Something stands under the new name.
+    replaces: bool,
+    /// The content is to go under the id of what stands there.
+    in_place: bool,
 }
 
 /// One rename, with both ends resolved.
@@ -100,24 +114,46 @@ impl Vfs {
             }
             self.check_empty(rename.account, target).await?;
         }
-        let old = rename.target.and_then(|target| self.item_of(target));
+        let target = rename.target.map(|target| self.unwanted_folder(rename, target));
+        let target = target.transpose()?.map(|unwanted| (unwanted, None));
         let item = ItemId::Folder(folder);
-        self.rename_on_service(rename, &item, old.as_ref()).await?;
-        if let Some(old) = &old {
-            self.delete_items(rename.account, std::slice::from_ref(old))
-                .await?;
+        let steps = self.steps(rename, target.is_some());
+        let intent = self.intend(rename, &item, None, target.clone(), &steps).await?;
+        if let Err(error) = self.first_step(rename, &item, target.as_ref(), &steps).await {
+            return Err(self.give_up(rename, intent, error).await);
         }
-        self.settle_name(rename, &item, old.as_ref()).await?;
-        let mut tree = self.tree();
-        if let Some(target) = rename.target {
-            tree.remove(target);
+        if let Some(intent) = &intent
+            && intent.begun(target).await? != Noted::Begun
+        {
+            return Err(Error::told(
+                libc::EAGAIN,
+                "the folder was changed while it was renamed",
+            ));
         }
-        tree.detach(rename.ino);
-        tree.attach(rename.ino, rename.new_parent, rename.new_name);
-        if let Some(folder) = tree.get_mut(rename.ino).and_then(Node::folder_mut) {
-            folder.remote_name = rename.remote_name.clone();
+        {
+            let mut tree = self.tree();
+            if let Some(target) = rename.target {
+                tree.remove(target);
+            }
+            tree.detach(rename.ino);
+            tree.attach(rename.ino, rename.new_parent, rename.new_name);
+            if let Some(folder) = tree.get_mut(rename.ino).and_then(Node::folder_mut) {
+                folder.remote_name = rename.remote_name.clone();
+            }
         }
-        Ok(())
+        self.finish(rename, intent).await
+    }
+
+    fn unwanted_folder(&self, rename: &Rename<'_>, target: u64) -> Result<Unwanted> {
+        let name = self.remote_name_of(target).unwrap_or_default();
+        Ok(Unwanted {
+            account: rename.account.setup.name.clone(),
+            folder: rename.new_folder.clone(),
+            name,
+            item: Some(ItemId::Folder(self.folder_id(target)?)),
+            size: 0,
+            mode: rename.account.delete_mode()?,
+        })
     }
 
     async fn rename_file(self: &Arc<Self>, rename: &Rename<'_>) -> Result<()> {
@@ -221,31 +257,57 @@ impl Vfs {
         remote: FileId,
         row: Option<PendingId>,
     ) -> Result<Row> {
-        let (old, old_row) = rename.target.map_or((None, None), |target| self.identity(target));
-        let local = self.tree().has_local(rename.ino)
-            || rename.target.is_some_and(|target| self.tree().has_local(target));
-        if let (Some(old), None, None, false) = (&old, row, old_row, local)
-            && self.replace_in_place(rename, &remote, old).await?
+        let item = ItemId::File(remote.clone());
+        let target = rename.target.map(|target| self.unwanted(rename.account, target));
+        let target = target.transpose()?;
+        let steps = Steps {
+            in_place: row.is_none() && self.may_replace_in_place(rename, target.as_ref()),
+            ..self.steps(rename, target.is_some())
+        };
+        let intent = self.intend(rename, &item, row, target.clone(), &steps).await?;
+        if steps.in_place
+            && let Some(old) = rename.target.and_then(|target| self.identity(target).0)
         {
-            self.show_in_place_of(rename, old.clone());
-            return Ok(Row::Renamed);
-        }
-        let item = ItemId::File(remote);
-        let old = old.map(ItemId::File);
-        self.rename_on_service(rename, &item, old.as_ref()).await?;
-        if let Some(row) = row {
-            let (folder, name) = (rename.new_folder.clone(), rename.remote_name.clone());
-            match self.uploads.rename(row, folder, name, None, None).await {
-                Ok(()) => {}
-                Err(UploadError::Gone) => return Ok(Row::Ended),
-                Err(error) => return Err(error.into()),
+            let is_replaced = self.replace_in_place(rename, &remote, &old).await?;
+            match &intent {
+                Some(intent) if is_replaced => {
+                    intent.begun(None).await?;
+                }
+                Some(intent) => intent.not_in_place().await?,
+                None => {}
+            }
+            if is_replaced {
+                self.show_in_place_of(rename, old);
+                return self.finish(rename, intent).await.map(|()| Row::Renamed);
             }
         }
-        if let Some(target) = rename.target {
-            self.discard_target(rename, target).await?;
+        if let Err(error) = self.first_step(rename, &item, target.as_ref(), &steps).await {
+            return Err(self.give_up(rename, intent, error).await);
         }
-        let settled = self.settle_name(rename, &item, old.as_ref()).await;
+        if let Some(intent) = &intent {
+            let mut settling = Settling::default();
+            loop {
+                let target = rename.target.map(|target| self.unwanted(rename.account, target));
+                let target = target.transpose()?;
+                let freed = target.as_ref().map_or(0, |(target, _)| target.size);
+                match intent.begun(target).await? {
+                    Noted::Begun => {
+                        rename.account.count_stored(0, freed);
+                        break;
+                    }
+                    Noted::SourceEnded => return Ok(Row::Ended),
+                    // Uploaded this moment: what it became is what is replaced.
+                    Noted::TargetEnded => settling.pause().await?,
+                }
+            }
+        }
         self.show_replaced(rename, false);
+        self.show_remote_name(rename);
+        self.finish(rename, intent).await.map(|()| Row::Renamed)
+    }
+
+    /// Notes the name that a file on the service has, or is about to have.
+    fn show_remote_name(&self, rename: &Rename<'_>) {
         if let Some(remote) = self
             .tree()
             .file_mut(rename.ino)
@@ -253,60 +315,163 @@ impl Vfs {
         {
             remote.name = rename.remote_name.clone();
         }
-        // The target is gone, so that the rename is shown even where its last step failed.
-        settled.map(|()| Row::Renamed)
     }
 
-    /// Takes away what stood under the new name. Its place is waited for, since the name is given anew then.
-    async fn discard_target(&self, rename: &Rename<'_>, target: u64) -> Result<()> {
-        let mut settling = Settling::default();
-        loop {
-            let (unwanted, row) = self.unwanted(rename.account, target)?;
-            let size = unwanted.size;
-            match self.uploads.discard_file(row, unwanted).await {
-                Ok(()) => {
-                    rename.account.count_stored(0, size);
-                    self.tree().set_pending(target, None);
-                    return self.clear_the_way(rename).await;
-                }
-                Err(UploadError::Gone) => settling.pause().await?,
-                Err(error) => return Err(error.into()),
-            }
+    /// Which steps a rename takes on the service.
+    fn steps(&self, rename: &Rename<'_>, replaces: bool) -> Steps {
+        Steps {
+            moves: rename.old_parent != rename.new_parent,
+            names: self.remote_name_of(rename.ino).as_deref() != Some(&rename.remote_name),
+            replaces,
+            in_place: false,
         }
     }
 
-    /// Puts the content of `new` under the id of `old`, so that what points to the target goes on to work.
-    /// Whether the service did that; where it does not, the target is replaced by a rename.
-    async fn replace_in_place(&self, rename: &Rename<'_>, new: &FileId, old: &FileId) -> Result<bool> {
+    /// Makes the way free for a rename, and writes it down where it takes several steps.
+    async fn intend(
+        &self,
+        rename: &Rename<'_>,
+        item: &ItemId,
+        row: Option<PendingId>,
+        target: Option<(Unwanted, Option<PendingId>)>,
+        steps: &Steps,
+    ) -> Result<Option<RenameIntent>> {
         let account = rename.account;
+        if steps.moves {
+            account.require(Capability::Move)?;
+        }
+        if steps.names {
+            account.require(Capability::Rename)?;
+        }
+        let name = &account.setup.name;
+        self.uploads.wait_until_renamed(name, item, CLEARING).await?;
         self.clear_the_way(rename).await?;
+        if !(steps.replaces || row.is_some() || (steps.moves && steps.names)) {
+            return Ok(None);
+        }
+        let old_name = self.remote_name_of(rename.ino).unwrap_or_default();
+        let intent = self.uploads.begin_rename(NewRename {
+            account: name.clone(),
+            item: item.clone(),
+            from: (self.folder_id(rename.old_parent)?, old_name),
+            to: (rename.new_folder.clone(), rename.remote_name.clone()),
+            mtime: self.mtime_of(rename.ino),
+            pending: row,
+            target,
+            in_place: steps.in_place,
+        });
+        Ok(Some(intent.await?))
+    }
+
+    /// The step from which on a rename holds: the move to another folder, or else the new name. A target of that
+    /// name may stand there still.
+    async fn first_step(
+        &self,
+        rename: &Rename<'_>,
+        item: &ItemId,
+        target: Option<&(Unwanted, Option<PendingId>)>,
+        steps: &Steps,
+    ) -> std::result::Result<(), ProviderError> {
+        let provider = rename.account.provider();
+        if steps.moves {
+            return provider
+                .move_to(std::slice::from_ref(item), &rename.new_folder)
+                .await;
+        }
+        if !steps.names {
+            return Ok(());
+        }
+        let (name, mtime) = (&rename.remote_name, self.mtime_of(rename.ino));
+        let named = provider.rename(item, name, mtime).await;
+        let old = target.and_then(|(target, _)| target.item.as_ref());
+        match (named, old) {
+            (Err(error), Some(old)) if error.kind == ErrorKind::AlreadyExists => {
+                // A service that allows no twins: the target steps aside until the new one has its name.
+                provider.rename(old, &name_aside(name), None).await?;
+                let named = provider.rename(item, name, mtime).await;
+                if named
+                    .as_ref()
+                    .is_err_and(|error| error.retry != Retry::OutcomeUnknown)
+                {
+                    // What does not come back now is seen in the folder, under the other name.
+                    provider.rename(old, name, None).await?;
+                }
+                named
+            }
+            (named, _) => named,
+        }
+    }
+
+    /// What is told of a first step that failed. Where it may have taken effect nobody forgets the rename.
+    async fn give_up(
+        self: &Arc<Self>,
+        rename: &Rename<'_>,
+        intent: Option<RenameIntent>,
+        error: ProviderError,
+    ) -> Error {
+        let is_unknown = error.retry == Retry::OutcomeUnknown;
+        match intent {
+            Some(intent) if !is_unknown => {
+                if let Err(error) = intent.abandon().await {
+                    tracing::warn!(%error, "a rename that did not come stays in the journal until it is looked up");
+                }
+            }
+            None if is_unknown => {
+                let folders = [rename.old_parent, rename.new_parent].map(|ino| self.folder_id(ino));
+                let folders: Vec<_> = folders.into_iter().flatten().collect();
+                self.doubt_listings(&rename.account.setup.name, &folders);
+            }
+            _ => {}
+        }
+        error.into()
+    }
+
+    /// Waits for the steps after the first one. What fails for now goes on by itself, and the rename holds.
+    async fn finish(&self, rename: &Rename<'_>, intent: Option<RenameIntent>) -> Result<()> {
+        let Some(intent) = intent else { return Ok(()) };
+        match intent.finish(FINISHING).await {
+            Err(error @ UploadError::NotRenamed { parked: true, .. }) if rename.target.is_none() => {
+                Err(error.into())
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a rename is shown, and goes on by itself");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Whether it is to be tried to put the content under the id of the target, so that what points to that goes
+    /// on to work.
+    fn may_replace_in_place(
+        &self,
+        rename: &Rename<'_>,
+        target: Option<&(Unwanted, Option<PendingId>)>,
+    ) -> bool {
+        let is_stored = target.is_some_and(|(target, row)| target.item.is_some() && row.is_none());
+        let local = self.tree().has_local(rename.ino)
+            || rename.target.is_some_and(|target| self.tree().has_local(target));
         let same_kind = self.remote_name_of(rename.ino).is_some_and(|name| {
             extension(&name) == extension(&rename.remote_name) && extension(&name).is_some()
         });
-        if !account.can(Capability::ReplaceKeepsId) || !same_kind {
-            return Ok(false);
-        }
-        match account.provider().replace_content(new, old).await {
-            Ok(()) => {}
+        is_stored && !local && same_kind && rename.account.can(Capability::ReplaceKeepsId)
+    }
+
+    /// Puts the content of `new` under the id of `old`. Whether the service did that; where it does not, the target
+    /// is replaced by a rename.
+    async fn replace_in_place(&self, rename: &Rename<'_>, new: &FileId, old: &FileId) -> Result<bool> {
+        let provider = rename.account.provider();
+        match provider.replace_content(new, old).await {
+            Ok(()) => Ok(true),
+            // Done if the file that it came from is gone.
             Err(error) if error.retry == Retry::OutcomeUnknown => {
-                // Done if the file that it came from is gone.
-                let left = account.provider().file_info(std::slice::from_ref(new)).await?;
-                if !left.is_empty() {
-                    return Ok(false);
-                }
+                Ok(provider.file_info(std::slice::from_ref(new)).await?.is_empty())
             }
             Err(error) => {
                 tracing::debug!(%error, "the service replaces no content here; renaming instead");
-                return Ok(false);
+                Ok(false)
             }
         }
-        // The name and the time may have come along with the content.
-        let mtime = self.mtime_of(rename.ino);
-        account
-            .provider()
-            .rename(&ItemId::File(old.clone()), &rename.remote_name, mtime)
-            .await?;
-        Ok(true)
     }
 
     /// Shows the source in the place and under the id of the target.
@@ -328,51 +493,6 @@ impl Vfs {
             };
             self.tree().set_remote(rename.ino, Some(remote));
         }
-    }
-
-    /// Moves and renames on the service. One call for each; a target of the same name may stand there still.
-    async fn rename_on_service(
-        &self,
-        rename: &Rename<'_>,
-        item: &ItemId,
-        old: Option<&ItemId>,
-    ) -> Result<()> {
-        self.clear_the_way(rename).await?;
-        let provider = rename.account.provider();
-        if rename.old_parent != rename.new_parent {
-            rename.account.require(Capability::Move)?;
-            provider
-                .move_to(std::slice::from_ref(item), &rename.new_folder)
-                .await?;
-        }
-        if self.remote_name_of(rename.ino).as_deref() == Some(&rename.remote_name) {
-            return Ok(());
-        }
-        rename.account.require(Capability::Rename)?;
-        let mtime = self.mtime_of(rename.ino);
-        match (provider.rename(item, &rename.remote_name, mtime).await, old) {
-            (Err(error), Some(old)) if error.kind == ErrorKind::AlreadyExists => {
-                // A service that allows no twins: the target steps aside until the new one has its name.
-                let aside = format!("{} (replaced {})", rename.remote_name, fastrand::u32(..));
-                provider.rename(old, &aside, None).await?;
-                Ok(provider.rename(item, &rename.remote_name, mtime).await?)
-            }
-            (result, _) => Ok(result?),
-        }
-    }
-
-    /// Gives the name again once the target is gone: where it stood in the way, the service may have chosen
-    /// another one.
-    async fn settle_name(&self, rename: &Rename<'_>, item: &ItemId, old: Option<&ItemId>) -> Result<()> {
-        if old.is_none() {
-            return Ok(());
-        }
-        let mtime = self.mtime_of(rename.ino);
-        Ok(rename
-            .account
-            .provider()
-            .rename(item, &rename.remote_name, mtime)
-            .await?)
     }
 
     /// Lets what was removed under the new name be cleared away first, so that the renamed file is not taken

@@ -501,6 +501,22 @@ impl Tree {
         parts.join("/")
     }
 
+    /// The path below the account's own folder, whether that is the mount point or lies in it.
+    pub fn path_in_account(&self, ino: u64) -> String {
+        let mut parts = Vec::new();
+        let mut at = self.get(ino);
+        while let Some(node) = at {
+            let parent = node.parent.and_then(|parent| self.get(parent));
+            let Some(parent) = parent.filter(|parent| parent.account.is_some()) else {
+                break;
+            };
+            parts.push(node.name.as_str());
+            at = Some(parent);
+        }
+        parts.reverse();
+        parts.join("/")
+    }
+
     /// Folders of an account whose entries are known, with the time of their listing.
     pub fn known_folders(&self, account: AccountIndex) -> Vec<u64> {
         let known = |node: &Node| {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::provider::{Capability, ItemId};
-use crate::upload::{Hold, NewPending, PendingId, StagedFile, UploadError, UploadStatus};
+use crate::upload::{Hold, NewPending, PendingId, Stage, StagedFile, UploadError, UploadStatus};
 
 use super::account::Account;
 use super::attributes::TimeChange;
@@ -380,7 +380,13 @@ impl Vfs {
             tokio::select! {
                 result = &mut uploaded => return result.map(drop).map_err(Error::from),
                 () = tokio::time::sleep(WAITING_LOOK) => {
-                    let status = self.uploads.get(pending).map(|row| row.status);
+                    let row = self.uploads.get(pending);
+                    let paused = row.as_ref().filter(|row| self.uploads.is_paused(&row.account));
+                    if let Some(row) = paused.filter(|row| row.status.stage() == Stage::Queued) {
+                        let message = format!("uploads of {} are paused: the file waits here", row.account);
+                        return Err(Error::told(libc::EAGAIN, message));
+                    }
+                    let status = row.map(|row| row.status);
                     if let Some(UploadStatus::Waiting { error, kind, .. }) = status {
                         return Err(Error::told(kind.map_or(libc::EIO, errno_of), error));
                     }
@@ -522,11 +528,6 @@ impl Vfs {
         drop(tree);
         drop(hold);
         self.sweep();
-    }
-
-    /// The service's item of a file or folder.
-    pub(super) fn item_of(&self, ino: u64) -> Option<ItemId> {
-        self.tree().get(ino).and_then(Node::item)
     }
 }
 

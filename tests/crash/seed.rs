@@ -14,7 +14,7 @@ use serde_json::json;
 use super::load::Load;
 use super::model::{Content, State};
 use crate::harness::kind::ONE_CLOUD_FILE;
-use crate::harness::{MEDIA, Mount, Tune, World, is_mount_point, sha256_of};
+use crate::harness::{MEDIA, Mount, Tune, World, sha256_of};
 
 const CLOUD: &str = "cloud";
 /// Where each writer works: account and folder.
@@ -472,21 +472,6 @@ impl Watched {
             // SAFETY: sends a signal to the child whose end nobody has waited for.
             unsafe { libc::kill(process as i32, libc::SIGKILL) };
         }
-        abort_connection(&mount_point);
-        if is_mount_point(&mount_point) {
-            crate::harness::detach(&mount_point);
-        }
-    }
-}
-
-/// Makes the kernel give up a FUSE mount whose process does not answer.
-fn abort_connection(mount_point: &Path) {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let here = mount_point.to_string_lossy();
-    let line = mounts.lines().find(|line| line.split(' ').nth(4) == Some(&here));
-    let device = line.and_then(|line| line.split(' ').nth(2));
-    if let Some((_, minor)) = device.and_then(|device| device.split_once(':')) {
-        // Gone already, or not ours to end: then the mount is taken away below.
-        let _ = fs::write(format!("/sys/fs/fuse/connections/{minor}/abort"), "1");
+        crate::harness::detach(&mount_point);
     }
 }

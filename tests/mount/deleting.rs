@@ -87,33 +87,34 @@ fn a_file_that_is_moved_to_the_name_of_a_removed_one_is_there_once() {
 
 #[test]
 fn a_folder_of_many_files_is_removed_in_few_calls() {
-    const FILES: usize = 500;
+    // Where each takes a call of its own, a few tell as much.
+    let files = if KIND.has(Capability::Batches) { 500 } else { 60 };
     let world = World::with(|setup| {
         setup.asks_for_nothing();
         setup.service.latency = Duration::from_millis(50);
     });
     let folder = world.service.files_dir("media").join("many");
     fs::create_dir_all(&folder).expect("mkdir");
-    for at in 0..FILES {
+    for at in 0..files {
         fs::write(folder.join(format!("{at:03}.txt")), format!("{at}")).expect("write");
     }
     world.service.rescan();
-    wait_for("the service takes them up", || world.stored().len() == FILES);
+    wait_for("the service takes them up", || world.stored().len() == files);
     let mount = world.mount();
-    assert_eq!(mount.list("many").len(), FILES);
+    assert_eq!(mount.list("many").len(), files);
     let mut took = Duration::ZERO;
     let calls = world.counted(|| {
         let began = Instant::now();
         run("rm", &[&"-r", &mount.path("many")]).succeeded();
         took = began.elapsed();
     });
-    println!("rm -r of {FILES} files took {took:?}: {calls:?}");
+    println!("rm -r of {files} files took {took:?}: {calls:?}");
     assert!(mount.list("").is_empty() && world.stored().is_empty());
     if KIND.has(Capability::Batches) {
         assert!(calls.work() <= 4, "{calls:?}");
         assert!(took < Duration::from_secs(5), "{took:?}");
     } else {
-        assert_eq!(calls.of(Call::Delete), FILES as u64 + 1, "{calls:?}");
+        assert_eq!(calls.of(Call::Delete), files as u64 + 1, "{calls:?}");
     }
 }
 

@@ -271,7 +271,9 @@ impl World {
         let ran = self.lockerfs(&["status", "--json"]);
         let status: Value =
             serde_json::from_str(&ran.stdout).unwrap_or_else(|e| panic!("no JSON: {e}: {ran:#?}"));
-        let needs_somebody = status["totals"]["parked"] != 0;
+        let needs_somebody = ["parked", "parked_operations"]
+            .iter()
+            .any(|what| status["totals"][what] != 0);
         assert_eq!(ran.status.code(), Some(i32::from(needs_somebody)), "{ran:#?}");
         status
     }

@@ -9,6 +9,8 @@ mod faults;
 pub mod harness;
 mod names;
 mod reading;
+mod renaming;
+mod steering;
 mod system;
 mod tree;
 mod writing;

@@ -171,11 +171,7 @@ impl Content {
     }
 
     fn range(&self, offset: u64, length: u64) -> FileRange {
-        FileRange {
-            file: Arc::clone(&self.file),
-            offset,
-            length,
-        }
+        FileRange::new(Arc::clone(&self.file), offset, length)
     }
 
     pub fn unit(&self, index: u32, unit_size: u64) -> (FileRange, [u8; 32]) {

@@ -38,14 +38,14 @@ pub(super) struct Account {
 }
 
 impl Account {
-    pub fn status(&self, vfs: &Vfs) -> AccountStatus {
+    pub fn status(&self, vfs: &Vfs, uploads: &Uploads) -> AccountStatus {
         let (state, message): (AccountState, _) = self.health.get();
         let info = vfs.account_info(&self.name).unwrap_or_default();
         AccountStatus {
             name: self.name.clone(),
             kind: self.kind.to_owned(),
             state,
-            paused: false,
+            paused: uploads.is_paused(&self.name),
             message,
             storage_used: info.storage_used,
             storage_limit: info.storage_limit,
@@ -59,6 +59,7 @@ pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
     let database = Database::open(&state_dir.database_path())?;
     let options = upload::Options {
         accounts: plan.config.accounts.iter().map(pace).collect(),
+        reserve: plan.config.mount.reserve,
         ..upload::Options::new(state_dir.staging_path(), state_dir.recovered_path())
     };
     let uploads = Uploads::open(database.clone(), options)
@@ -121,12 +122,12 @@ pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
 }
 
 fn pace(account: &AccountConfig) -> (String, upload::Pace) {
-    let (upload_delay, transfers) = (account.options.upload_delay, account.options.transfers);
+    let (upload_delay, workers) = (account.options.upload_delay, account.options.workers);
     (
         account.name.clone(),
         upload::Pace {
             upload_delay,
-            transfers,
+            workers,
         },
     )
 }

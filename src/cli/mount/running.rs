@@ -21,11 +21,15 @@ use crate::control::Server;
 const UNMOUNT_LIMIT: Duration = Duration::from_secs(10);
 /// How long services may take at the end to give back their tokens, and clients to read an answer.
 const FAREWELL_LIMIT: Duration = Duration::from_secs(3);
+/// How long requests under way may take to end once nothing more is begun; they have a grace of their own.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+/// How long each of these may take for a person who asked twice.
+const HURRY: Duration = Duration::from_millis(500);
 
 /// A mount that serves.
 pub(in crate::cli) struct Running {
     mount_point: PathBuf,
-    drain_timeout: Duration,
+    stop_timeout: Duration,
     parts: Assembled,
     signals: Signals,
     server: Arc<Server>,
@@ -55,6 +59,7 @@ impl Running {
         };
         let handler = Arc::new(MountHandler {
             mount_point: plan.mount_point.clone(),
+            alone: plan.alone,
             accounts: parts.accounts.clone(),
             uploads: Arc::clone(&parts.uploads),
             vfs: Arc::clone(&parts.vfs),
@@ -65,7 +70,7 @@ impl Running {
         tracing::info!(mount_point = %plan.mount_point.display(), accounts = parts.accounts.len(), "mounted");
         Ok(Running {
             mount_point: plan.mount_point,
-            drain_timeout: plan.config.mount.drain_timeout,
+            stop_timeout: plan.config.mount.stop_timeout,
             parts,
             signals,
             server,
@@ -89,21 +94,30 @@ impl Running {
             Some(reply) = self.requests.recv() => Cause::Asked(reply),
         };
         self.parts.vfs.refuse_writes();
-        self.drain().await;
+        let in_time = self.drain().await;
         let Running {
             mount_point,
             parts,
             server,
             serving,
             requests,
+            mut signals,
             ..
         } = self;
-        let unmounted = unmount(parts.mounted, &mount_point, matches!(cause, Cause::Unmounted)).await;
-        parts.uploads.stop().await;
-        let left = parts.uploads.unfinished();
+        let mut hurry = Hurry {
+            signals: &mut signals,
+            asked: !in_time,
+        };
+        let is_gone = matches!(cause, Cause::Unmounted);
+        let unmounted = unmount(parts.mounted, &mount_point, is_gone, &mut hurry).await;
+        // A cut only ends the waiting: what is begun without it is ended by the next.
+        if hurry.within(STOP_LIMIT, parts.uploads.stop()).await.is_none() {
+            parts.uploads.stop_within(Duration::ZERO).await;
+        }
+        let left = parts.uploads.unfinished() as u64;
         let farewells = parts.accounts.iter().map(|account| account.provider.close());
         // Tokens that are not given back run out by themselves.
-        let _ = tokio::time::timeout(FAREWELL_LIMIT, join_all(farewells)).await;
+        let _ = hurry.within(FAREWELL_LIMIT, join_all(farewells)).await;
         parts.database.close().await;
         if left > 0 {
             let files = text::count(left, "file is", "files are");
@@ -122,32 +136,65 @@ impl Running {
         unmounted
     }
 
-    /// Uploads what can be uploaded within the time for it, or until a second signal.
-    async fn drain(&mut self) {
-        let waiting = self.parts.uploads.unfinished();
+    /// Uploads what can be uploaded within the time for it, or until a second signal. False after that.
+    async fn drain(&mut self) -> bool {
+        let waiting = self.parts.uploads.unfinished() as u64;
         if waiting == 0 {
-            return;
+            return true;
         }
         let files = text::count(waiting, "file", "files");
         eprintln!("lockerfs: uploading {files} before the end; a second ^C ends at once");
         tokio::select! {
-            drained = tokio::time::timeout(self.drain_timeout, self.parts.uploads.drain()) => {
+            drained = tokio::time::timeout(self.stop_timeout, self.parts.uploads.drain()) => {
                 if drained.is_err() {
-                    tracing::warn!("not all was uploaded within {:?}", self.drain_timeout);
+                    tracing::warn!("not all was uploaded within {:?}", self.stop_timeout);
                 }
+                true
             }
-            name = self.signals.next() => tracing::info!("{name} again: the mount ends at once"),
+            name = self.signals.next() => {
+                tracing::info!("{name} again: the mount ends at once");
+                false
+            }
         }
     }
 }
 
+/// Whether a person has asked a second time for the end, and is not to be kept waiting.
+struct Hurry<'a> {
+    signals: &'a mut Signals,
+    asked: bool,
+}
+
+impl Hurry<'_> {
+    /// Waits for a part of the end for so long, and hardly longer once a second signal came. `None` where it was not
+    /// done by then.
+    async fn within<T>(&mut self, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = std::pin::pin!(work);
+        if !self.asked {
+            tokio::select! {
+                done = tokio::time::timeout(limit, &mut work) => return done.ok(),
+                name = self.signals.next() => {
+                    tracing::info!("{name} again: the mount ends at once");
+                    self.asked = true;
+                }
+            }
+        }
+        tokio::time::timeout(limit.min(HURRY), work).await.ok()
+    }
+}
+
 /// Unmounts; what is in use goes when its users do.
-async fn unmount(mounted: crate::fuse::Mounted, place: &Path, is_gone: bool) -> Outcome {
+async fn unmount(
+    mounted: crate::fuse::Mounted,
+    place: &Path,
+    is_gone: bool,
+    hurry: &mut Hurry<'_>,
+) -> Outcome {
     let ended = tokio::task::spawn_blocking(move || mounted.unmount());
-    match tokio::time::timeout(UNMOUNT_LIMIT, ended).await {
-        Ok(Ok(Ok(()))) => return Ok(()),
+    match hurry.within(UNMOUNT_LIMIT, ended).await {
+        Some(Ok(Ok(()))) => return Ok(()),
         _ if is_gone => return Ok(()),
-        Ok(Ok(Err(error))) => tracing::warn!(%error, "the mount is in use: it goes when its users do"),
+        Some(Ok(Err(error))) => tracing::warn!(%error, "the mount is in use: it goes when its users do"),
         _ => tracing::warn!("the kernel did not let go of the mount in time"),
     }
     match point::look(place)? {

@@ -11,10 +11,14 @@ use futures_util::stream;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use super::Multipart;
+use super::pace::Pace;
 use crate::http::FileRange;
 
 /// Bytes read from the disk, and held in memory, at a time.
 const PIECE: u64 = 256 * 1024;
+
+/// How often a request that waits for the pace says that it does.
+const STILL_WAITING: Duration = Duration::from_secs(1);
 
 /// What the sending of one request has come to. Clones share it.
 #[derive(Clone)]
@@ -79,23 +83,34 @@ impl Progress {
     }
 }
 
-/// Reads the range piece by piece, off the async threads, as the connection takes it.
-pub(super) fn stream(range: FileRange, progress: Progress) -> reqwest::Body {
+/// Reads the range piece by piece, off the async threads, as the connection takes it and the pace allows.
+pub(super) fn stream(range: FileRange, progress: Progress, pace: Option<Arc<Pace>>) -> reqwest::Body {
     if range.length == 0 {
         progress.body_sent();
     }
+    let most = pace.as_ref().map_or(PIECE, |pace| pace.piece(PIECE));
     let pieces = stream::try_unfold(range, move |mut rest| {
-        let progress = progress.clone();
+        let (progress, pace) = (progress.clone(), pace.clone());
         async move {
             if rest.length == 0 {
                 return Ok(None);
             }
+            if let Some(pace) = pace {
+                // A wait for the pace is no standstill.
+                let mut passes = std::pin::pin!(pace.pass(rest.length.min(most)));
+                while tokio::time::timeout(STILL_WAITING, &mut passes).await.is_err() {
+                    progress.touch();
+                }
+            }
             progress.touch();
-            match read_piece(&rest).await {
+            match read_piece(&rest, most).await {
                 Ok(piece) => {
                     let read = piece.len() as u64;
                     rest.offset += read;
                     rest.length -= read;
+                    if let Some(count) = &rest.count {
+                        count.taken(read);
+                    }
                     if rest.length == 0 {
                         progress.body_sent();
                     }
@@ -112,9 +127,13 @@ pub(super) fn stream(range: FileRange, progress: Progress) -> reqwest::Body {
 }
 
 /// The form with its file streamed, so that its length is known and its body is never in memory.
-pub(super) fn multipart(form: Multipart, progress: Progress) -> reqwest::multipart::Form {
+pub(super) fn multipart(
+    form: Multipart,
+    progress: Progress,
+    pace: Option<Arc<Pace>>,
+) -> reqwest::multipart::Form {
     let length = form.file.length;
-    let file = reqwest::multipart::Part::stream_with_length(stream(form.file, progress), length);
+    let file = reqwest::multipart::Part::stream_with_length(stream(form.file, progress, pace), length);
     let file = file.file_name(form.file_name).headers(octet_stream());
     // File names that are percent-encoded are not decoded by PHP.
     let fields = reqwest::multipart::Form::new().percent_encode_noop();
@@ -129,9 +148,9 @@ fn octet_stream() -> HeaderMap {
     HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))])
 }
 
-async fn read_piece(rest: &FileRange) -> io::Result<Bytes> {
+async fn read_piece(rest: &FileRange, most: u64) -> io::Result<Bytes> {
     let file = Arc::clone(&rest.file);
-    let (offset, length) = (rest.offset, rest.length.min(PIECE) as usize);
+    let (offset, length) = (rest.offset, rest.length.min(most) as usize);
     let read = tokio::task::spawn_blocking(move || {
         let mut piece = vec![0; length];
         file.read_exact_at(&mut piece, offset).map(|()| piece)

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use serde_json::Value;
+
 use super::call::Api;
 use super::wire::{Node, Params, ROOT, TRASH};
 use crate::provider::{ChangeCursor, Changes, ErrorKind, FileId, FolderId, ProviderError, Result, Retry};
@@ -12,6 +14,8 @@ const CHANGES: &str = "device/get_changes";
 const BLOCK: u64 = 500;
 /// Bounds one call of ours; a caller that lags further behind goes on from the cursor it gets.
 const MAX_BLOCKS: usize = 200;
+/// Revisions that the uploads read again at most.
+const REACH: u64 = 2 * BLOCK;
 
 pub(super) async fn changes(api: &Api, since: Option<&ChangeCursor>) -> Result<Changes> {
     let reply = api.call(STATUS, &Params::new()).await?;
@@ -33,15 +37,61 @@ pub(super) async fn changes(api: &Api, since: Option<&ChangeCursor>) -> Result<C
         if at >= now {
             break;
         }
-        let reply = api
-            .call(CHANGES, &Params::new().with("revision", &at.to_string()))
-            .await?;
-        let node = Node(&reply);
-        found.read(node);
-        let block_end = (at / BLOCK + 1) * BLOCK;
-        at = block_end.min(now);
+        found.read(Node(&block(api, at).await?));
+        at = block_end(at).min(now);
     }
     Ok(collected(at, found))
+}
+
+async fn block(api: &Api, after: u64) -> Result<Value> {
+    let params = Params::new().with("revision", &after.to_string());
+    Ok(api.call(CHANGES, &params).await?)
+}
+
+/// The last revision that an answer after `at` covers.
+fn block_end(at: u64) -> u64 {
+    (at / BLOCK + 1) * BLOCK
+}
+
+/// How far the uploads have read the feed, apart from everybody else who reads it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reading {
+    /// The revisions to which the last two readings went.
+    to: [u64; 2],
+}
+
+/// The files that were changed lately: since the reading before the last one, so that what was made during the
+/// last one is told again to whoever began to wait meanwhile. Of a long absence only the end is told.
+pub(super) async fn lately(api: &Api, last: Option<Reading>) -> Result<(Vec<FileId>, Reading)> {
+    let mut at = match last {
+        Some(Reading { to: [before, _] }) => before,
+        None => {
+            let reply = api.call(STATUS, &Params::new()).await?;
+            let now = Node(&reply).number("device_revision");
+            now.ok_or_else(|| no_revision(STATUS))?.saturating_sub(BLOCK)
+        }
+    };
+    let mut found = Found::default();
+    for _ in 0..MAX_BLOCKS {
+        let reply = block(api, at).await?;
+        let node = Node(&reply);
+        let now = node
+            .number("device_revision")
+            .ok_or_else(|| no_revision(CHANGES))?;
+        let oldest = now.saturating_sub(REACH);
+        // Too far behind, or ahead: the service began to count anew.
+        if at < oldest || at > now {
+            at = oldest;
+            continue;
+        }
+        found.read(node);
+        at = block_end(at).min(now);
+        if at == now {
+            break;
+        }
+    }
+    let before = last.map_or(at, |Reading { to: [_, last] }| last.min(at));
+    Ok((found.files, Reading { to: [before, at] }))
 }
 
 fn no_revision(operation: &'static str) -> ProviderError {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::http::{HttpError, HttpErrorKind};
-use crate::provider::{ErrorKind, ProviderError, Retry};
+use crate::provider::{ErrorKind, ProviderError, Refusal, Retry};
 
 const WAIT: Retry = Retry::AfterWait(None);
 
@@ -150,35 +150,26 @@ fn classify(code: u32) -> (ErrorKind, Retry, &'static str) {
     }
 }
 
-/// A `fileerror` of `upload/poll_upload`; `None` means that the upload must be announced again. That holds for
-/// 13 too, a name taken since the announcement: announced again, it tells by whom.
-pub(super) fn upload_error(
-    operation: &'static str,
-    code: u32,
-    description: Option<&str>,
-) -> Option<ProviderError> {
+/// A `fileerror` of `upload/poll_upload`: why the service made no file of the bytes it had taken. `None` means
+/// that the upload is announced again at once. That holds for 13 too, a name taken since the announcement:
+/// announced again, it tells by whom. What cannot be mended by doing it again has [`Retry::Never`].
+pub(super) fn refusal(code: u32, description: Option<&str>) -> Option<Refusal> {
     use ErrorKind as K;
+    use Retry::Never;
     let (kind, retry, text) = match code {
-        1 => (
-            K::TooLarge,
-            Retry::Never,
-            "the file is larger than the service takes",
-        ),
+        1 => (K::TooLarge, Never, "the file is larger than the service takes"),
         2 => (
             K::InvalidArgument,
-            Retry::Never,
+            Never,
             "the service takes no empty file in this way",
         ),
-        3 | 4 | 9 => (
-            K::InvalidArgument,
-            Retry::Never,
-            "the service refuses this archive",
-        ),
+        3 | 4 | 9 => (K::InvalidArgument, Never, "the service refuses this archive"),
         5 => (
             K::PermissionDenied,
-            Retry::Never,
+            Never,
             "the service takes the file for a virus",
         ),
+        // Lost, or not what was sent; the name is taken; the file to be replaced was changed meanwhile.
         6 | 7 | 13 | 16 | 17 => return None,
         8 | 10 | 12 => (
             K::Unavailable,
@@ -187,23 +178,21 @@ pub(super) fn upload_error(
         ),
         14 => (
             K::NotFound,
-            Retry::Never,
+            Never,
             "the folder that the file was to go into is gone",
         ),
-        15 => (K::QuotaExceeded, Retry::Never, "the account's storage is full"),
-        18 => (
-            K::PermissionDenied,
-            Retry::Never,
-            "the service has blocked the account",
-        ),
+        15 => (K::QuotaExceeded, Never, "the account's storage is full"),
+        18 => (K::PermissionDenied, Never, "the service has blocked the account"),
         19 => (K::Unavailable, WAIT, "the service could not make the file's path"),
-        _ => (K::Unexpected, Retry::Never, "the service gave the upload up"),
+        _ => (K::Unexpected, Never, "the service gave the upload up"),
     };
-    let text = match description.map(clean).filter(|text| !text.is_empty()) {
-        Some(said) => format!("{text} (the service says: {said})"),
-        None => text.to_owned(),
-    };
-    Some(ProviderError::new(kind, retry, operation, text).with_context("upload error", code))
+    let said = description.map(clean).filter(|text| !text.is_empty());
+    let said = said.map_or_else(String::new, |said| format!(", the service says: {said}"));
+    Some(Refusal {
+        kind,
+        retry,
+        message: format!("{text} (upload error {code}{said})"),
+    })
 }
 
 /// A `direct_download_error` of one file.

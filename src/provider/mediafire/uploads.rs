@@ -3,16 +3,19 @@
 //! The announcement (`upload/check`) carries the whole promise of repeatability: the service answers it from
 //! what it holds, so that asked again after a crash it tells what is left to do.
 
+use std::sync::{Mutex, PoisonError};
+
 use serde_json::Value;
 
 use super::call::{Api, UploadBody};
-use super::errors::upload_error;
+use super::changes::{self, Reading};
+use super::errors::refusal;
 use super::files;
 use super::wire::{Node, Params};
 use crate::http::FileRange;
 use crate::provider::{
-    ContentHash, ErrorKind, FileEntry, FileId, ProviderError, Result, Retry, UploadPlan, UploadProgress,
-    UploadRequest, UploadTicket,
+    ContentHash, ErrorKind, FileEntry, FileId, ProviderError, Result, Retry, SentUpload, UploadPlan,
+    UploadProgress, UploadRequest, UploadTicket,
 };
 
 const CHECK: &str = "upload/check";
@@ -357,10 +360,10 @@ pub(super) async fn poll(api: &Api, ticket: &UploadTicket) -> Result<UploadProgr
     }
     if let Some(code) = doupload.number("fileerror").filter(|code| *code != 0) {
         let code = u32::try_from(code).unwrap_or(u32::MAX);
-        return match upload_error(POLL, code, doupload.text("description").as_deref()) {
-            Some(error) => Err(error),
-            None => Ok(UploadProgress::StartAgain),
-        };
+        return Ok(match refusal(code, doupload.text("description").as_deref()) {
+            Some(refusal) => UploadProgress::GivenUp(refusal),
+            None => UploadProgress::StartAgain,
+        });
     }
     let Some(id) = doupload.text("quickkey").map(FileId::new) else {
         let ended = matches!(doupload.number("status"), Some(98 | 99));
@@ -378,6 +381,40 @@ pub(super) async fn poll(api: &Api, ticket: &UploadTicket) -> Result<UploadProgr
         Some(entry) => Ok(UploadProgress::Done(entry)),
         None => Ok(UploadProgress::StartAgain),
     }
+}
+
+/// Asks after many at once: the change feed names the files that were made lately, and one call tells what
+/// they are. A file is an upload's by the rule of the announcement: folder, name and content, or the id that was
+/// to be replaced and the content. No file that was there before can be it, or the announcement had found it.
+pub(super) async fn poll_many(
+    api: &Api,
+    reading: &Mutex<Option<Reading>>,
+    uploads: &[SentUpload],
+) -> Result<Vec<Result<UploadProgress>>> {
+    let last = *reading.lock().unwrap_or_else(PoisonError::into_inner);
+    let (changed, now) = changes::lately(api, last).await?;
+    let found = files::info(api, &changed).await?;
+    // Only now: what was not looked at would be missed.
+    *reading.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+    Ok(uploads
+        .iter()
+        .map(|upload| {
+            let made = found.iter().find(|file| is_made_by(file, &upload.request));
+            Ok(match made {
+                Some(file) => UploadProgress::Done(file.clone()),
+                None => UploadProgress::Processing(upload.ticket.clone()),
+            })
+        })
+        .collect())
+}
+
+fn is_made_by(file: &FileEntry, request: &UploadRequest) -> bool {
+    let in_place = match &request.replaces {
+        Some(old) => file.id == *old,
+        None => file.parent.as_ref() == Some(&request.folder) && file.name == request.name,
+    };
+    let same_content = file.size == request.size && file.hash == Some(ContentHash::Sha256(request.sha256));
+    in_place && same_content
 }
 
 #[cfg(test)]

@@ -70,6 +70,12 @@ impl Operation {
         ..Operation::upload("upload_unit")
     };
     pub const UPLOAD_POLL: Operation = Operation::upload("upload_poll");
+    /// The feed, in a part or two, and the facts of what it names.
+    pub const UPLOAD_POLL_MANY: Operation = Operation {
+        calls: 2,
+        patience: PATIENT,
+        ..Operation::upload("upload_poll_many")
+    };
 
     const fn read(name: &'static str) -> Self {
         Operation {

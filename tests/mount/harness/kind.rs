@@ -96,6 +96,8 @@ pub enum Call {
     CreateFolder,
     Rename,
     Move,
+    /// Puts the content of one file under the id of another.
+    Replace,
     Delete,
 }
 

@@ -97,6 +97,7 @@ fn calls(call: Call) -> &'static [&'static str] {
         Call::PollUpload => &["upload/poll_upload"],
         Call::CreateFolder => &["folder/create"],
         Call::Rename => &["file/update", "folder/update"],
+        Call::Replace => &["file/update_file"],
         Call::Move => &["file/move", "folder/move"],
         Call::Delete => &["file/delete", "folder/delete"],
     }

@@ -93,7 +93,7 @@ fn calls(call: Call) -> &'static [&'static str] {
     match call {
         Call::Session => &["v2/authorize", "v2/disable_access_token", "v2/account/*"],
         Call::Login => &["v2/authorize"],
-        Call::Changes | Call::UploadUnit | Call::InstantUpload | Call::PollUpload => &[],
+        Call::Changes | Call::UploadUnit | Call::InstantUpload | Call::PollUpload | Call::Replace => &[],
         Call::Listing => &["v2/folder/listing"],
         Call::Dates => &["v2/file/info"],
         Call::Link => &["v2/file/download"],

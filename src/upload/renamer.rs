@@ -1,0 +1,214 @@
+//! Finishing renames: one task for each account, which takes what their owners let go, in this life or the one
+//! before, finds out how far it came, and does what is left.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use tokio::sync::Notify;
+
+use crate::provider::{
+    Entry, ErrorKind, FileEntry, FileId, FolderId, ItemId, ListHint, Provider, ProviderError,
+};
+use crate::state::{ItemKey, RenameRow};
+
+use super::UploadError;
+use super::deleter::item_of;
+use super::fate::Fate;
+use super::handle::Uploads;
+use super::renames::{Noted, bearer, needs_name, renamed, target_of};
+
+/// How long the deletion of what stood under a name is waited for before the rename is put off.
+const CLEARING: Duration = Duration::from_secs(20);
+
+/// A name for what steps aside, so that another may take the name that it had.
+pub fn name_aside(name: &str) -> String {
+    format!("{name} (replaced {})", fastrand::u32(..))
+}
+
+fn is_aside(name: &str, of: &str) -> bool {
+    name.strip_prefix(of)
+        .is_some_and(|rest| rest.starts_with(" (replaced ") && rest.ends_with(')'))
+}
+
+/// Finishes renames of one account until the program stops.
+pub(super) async fn serve(
+    uploads: Arc<Uploads>,
+    account: String,
+    provider: Arc<dyn Provider>,
+    wake: Arc<Notify>,
+) {
+    let renamer = Renamer { uploads, provider };
+    let uploads = &renamer.uploads;
+    while !uploads.stopping.is_cancelled() {
+        let taken = uploads.table().renames.take(&account, Instant::now());
+        let due = match taken {
+            Ok(rows) => {
+                join_all(rows.into_iter().map(|row| renamer.finish(row))).await;
+                continue;
+            }
+            Err(due) => due,
+        };
+        let sleep = async {
+            match due {
+                Some(due) => tokio::time::sleep(due.saturating_duration_since(Instant::now())).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = sleep => {}
+            () = wake.notified() => {}
+            () = uploads.stopping.cancelled() => {}
+        }
+    }
+}
+
+struct Renamer {
+    uploads: Arc<Uploads>,
+    provider: Arc<dyn Provider>,
+}
+
+impl Renamer {
+    async fn finish(&self, mut row: RenameRow) {
+        let was_begun = row.begun;
+        let fate = self.advance(&mut row).await;
+        let id = row.id;
+        let is_refused = matches!(fate, Fate::Refused(_));
+        let written = match fate.schedule(row.tries, &self.uploads.options) {
+            None => self.uploads.end_rename(id).await,
+            Some(next) => {
+                let error = next.last_error.as_deref().unwrap_or_default();
+                tracing::warn!(
+                    account = row.account,
+                    name = row.to_name,
+                    "a rename has to wait: {error}"
+                );
+                (row.parked, row.tries) = (next.parked, next.tries);
+                (row.next_try, row.last_error) = (next.next_try, next.last_error);
+                self.uploads.write_rename(row.clone(), Some(next.failure)).await
+            }
+        };
+        if let Err(error) = written {
+            tracing::error!(%error, "the journal cannot be written");
+            let due = Instant::now() + self.uploads.options.retry_min;
+            self.uploads.update(|table| table.renames.release(id, due));
+        }
+        if !was_begun || is_refused {
+            self.uploads.tell(renamed(&row)).await;
+        }
+    }
+
+    async fn advance(&self, row: &mut RenameRow) -> Fate {
+        if !row.begun {
+            match self.took_effect(row).await {
+                Ok(true) => {}
+                Ok(false) => return Fate::Done,
+                Err(error) => return Fate::of(&error),
+            }
+            match self.note_begun(row).await {
+                Ok(true) => row.begun = true,
+                Ok(false) => return Fate::Done,
+                Err(error) => return Fate::later(ErrorKind::Unexpected, error.to_string()),
+            }
+        }
+        if !needs_name(row) {
+            return Fate::Done;
+        }
+        let folder = FolderId::new(row.to_folder.clone());
+        let cleared = self
+            .uploads
+            .wait_until_cleared(&row.account, &folder, &row.to_name, CLEARING)
+            .await;
+        match cleared {
+            Ok(()) => {}
+            Err(UploadError::NotDeleted { kind, error }) => return Fate::later(kind, error),
+            Err(error) => return Fate::later(ErrorKind::Unavailable, error.to_string()),
+        }
+        let item = item_of(&bearer(row));
+        match self.provider.rename(&item, &row.to_name, row.mtime).await {
+            Ok(()) => Fate::Done,
+            // Somebody else took it away.
+            Err(error) if error.kind == ErrorKind::NotFound => Fate::Done,
+            Err(error) => Fate::of(&error),
+        }
+    }
+
+    /// False where there is no rename any more.
+    async fn note_begun(&self, row: &RenameRow) -> Result<bool, UploadError> {
+        let mut target = target_of(row);
+        loop {
+            match self.uploads.note_begun(row.id, target.clone()).await? {
+                Noted::Begun => return Ok(true),
+                Noted::SourceEnded => return Ok(false),
+                Noted::TargetEnded => match &mut target {
+                    Some((_, pending)) if pending.is_some() => *pending = None,
+                    _ => return Ok(false),
+                },
+            }
+        }
+    }
+
+    /// Whether the first step of a rename took effect whose owner cannot tell.
+    async fn took_effect(&self, row: &RenameRow) -> Result<bool, ProviderError> {
+        match &row.item {
+            ItemKey::File(id) => self.file_took_effect(row, FileId::new(id.clone())).await,
+            ItemKey::Folder(id) => self.is_listed_as_renamed(row, id).await,
+        }
+    }
+
+    async fn file_took_effect(&self, row: &RenameRow, id: FileId) -> Result<bool, ProviderError> {
+        let target = row.target.clone().map(FileId::new);
+        let asked: Vec<_> = [Some(id.clone()), target.clone()].into_iter().flatten().collect();
+        let found = self.provider.file_info(&asked).await?;
+        let of = |id: &FileId| found.iter().find(|file| file.id == *id);
+        let target = target.and_then(|target| of(&target));
+        let Some(file) = of(&id) else {
+            // Its content is under the target's id, or somebody else took it away.
+            return Ok(row.in_place && target.is_some());
+        };
+        if row.in_place {
+            return Ok(false);
+        }
+        let took_effect = match &file.parent {
+            Some(parent) => is_renamed(row, parent.as_str(), &file.name),
+            None => self.is_listed_as_renamed(row, id.as_str()).await?,
+        };
+        if !took_effect && let Some(target) = target {
+            self.bring_back(row, target).await?;
+        }
+        Ok(took_effect)
+    }
+
+    /// Gives a target its name again that stepped aside for a rename that did not come.
+    async fn bring_back(&self, row: &RenameRow, target: &FileEntry) -> Result<(), ProviderError> {
+        if !is_aside(&target.name, &row.to_name) {
+            return Ok(());
+        }
+        let item = ItemId::File(target.id.clone());
+        self.provider.rename(&item, &row.to_name, target.mtime).await
+    }
+
+    async fn is_listed_as_renamed(&self, row: &RenameRow, id: &str) -> Result<bool, ProviderError> {
+        let folder = FolderId::new(row.to_folder.clone());
+        let listing = match self.provider.list(&folder, ListHint::default()).await {
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(false),
+            listing => listing?,
+        };
+        let is_item = |entry: &&Entry| match (entry, &row.item) {
+            (Entry::File(file), ItemKey::File(_)) => file.id.as_str() == id,
+            (Entry::Folder(folder), ItemKey::Folder(_)) => folder.id.as_str() == id,
+            _ => false,
+        };
+        let mut entries = listing.entries.iter();
+        Ok(entries
+            .find(is_item)
+            .is_some_and(|entry| is_renamed(row, &row.to_folder, entry.name())))
+    }
+}
+
+/// Whether an item that was found there is where the first step brings it. Its name may be one like the wanted
+/// one, while that is taken.
+fn is_renamed(row: &RenameRow, folder: &str, name: &str) -> bool {
+    let moved = row.from_folder != row.to_folder;
+    folder == row.to_folder && (moved || name != row.from_name || row.from_name == row.to_name)
+}

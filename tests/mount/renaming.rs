@@ -1,0 +1,237 @@
+//! A rename over a file ends with one file of the name, and with its content: never with two, never with none,
+//! whatever breaks between its steps.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::Duration;
+
+use lockerfs::provider::Capability;
+use serde_json::{Value, json};
+
+use super::harness::{Call, World, sha256_of, wait_for};
+use crate::KIND;
+
+const OLD: &[u8] = b"what is replaced";
+const NEW: &[u8] = b"what replaces it";
+
+type Rules = Vec<(Call, Value)>;
+
+fn slow() -> Value {
+    json!({"fault": "delay", "milliseconds": 60_000})
+}
+
+fn lost() -> Value {
+    json!({"fault": "lost_reply", "times": 1})
+}
+
+/// How a rename that was broken off may end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Renamed,
+    NotRenamed,
+}
+
+/// Renames `from` over `to`, kills the mount when so many calls of a kind came, mounts again, and looks.
+fn killed(from: &str, to: &str, rules: Rules, at: (Call, u64), end: End) {
+    let world = World::new();
+    world.put(from, NEW);
+    world.put(to, OLD);
+    let mount = world.mount();
+    assert_eq!((mount.read(from), mount.read(to)), (NEW.to_vec(), OLD.to_vec()));
+    world.service.faults(&rules);
+    world.service.reset_calls();
+    let (source, target) = (mount.path(from), mount.path(to));
+    let renaming = std::thread::spawn(move || fs::rename(source, target));
+    let (call, count) = at;
+    wait_for("the step is reached", || world.service.calls().of(call) >= count);
+    mount.kill();
+    // Its connection ended with the mount.
+    let _ = renaming.join().expect("the thread that renames");
+
+    world.service.faults(&[]);
+    let mount = world.mount();
+    world.drain();
+    world.service.settle();
+    let mut wanted: BTreeMap<String, String> = [(to.to_owned(), sha256_of(NEW))].into();
+    if end == End::NotRenamed {
+        wanted = [(from.to_owned(), sha256_of(NEW)), (to.to_owned(), sha256_of(OLD))].into();
+    }
+    assert_eq!(world.stored_sha256(), wanted, "on the service: {from} to {to}");
+    wait_for("the mount shows it", || {
+        let shown = fs::read(mount.path(to)).is_ok_and(|read| sha256_of(&read) == wanted[to]);
+        shown && fs::metadata(mount.path(from)).is_ok() == wanted.contains_key(from)
+    });
+    mount.unmount(&world.config());
+}
+
+/// Other endings, so that no service puts the content under the id of the target.
+const IN_FOLDER: (&str, &str) = ("folder/new.txt", "folder/old.dat");
+const TO_FOLDER: (&str, &str) = ("one/same.txt", "two/same.dat");
+
+#[test]
+fn killed_before_the_first_step_of_a_rename_over_a_file() {
+    let (from, to) = IN_FOLDER;
+    killed(
+        from,
+        to,
+        vec![(Call::Rename, slow())],
+        (Call::Rename, 1),
+        End::NotRenamed,
+    );
+    let (from, to) = TO_FOLDER;
+    killed(
+        from,
+        to,
+        vec![(Call::Move, slow())],
+        (Call::Move, 1),
+        End::NotRenamed,
+    );
+}
+
+#[test]
+fn killed_when_the_answer_to_the_first_step_was_lost() {
+    let (from, to) = IN_FOLDER;
+    let rules = vec![(Call::Rename, lost()), (Call::Rename, slow())];
+    killed(from, to, rules, (Call::Rename, 2), End::Renamed);
+    let (from, to) = TO_FOLDER;
+    let rules = vec![(Call::Move, lost()), (Call::Move, slow())];
+    killed(from, to, rules, (Call::Move, 2), End::Renamed);
+}
+
+#[test]
+fn killed_before_the_replaced_file_was_deleted() {
+    for (from, to) in [IN_FOLDER, TO_FOLDER] {
+        killed(
+            from,
+            to,
+            vec![(Call::Delete, slow())],
+            (Call::Delete, 1),
+            End::Renamed,
+        );
+    }
+}
+
+#[test]
+fn killed_before_the_last_step() {
+    let (from, to) = IN_FOLDER;
+    let second = json!({"fault": "delay", "milliseconds": 60_000, "skip": 1});
+    killed(
+        from,
+        to,
+        vec![(Call::Rename, second)],
+        (Call::Rename, 2),
+        End::Renamed,
+    );
+    let (from, to) = TO_FOLDER;
+    killed(
+        from,
+        to,
+        vec![(Call::Rename, slow())],
+        (Call::Rename, 1),
+        End::Renamed,
+    );
+}
+
+#[test]
+fn killed_while_the_content_goes_under_the_id_of_the_target() {
+    if !KIND.has(Capability::ReplaceKeepsId) {
+        return;
+    }
+    let (from, to) = ("one/new.txt", "two/old.txt");
+    killed(
+        from,
+        to,
+        vec![(Call::Replace, slow())],
+        (Call::Replace, 1),
+        End::NotRenamed,
+    );
+    killed(
+        from,
+        to,
+        vec![(Call::Rename, slow())],
+        (Call::Rename, 1),
+        End::Renamed,
+    );
+}
+
+#[test]
+fn a_move_under_another_name_that_is_killed_between_its_steps_is_finished() {
+    let world = World::new();
+    world.put("one/new.txt", NEW);
+    world.put("two/other.txt", b"other");
+    let mount = world.mount();
+    assert_eq!((mount.list("one").len(), mount.list("two").len()), (1, 1));
+    world.service.faults(&[(Call::Rename, slow())]);
+    world.service.reset_calls();
+    let (source, target) = (mount.path("one/new.txt"), mount.path("two/renamed.txt"));
+    let renaming = std::thread::spawn(move || fs::rename(source, target));
+    wait_for("it is moved", || world.service.calls().of(Call::Rename) >= 1);
+    mount.kill();
+    let _ = renaming.join().expect("the thread that renames");
+    world.service.faults(&[]);
+    let mount = world.mount();
+    world.drain();
+    let names: Vec<_> = world.stored().into_keys().collect();
+    assert_eq!(names, ["two/other.txt", "two/renamed.txt"]);
+    assert_eq!(mount.list("two"), ["other.txt", "renamed.txt"]);
+}
+
+#[test]
+fn a_rename_whose_last_steps_fail_for_now_holds_and_is_finished_later() {
+    let world = World::new();
+    let (from, to) = IN_FOLDER;
+    world.put(from, NEW);
+    world.put(to, OLD);
+    let mount = world.mount();
+    assert_eq!(mount.list("folder").len(), 2);
+    world
+        .service
+        .faults(&[(Call::Delete, json!({"fault": "status", "status": 503}))]);
+    fs::rename(mount.path(from), mount.path(to)).expect("the first step took effect");
+    assert_eq!(mount.list("folder"), ["old.dat"]);
+    assert_eq!(mount.read(to), NEW);
+    world.service.faults(&[]);
+    wait_for("it is finished", || {
+        world.lockerfs(&["retry"]).succeeded();
+        std::thread::sleep(Duration::from_millis(200));
+        world.stored_sha256() == [(to.to_owned(), sha256_of(NEW))].into()
+    });
+    world.drain();
+    assert_eq!(mount.list("folder"), ["old.dat"]);
+}
+
+#[test]
+fn a_rename_that_the_service_does_not_answer_fails_and_changes_nothing() {
+    let world = World::new();
+    let (from, to) = IN_FOLDER;
+    world.put(from, NEW);
+    world.put(to, OLD);
+    let mount = world.mount();
+    assert_eq!(mount.list("folder").len(), 2);
+    world.service.stop();
+    fs::rename(mount.path(from), mount.path(to)).expect_err("nobody answers");
+    assert_eq!(mount.list("folder"), ["new.txt", "old.dat"]);
+    world.service.come_back();
+    world.drain();
+    assert_eq!(world.stored().len(), 2);
+    fs::rename(mount.path(from), mount.path(to)).expect("it answers again");
+    world.drain();
+    assert_eq!(world.stored_sha256(), [(to.to_owned(), sha256_of(NEW))].into());
+}
+
+#[test]
+fn a_folder_takes_the_place_of_an_empty_one() {
+    let world = World::new();
+    world.put("one/file.txt", NEW);
+    let mount = world.mount();
+    fs::create_dir(mount.path("two")).expect("mkdir");
+    fs::rename(mount.path("one"), mount.path("two")).expect("rename");
+    world.drain();
+    assert_eq!(world.stored().into_keys().collect::<Vec<_>>(), ["two/file.txt"]);
+    assert_eq!(
+        (mount.list(""), mount.list("two")),
+        (vec!["two".to_owned()], vec!["file.txt".to_owned()])
+    );
+    mount.unmount(&world.config());
+    assert_eq!(world.mount().list(""), ["two"], "mounted again");
+}
