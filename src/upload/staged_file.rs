@@ -393,7 +393,7 @@ impl StagedFile {
     /// commit. What the journal promises must be there whole after a crash: the row tells which parts are missing,
     /// and a change would make it wrong; and a content that is written anew is not lost before the new one is there.
     pub fn wants_copy(&self, empties: bool) -> bool {
-        self.journaled.load(Ordering::Acquire) && (self.base().is_some() || (empties && self.len() > 0))
+        self.journaled.load(Ordering::Acquire) && (self.base().is_some() || empties)
     }
 
     pub(super) fn mark_entry_synced(&self) {
