@@ -35,6 +35,7 @@ mod hash;
 mod hydrate;
 mod journal;
 mod keep;
+mod local;
 mod meter;
 mod operations;
 mod outcome;
@@ -92,6 +93,8 @@ pub struct NewPending {
     pub mtime: SystemTime,
     /// The remote file whose place the content takes.
     pub replaces: Option<FileId>,
+    /// It is never sent.
+    pub local: bool,
 }
 
 /// What the engine tells while it works.

@@ -28,6 +28,7 @@ mod facts;
 mod files;
 mod folders;
 mod handles;
+mod local;
 mod locks;
 mod names;
 mod namespace;
@@ -44,6 +45,7 @@ pub use attributes::{Attributes, FileKind, Space, TimeChange};
 pub use error::{Errno, Error, Result, errno_of};
 pub use folders::DirectoryEntry;
 pub use handles::Opened;
+pub use local::LocalFolders;
 pub use tree::ROOT;
 
 use account::Account;

@@ -4,9 +4,10 @@
 #[path = "support/upload_bench.rs"]
 mod upload_bench;
 
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use lockerfs::provider::{Capability, DeleteMode, ErrorKind, FileId, FolderId, ItemId, Retry};
+use lockerfs::state::{DeletionRow, ItemKey, JournalTransaction};
 use lockerfs::upload::{
     OperationId, OperationKind, OperationState, PendingOperation, Unwanted, UploadError, UploadEvent,
 };
@@ -342,4 +343,67 @@ fn an_account_that_cannot_delete_is_told_so() {
         life.uploads.drain().await;
         assert!(is_parked(&only_operation(life)));
     });
+}
+
+#[test]
+fn a_file_that_came_back_and_is_written_anew_is_not_deleted_by_a_later_retry() {
+    for keeps_ids in [true, false] {
+        let bench = Bench::new(0, keeps_ids);
+        let file = bench.service.put("root", "a", b"old");
+        bench.service.keep(std::slice::from_ref(&file));
+        bench.life(async |life| {
+            remove(life, "a", &file).await;
+            life.uploads.drain().await;
+            let parked = only_operation(life);
+            assert!(is_parked(&parked));
+            bench.service.keep(&[]);
+            let id = life.add_over("a", b"new", &file).await;
+            assert!(life.uploads.operations().is_empty());
+            assert!(!life.uploads.retry_operation(parked.id).await.unwrap());
+            life.uploaded(id).await;
+            life.drained().await;
+        });
+        assert_eq!(bench.service.files(), only("a", b"new"), "keeps ids: {keeps_ids}");
+    }
+}
+
+#[test]
+fn many_thousand_deletions_are_taken_up_in_a_moment_and_done() {
+    const MANY: usize = 20_000;
+    let bench = Bench::new(0, false);
+    bench.service.take_many();
+    let gate = bench.service.pause_before("delete");
+    bench.life(async |life| {
+        let add = move |journal: &JournalTransaction<'_>| {
+            for at in 0..MANY {
+                journal.add_deletion(&DeletionRow {
+                    id: 0,
+                    account: "media".into(),
+                    item: ItemKey::File(format!("gone{at}")),
+                    folder: format!("folder{}", at % 100).into(),
+                    name: format!("{at}.txt").into(),
+                    size: 1,
+                    purge: false,
+                    parked: false,
+                    tries: 0,
+                    next_try: None,
+                    last_error: None,
+                    created: SystemTime::now(),
+                })?;
+            }
+            Ok(())
+        };
+        life.database.journal("add many", add, |()| {}).await.unwrap();
+    });
+    let began = Instant::now();
+    bench.life(async |life| {
+        let ready = began.elapsed();
+        println!("ready after {ready:?}");
+        assert!(ready < Duration::from_secs(5), "{ready:?}");
+        assert_eq!(life.uploads.unfinished(), MANY);
+        gate.open();
+        life.drained().await;
+    });
+    println!("all was deleted after {:?}", began.elapsed());
+    assert!(bench.service.calls("delete") <= MANY / 500 + 1);
 }

@@ -42,6 +42,12 @@ pub(super) fn whole(seen: &Seen, rows: usize, now: SystemTime) -> String {
     for part in going_on.iter().filter(|part| part.number > 0) {
         shown.push_str(&section(part, seen.pending(), rows, now));
     }
+    if totals.local > 0 {
+        let (number, bytes) = (files(totals.local), text::size(totals.local_bytes));
+        shown.push_str(&format!(
+            "Never sent, by name (`local_only`): {number}, {bytes}\n"
+        ));
+    }
     if matches!(seen, Seen::Resting(_)) && !totals.is_nothing() {
         shown.push_str("The next mount goes on with them.\n");
     }
@@ -136,6 +142,7 @@ fn standing(file: &PendingStatus, now: SystemTime) -> String {
             format!("failed after {tries}{next}: {error}")
         }
         PendingState::Parked => format!("needs you: {error}"),
+        PendingState::Local => "stays here: it is never sent".to_owned(),
         PendingState::Kept => "kept here: empty files are not taken by this service".to_owned(),
     }
 }

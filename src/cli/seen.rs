@@ -1,11 +1,11 @@
 //! What there is to see: from the running mount, or from the journal where none runs.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::failure::Failure;
 use crate::control::{Action, Client, ControlError, PendingState, PendingStatus, StatusReport, Totals};
-use crate::state::{Database, DeletionRow, JournalRow, RowState, StateDir, StateError};
+use crate::state::{Database, DeletionRow, JournalRow, RenameRow, RowState, StateDir, StateError};
 use crate::upload::OperationId;
 
 /// How long a mount may take between holding the journal and answering, at its start and at its end.
@@ -69,7 +69,7 @@ pub(super) async fn look(state_dir: &Path, rows: Option<usize>) -> Result<Seen, 
     }
 }
 
-fn resting(state_dir: &Path, pending: Vec<PendingStatus>) -> Resting {
+fn resting(state_dir: &Path, mut pending: Vec<PendingStatus>) -> Resting {
     let mut totals = Totals::default();
     for item in &pending {
         match item.action {
@@ -77,6 +77,7 @@ fn resting(state_dir: &Path, pending: Vec<PendingStatus>) -> Resting {
             Action::Delete | Action::Rename => totals.add_operation(item.state),
         }
     }
+    pending.retain(|item| item.state != PendingState::Local);
     Resting {
         state_dir: state_dir.to_owned(),
         totals,
@@ -91,7 +92,9 @@ async fn from_journal(path: &Path) -> Result<Option<Vec<PendingStatus>>, Failure
         Some(Journal::None) => Some(Vec::new()),
         Some(Journal::Rows(held)) => {
             let deletions = held.deletions.into_iter().map(of_deletion);
-            Some(held.rows.into_iter().map(of_row).chain(deletions).collect())
+            let renames = held.renames.into_iter().map(of_rename);
+            let rows = held.rows.into_iter().map(of_row);
+            Some(rows.chain(deletions).chain(renames).collect())
         }
     })
 }
@@ -109,6 +112,7 @@ pub(super) struct Held {
     /// Of files that are not removed.
     pub rows: Vec<JournalRow>,
     pub deletions: Vec<DeletionRow>,
+    pub renames: Vec<RenameRow>,
 }
 
 /// The journal; `None` while a mount holds it. Makes nothing.
@@ -126,13 +130,15 @@ pub(super) async fn journal(path: &Path) -> Result<Option<Journal>, Failure> {
     let database = Database::open(&directory.database_path())?;
     let rows = database.journal_rows().await;
     let deletions = database.deletion_rows().await;
+    let renames = database.rename_rows().await;
     database.close().await;
-    let (mut rows, deletions) = (rows?, deletions?);
+    let (mut rows, deletions, renames) = (rows?, deletions?, renames?);
     rows.retain(|row| row.state != RowState::Removed);
     Ok(Some(Journal::Rows(Held {
         directory,
         rows,
         deletions,
+        renames,
     })))
 }
 
@@ -140,6 +146,7 @@ fn of_row(row: JournalRow) -> PendingStatus {
     let state = match row.state {
         RowState::Parked => PendingState::Parked,
         RowState::Kept => PendingState::Kept,
+        RowState::Local => PendingState::Local,
         _ if row.last_error.is_some() => PendingState::Waiting,
         _ => PendingState::Queued,
     };
@@ -160,23 +167,67 @@ fn of_row(row: JournalRow) -> PendingStatus {
 }
 
 fn of_deletion(row: DeletionRow) -> PendingStatus {
-    let state = match (row.parked, row.last_error.is_some()) {
-        (true, _) => PendingState::Parked,
-        (false, true) => PendingState::Waiting,
-        (false, false) => PendingState::Queued,
+    let change = Change {
+        parked: row.parked,
+        tries: row.tries,
+        next_try: row.next_try,
+        error: row.last_error,
     };
     PendingStatus {
         id: OperationId::Delete(row.id).to_string(),
         action: Action::Delete,
         account: row.account.to_string(),
         path: row.name.to_string(),
-        to: None,
-        size: 0,
-        sent: 0,
-        rate: 0,
-        state,
-        error: row.last_error,
+        ..change.status()
+    }
+}
+
+fn of_rename(row: RenameRow) -> PendingStatus {
+    let change = Change {
+        parked: row.parked,
         tries: row.tries,
-        next_try: row.next_try.map(super::mount::seconds),
+        next_try: row.next_try,
+        error: row.last_error,
+    };
+    PendingStatus {
+        id: OperationId::Rename(row.id).to_string(),
+        action: Action::Rename,
+        account: row.account,
+        path: row.from_name,
+        to: Some(row.to_name),
+        ..change.status()
+    }
+}
+
+/// What deletions and renames have in common.
+struct Change {
+    parked: bool,
+    tries: u32,
+    next_try: Option<SystemTime>,
+    error: Option<String>,
+}
+
+impl Change {
+    /// Without what it is and where.
+    fn status(self) -> PendingStatus {
+        let state = match (self.parked, self.error.is_some()) {
+            (true, _) => PendingState::Parked,
+            (false, true) => PendingState::Waiting,
+            (false, false) => PendingState::Queued,
+        };
+        PendingStatus {
+            id: String::new(),
+            action: Action::Delete,
+            account: String::new(),
+            path: String::new(),
+            to: None,
+            size: 0,
+            sent: 0,
+            rate: 0,
+            state,
+            error: self.error,
+            tries: self.tries,
+            next_try: self.next_try.map(super::mount::seconds),
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::local_only::LocalOnly;
 use super::section::{Result, Section};
 use super::values::{parse_duration, parse_size};
 use crate::provider::{DeleteMode, wrap};
@@ -26,12 +27,33 @@ pub enum FsyncMode {
     Remote,
 }
 
+/// Names that stay on this machine where the config says nothing else: what systems and programs leave beside a
+/// person's files, and what makes no sense elsewhere. None is a name that a person would give.
+pub const LOCAL_ONLY: &[&str] = &[
+    // Trash of desktops; the service has one of its own.
+    ".Trash",
+    ".Trash-*",
+    // What file managers of other systems keep in a folder.
+    ".DS_Store",
+    "Thumbs.db",
+    "desktop.ini",
+    ".directory",
+    // Marks of editors that have a file open.
+    ".swp",
+    ".*.swp",
+    ".*.swo",
+    ".*.swx",
+    ".~lock.*#",
+];
+
 /// How one account is treated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AccountOptions {
     pub on_close: OnClose,
     pub fsync: FsyncMode,
     pub delete: DeleteMode,
+    /// What stays on this machine.
+    pub local_only: LocalOnly,
     /// How long a closed file waits before its upload begins.
     pub upload_delay: Duration,
     /// How often the account is asked what changed.
@@ -60,6 +82,7 @@ impl Default for AccountOptions {
             on_close: OnClose::default(),
             fsync: FsyncMode::default(),
             delete: DeleteMode::default(),
+            local_only: LocalOnly::usual(),
             upload_delay: Duration::from_secs(1),
             poll_interval: Duration::from_secs(30),
             listing_age: Duration::from_secs(30),
@@ -99,6 +122,9 @@ impl AccountOptions {
             on_close: on_close.unwrap_or(self.on_close),
             fsync: fsync.unwrap_or(self.fsync),
             delete: delete.unwrap_or(self.delete),
+            local_only: section
+                .strings_as("local_only", LocalOnly::of)?
+                .unwrap_or_else(|| self.local_only.clone()),
             upload_delay: section
                 .string_as("upload_delay", parse_duration)?
                 .unwrap_or(self.upload_delay),

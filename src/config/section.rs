@@ -119,6 +119,33 @@ impl<'t> Section<'t> {
             .map_err(|why| self.error_at(key, slot.key_at, why))
     }
 
+    /// A list of strings that `read` turns into a value or refuses with a reason.
+    pub fn strings_as<T>(
+        &mut self,
+        key: &str,
+        read: impl FnOnce(&[String]) -> std::result::Result<T, String>,
+    ) -> Result<Option<T>> {
+        let Some(slot) = self.take(key) else {
+            return Ok(None);
+        };
+        let texts = match &slot.value {
+            DeValue::Array(items) => {
+                let texts = items.iter().map(|item| match item.get_ref() {
+                    DeValue::String(text) => Some(text.clone().into_owned()),
+                    _ => None,
+                });
+                texts.collect::<Option<Vec<_>>>()
+            }
+            _ => None,
+        };
+        let Some(texts) = texts else {
+            return Err(self.error_at(key, slot.key_at, "must be a list of texts, like [\"a\", \"b\"]"));
+        };
+        read(&texts)
+            .map(Some)
+            .map_err(|why| self.error_at(key, slot.key_at, why))
+    }
+
     /// One of a few words.
     pub fn word<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Result<Option<T>> {
         self.string_as(key, |text| {

@@ -101,6 +101,10 @@ pub struct Totals {
     pub under_way: u64,
     /// Empty files that stay here, since the service takes none.
     pub kept: u64,
+    /// Files that are never sent, by their names. They are not listed.
+    pub local: u64,
+    /// Bytes of them.
+    pub local_bytes: u64,
     /// Deletes and renames that the services are still to be told of.
     pub operations: u64,
     /// Those among them that need a person.
@@ -114,9 +118,17 @@ pub struct Totals {
 impl Totals {
     /// Counts files that are in one state.
     pub fn add(&mut self, state: PendingState, files: u64, bytes: u64, sent: u64) {
-        if state == PendingState::Kept {
-            self.kept += files;
-            return;
+        match state {
+            PendingState::Kept => {
+                self.kept += files;
+                return;
+            }
+            PendingState::Local => {
+                self.local += files;
+                self.local_bytes = self.local_bytes.saturating_add(bytes);
+                return;
+            }
+            _ => {}
         }
         self.files += files;
         self.bytes = self.bytes.saturating_add(bytes);
@@ -125,7 +137,7 @@ impl Totals {
             PendingState::Parked => self.parked += files,
             PendingState::Waiting => self.waiting += files,
             PendingState::Uploading | PendingState::Verifying => self.under_way += files,
-            PendingState::Staged | PendingState::Queued | PendingState::Kept => {}
+            _ => {}
         }
     }
 
@@ -240,6 +252,8 @@ pub enum PendingState {
     Staged,
     /// Empty, and the service takes no empty files: it stays here for good.
     Kept,
+    /// Not for the service.
+    Local,
 }
 
 /// How far a drain has come.

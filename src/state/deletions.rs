@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use rusqlite::{Connection, Row, named_params, params};
 
-use super::journal::{column, from_nanoseconds, reading, to_nanoseconds, unsigned, writing};
+use super::journal::{from_nanoseconds, reading, to_nanoseconds, writing};
 use super::{Database, ItemKey, JournalTransaction, StateError};
 
 /// One item that is to be deleted. Texts are shared, since there may be many rows of one folder.
@@ -128,21 +128,27 @@ pub(super) fn joined(is_folder: bool, id: String) -> ItemKey {
     }
 }
 
+/// By the places of the columns in [`COLUMNS`], since there may be very many rows.
 fn read_row(row: &Row<'_>) -> Result<DeletionRow, StateError> {
-    Ok(DeletionRow {
-        id: column(row, "id")?,
-        account: column(row, "account")?,
-        item: joined(column(row, "is_folder")?, column(row, "item")?),
-        folder: column(row, "folder")?,
-        name: column(row, "name")?,
-        size: unsigned(row, "size")?,
-        purge: column(row, "purge")?,
-        parked: column(row, "parked")?,
-        tries: column(row, "tries")?,
-        next_try: column::<Option<i64>>(row, "next_try")?.map(from_nanoseconds),
-        last_error: column(row, "last_error")?,
-        created: from_nanoseconds(column(row, "created")?),
-    })
+    let text = |at: usize| Ok::<Arc<str>, rusqlite::Error>(row.get_ref(at)?.as_str()?.into());
+    let read = || {
+        let size: i64 = row.get(6)?;
+        Ok(DeletionRow {
+            id: row.get(0)?,
+            account: text(1)?,
+            item: joined(row.get(2)?, row.get(3)?),
+            folder: text(4)?,
+            name: text(5)?,
+            size: u64::try_from(size).unwrap_or_default(),
+            purge: row.get(7)?,
+            parked: row.get(8)?,
+            tries: row.get(9)?,
+            next_try: row.get::<_, Option<i64>>(10)?.map(from_nanoseconds),
+            last_error: row.get(11)?,
+            created: from_nanoseconds(row.get(12)?),
+        })
+    };
+    read().map_err(|error: rusqlite::Error| reading(error))
 }
 
 #[cfg(test)]

@@ -23,17 +23,20 @@ pub enum RowState {
     Parked,
     /// An empty content, for which the service has no place: it stays here and nothing is tried.
     Kept,
+    /// Not for the service: it stays here and nothing is tried.
+    Local,
     /// Unlinked while an upload of it was announced to the service; kept until that is cleared away.
     Removed,
 }
 
-const STATES: [(RowState, &str); 7] = [
+const STATES: [(RowState, &str); 8] = [
     (RowState::Staged, "staged"),
     (RowState::Queued, "queued"),
     (RowState::Uploading, "uploading"),
     (RowState::Verifying, "verifying"),
     (RowState::Parked, "parked"),
     (RowState::Kept, "kept"),
+    (RowState::Local, "local"),
     (RowState::Removed, "removed"),
 ];
 

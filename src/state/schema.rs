@@ -105,6 +105,14 @@ const MIGRATIONS: &[&str] = &[
     CREATE TABLE paused (
         account           TEXT PRIMARY KEY
     ) STRICT, WITHOUT ROWID;
+    CREATE TABLE local_folders (
+        id                INTEGER PRIMARY KEY AUTOINCREMENT,
+        account           TEXT NOT NULL,
+        parent            TEXT NOT NULL,
+        name              TEXT NOT NULL,
+        mtime             INTEGER NOT NULL,  -- nanoseconds since 1970
+        UNIQUE (account, parent, name)
+    ) STRICT;
 ",
 ];
 

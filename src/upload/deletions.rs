@@ -226,6 +226,20 @@ impl Deletions {
         Some(row)
     }
 
+    /// The parked row of an item.
+    pub fn parked(&self, account: &str, item: &ItemKey) -> Option<i64> {
+        let id = self.accounts.get(account)?.by_item.get(item)?;
+        self.rows
+            .get(id)
+            .filter(|known| known.row.parked)
+            .map(|known| known.row.id)
+    }
+
+    /// The rows of what was removed from a folder and is to be deleted still.
+    pub fn ids_in(&self, account: &str, folder: &str) -> Vec<i64> {
+        self.ids_at(account, folder, None)
+    }
+
     pub fn row(&self, id: i64) -> Option<&DeletionRow> {
         self.rows.get(&id).map(|deletion| &deletion.row)
     }

@@ -165,6 +165,69 @@ impl Uploads {
         Ok(true)
     }
 
+    /// Forgets what was to be done with an item and the service refused: it is used again, as it is.
+    pub async fn keep_item(self: &Arc<Self>, account: &str, item: &ItemId) -> Result<(), UploadError> {
+        let item = key_of(item);
+        let (deletion, renames) = {
+            let table = self.table();
+            (
+                table.deletions.parked(account, &item),
+                table.renames.parked(account, &item),
+            )
+        };
+        if deletion.is_none() && renames.is_empty() {
+            return Ok(());
+        }
+        let gone = renames.clone();
+        let work = move |journal: &JournalTransaction<'_>| {
+            if let Some(id) = deletion {
+                journal.remove_deletion(id)?;
+            }
+            renames
+                .iter()
+                .try_for_each(|id| journal.remove_rename(*id).map(drop))
+        };
+        let uploads = self.clone();
+        let then = move |(): &()| {
+            uploads.update(|table| {
+                deletion
+                    .into_iter()
+                    .for_each(|id| table.deletions.remove(id, false));
+                gone.iter().for_each(|id| table.renames.remove(*id));
+            });
+        };
+        Ok(self.database.journal("keep an item", work, then).await?)
+    }
+
+    /// How many items are to be deleted still that were removed from a folder.
+    pub fn going_from(&self, account: &str, folder: &FolderId) -> usize {
+        self.table().deletions.ids_in(account, folder.as_str()).len()
+    }
+
+    /// A folder was deleted on the service, and with it all that was removed from it before.
+    pub async fn went_with_folder(
+        self: &Arc<Self>,
+        account: &str,
+        folder: &FolderId,
+    ) -> Result<(), UploadError> {
+        let ids = self.table().deletions.ids_in(account, folder.as_str());
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let (gone, uploads, account) = (ids.clone(), self.clone(), account.to_owned());
+        let work = move |journal: &JournalTransaction<'_>| {
+            ids.iter()
+                .try_for_each(|id| journal.remove_deletion(*id).map(drop))
+        };
+        let then = move |(): &()| {
+            uploads.update(|table| {
+                gone.iter().for_each(|id| table.deletions.remove(*id, true));
+                table.wake(&account);
+            });
+        };
+        Ok(self.database.journal("note deletions", work, then).await?)
+    }
+
     /// Begins to note what is deleted, for a listing that is asked for now: however late its answer comes, what
     /// went meanwhile is known.
     pub fn watch_deletions(self: &Arc<Self>, account: &str) -> DeletionWatch {
@@ -185,7 +248,20 @@ impl Uploads {
         name: &str,
         limit: Duration,
     ) -> Result<(), UploadError> {
-        self.wait_for_deletions(account, folder, Some(name), limit).await
+        self.wait_for_deletions(account, folder, Some(name), true, limit)
+            .await
+    }
+
+    /// The same for what was removed there alone: remains of uploads do not matter to a folder.
+    pub async fn wait_until_deleted(
+        &self,
+        account: &str,
+        folder: &FolderId,
+        name: &str,
+        limit: Duration,
+    ) -> Result<(), UploadError> {
+        self.wait_for_deletions(account, folder, Some(name), false, limit)
+            .await
     }
 
     /// The same for all that was removed from a folder and still is to be deleted.
@@ -195,7 +271,7 @@ impl Uploads {
         folder: &FolderId,
         limit: Duration,
     ) -> Result<(), UploadError> {
-        self.wait_for_deletions(account, folder, None, limit).await
+        self.wait_for_deletions(account, folder, None, false, limit).await
     }
 
     async fn wait_for_deletions(
@@ -203,6 +279,7 @@ impl Uploads {
         account: &str,
         folder: &FolderId,
         name: Option<&str>,
+        remains: bool,
         limit: Duration,
     ) -> Result<(), UploadError> {
         let mut changed = self.changed.subscribe();
@@ -214,8 +291,9 @@ impl Uploads {
                 if !std::mem::replace(&mut urged, true) {
                     table.deletions.urge(account, folder.as_str(), name);
                 }
-                let clearing =
-                    name.is_some_and(|name| table.is_being_cleared(account, folder.as_str(), name, None));
+                let clearing = name
+                    .filter(|_| remains)
+                    .is_some_and(|name| table.is_being_cleared(account, folder.as_str(), name, None));
                 (table.deletions.standing(account, folder.as_str(), name), clearing)
             };
             match standing {

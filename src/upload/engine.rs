@@ -86,8 +86,10 @@ impl Worker {
             self.set_step(Step::Preparing);
             self.keep_uncommitted().await?;
             let Some(row) = self.row() else { return Ok(()) };
-            if row.state == RowState::Removed {
-                return self.clear_away(row).await;
+            match row.state {
+                RowState::Removed => return self.clear_away(row).await,
+                RowState::Local => return Ok(()),
+                _ => {}
             }
             if row.size == 0 && !self.can(Capability::EmptyFiles) {
                 if self.keep(&row).await? {
@@ -245,7 +247,8 @@ impl Worker {
             .change(self.id, move |row| {
                 let renamed =
                     row.attempt.is_none() && (row.folder != attempt.folder || row.name != attempt.name);
-                if row.state == RowState::Removed || row.generation != generation || renamed {
+                let gone = matches!(row.state, RowState::Removed | RowState::Local);
+                if gone || row.generation != generation || renamed {
                     return Change::Skip;
                 }
                 // All of it is here and synced. Whether the row knows that already does not follow from the staged

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use crate::provider::{FileId, FolderId};
+use crate::provider::{FileId, FolderId, ItemId};
 use crate::state::{BaseRow, ItemFacts, ItemKey, JournalRow, JournalTransaction, RowState, StateError};
 
 use super::edit::Hold;
@@ -63,6 +63,9 @@ impl Uploads {
         staged: &Arc<StagedFile>,
         new: NewPending,
     ) -> Result<(PendingId, Hold), UploadError> {
+        if let Some(file) = &new.replaces {
+            self.keep_item(&new.account, &ItemId::File(file.clone())).await?;
+        }
         self.sync(staged).await?;
         let synced = staged.durable();
         let mut row = JournalRow {
@@ -76,7 +79,10 @@ impl Uploads {
             generation: 1,
             replaces: new.replaces.map(|file| file.as_str().to_owned()),
             superseded: Vec::new(),
-            state: RowState::Staged,
+            state: match new.local {
+                true => RowState::Local,
+                false => RowState::Staged,
+            },
             tries: 0,
             next_try: None,
             last_error: None,
@@ -142,7 +148,9 @@ impl Uploads {
             row.base = base_row(&content, &synced);
             (row.size, row.missing) = (synced.len, synced.missing);
             row.mtime = mtime;
-            row.state = RowState::Staged;
+            if row.state != RowState::Local {
+                row.state = RowState::Staged;
+            }
             (row.tries, row.next_try, row.last_error) = (0, None, None);
             journal.put(&row)?;
             Ok(Some((row, old, synced.modifications)))
@@ -191,6 +199,10 @@ impl Uploads {
         replaces: Option<Option<FileId>>,
         over: Option<PendingId>,
     ) -> Result<(), UploadError> {
+        let account = self.table().item(id).map(|item| item.row.account.clone());
+        if let (Some(account), Some(Some(file))) = (account, &replaces) {
+            self.keep_item(&account, &ItemId::File(file.clone())).await?;
+        }
         let replaces = replaces.map(|file| file.map(|file| file.as_str().to_owned()));
         let over = over.filter(|over| *over != id);
         let work = move |journal: &JournalTransaction<'_>| {

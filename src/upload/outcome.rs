@@ -168,6 +168,8 @@ pub(super) async fn end(
                         (RowState::Removed, _) if is_answered && row.tries >= LAST_LOOK => {
                             return Change::Delete;
                         }
+                        // A person renamed it so that it stays here.
+                        (RowState::Local, _) => return Change::Skip,
                         (RowState::Removed, _) => {}
                         // The failure was that of an older content.
                         _ if row.generation != generation => return Change::Save,

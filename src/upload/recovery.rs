@@ -98,6 +98,7 @@ fn restore(mut row: JournalRow, staged: Option<&StagedFile>) -> JournalRow {
         (state, Some(staged)) => {
             let rests = match state {
                 RowState::Parked => row.last_error.as_deref() != Some(LOST),
+                RowState::Local => true,
                 RowState::Kept => staged.len() == 0,
                 _ => false,
             };

@@ -170,6 +170,13 @@ impl Renames {
             .collect()
     }
 
+    /// The parked rows of an item.
+    pub fn parked(&self, account: &str, item: &ItemKey) -> Vec<i64> {
+        let of_item = |row: &&RenameRow| row.account == account && row.parked && concerns(row, item);
+        let rows = self.rows.values().map(|rename| &rename.row);
+        rows.filter(of_item).map(|row| row.id).collect()
+    }
+
     fn of_item(&self, account: &str, item: &ItemKey) -> Option<&Rename> {
         let mut rows = self.rows.values();
         rows.find(|rename| rename.row.account == account && !rename.row.parked && concerns(&rename.row, item))
@@ -360,6 +367,11 @@ fn note_changes(table: &mut super::table::Table, id: i64, changes: &Changes) {
 impl Uploads {
     /// Writes a rename down before its first step.
     pub async fn begin_rename(self: &Arc<Self>, new: NewRename) -> Result<RenameIntent, UploadError> {
+        let target = new.target.iter().filter_map(|(target, _)| target.item.as_ref());
+        // What is put under the id of the target is not to be deleted with it.
+        for item in target.filter(|_| new.in_place).chain([&new.item]) {
+            self.keep_item(&new.account, item).await?;
+        }
         let mut row = row_of(new);
         let work = move |journal: &JournalTransaction<'_>| {
             row.id = journal.add_rename(&row)?;

@@ -83,6 +83,8 @@ pub enum UploadStatus {
     },
     /// Empty, and the service takes no empty files: it stays here, and nothing is wrong with it.
     Kept,
+    /// Not for the service.
+    Local,
 }
 
 impl UploadStatus {
@@ -95,6 +97,7 @@ impl UploadStatus {
             UploadStatus::Waiting { .. } => Stage::Waiting,
             UploadStatus::Parked { .. } => Stage::Parked,
             UploadStatus::Kept => Stage::Kept,
+            UploadStatus::Local => Stage::Local,
         }
     }
 }
@@ -109,6 +112,7 @@ pub enum Stage {
     Queued,
     Staged,
     Kept,
+    Local,
 }
 
 /// The sums over the files of one stage.
@@ -133,7 +137,7 @@ pub struct Overview {
 /// Whether a row may go from one state to another. Done is a row that is gone: it may follow any state in
 /// which the content may be on the service.
 pub(super) fn may_follow(from: RowState, to: Option<RowState>) -> bool {
-    use RowState::{Kept, Parked, Queued, Removed, Staged, Uploading, Verifying};
+    use RowState::{Kept, Local, Parked, Queued, Removed, Staged, Uploading, Verifying};
     match (from, to) {
         // Unlinked: at once, or after what was announced to the service is cleared away.
         (_, None | Some(Removed)) => true,
@@ -146,6 +150,8 @@ pub(super) fn may_follow(from: RowState, to: Option<RowState>) -> bool {
         (_, Some(Parked)) => true,
         // What an earlier content left on the service is cleared away before.
         (_, Some(Kept)) => true,
-        (Parked | Kept, Some(Uploading | Verifying)) | (Staged | Queued, Some(Verifying)) => false,
+        // Nothing of it is on the service.
+        (_, Some(Local)) => true,
+        (Parked | Kept | Local, Some(Uploading | Verifying)) | (Staged | Queued, Some(Verifying)) => false,
     }
 }

@@ -78,7 +78,7 @@ impl Uploads {
             if item.run.is_some() {
                 return Err(SteerError::UnderWay);
             }
-            if item.row.state == RowState::Kept {
+            if matches!(item.row.state, RowState::Kept | RowState::Local) {
                 return Err(SteerError::Kept);
             }
             if item.holds > 0 {

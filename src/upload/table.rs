@@ -48,7 +48,7 @@ impl Outcome {
             RowState::Parked => Some(Outcome::Parked {
                 reason: row.last_error.clone().unwrap_or_default(),
             }),
-            RowState::Kept => Some(Outcome::Kept),
+            RowState::Kept | RowState::Local => Some(Outcome::Kept),
             _ => None,
         }
     }
@@ -129,7 +129,7 @@ impl Item {
     /// Whether nothing goes on by itself: a person is needed, or the file stays here as it is.
     fn is_at_rest(&self) -> bool {
         match self.row.state {
-            RowState::Parked => true,
+            RowState::Parked | RowState::Local => true,
             RowState::Kept => {
                 let written = |staged: &Arc<StagedFile>| staged.modifications() != self.committed;
                 let drafted = |draft: &Arc<StagedFile>| draft.modifications() > 0;
@@ -162,6 +162,7 @@ impl Item {
         match self.row.state {
             RowState::Parked => Stage::Parked,
             RowState::Kept => Stage::Kept,
+            RowState::Local => Stage::Local,
             _ if self.row.next_try.is_some() => Stage::Waiting,
             _ if self.holds > 0 || self.due > Instant::now() => Stage::Staged,
             _ => Stage::Queued,
@@ -191,6 +192,7 @@ impl Item {
             },
             Stage::Parked => UploadStatus::Parked { reason: error() },
             Stage::Kept => UploadStatus::Kept,
+            Stage::Local => UploadStatus::Local,
         }
     }
 
@@ -325,6 +327,10 @@ impl Table {
             sums.files += 1;
             sums.bytes = sums.bytes.saturating_add(item.size());
             sums.sent = sums.sent.saturating_add(item.sent().min(item.size()));
+            // Counted alone: nobody waits for them.
+            if stage == Stage::Local {
+                continue;
+            }
             let first = first.entry(stage).or_default();
             first.push(*id);
             if first.len() > rows {
@@ -341,7 +347,7 @@ impl Table {
         let ids = self
             .items
             .iter()
-            .filter(|(id, item)| **id > after && !item.is_removed());
+            .filter(|(id, item)| **id > after && !item.is_removed() && item.row.state != RowState::Local);
         let mut ids: Vec<_> = ids.map(|(id, _)| *id).collect();
         if ids.len() > rows && rows > 0 {
             ids.select_nth_unstable(rows - 1);
@@ -384,12 +390,14 @@ impl Table {
     }
 
     pub fn unfinished(&self) -> usize {
-        let here = |item: &&Item| !item.is_removed() && item.row.state != RowState::Kept;
+        let stays = |item: &Item| matches!(item.row.state, RowState::Kept | RowState::Local);
+        let here = |item: &&Item| !item.is_removed() && !stays(item);
         self.items.values().filter(here).count() + self.deletions.len() + self.renames.len()
     }
 
     pub fn waiting_bytes(&self, account: &str) -> u64 {
-        let here = |item: &&Item| item.row.account == account && !item.is_removed();
+        let waits = |item: &Item| !item.is_removed() && item.row.state != RowState::Local;
+        let here = |item: &&Item| item.row.account == account && waits(item);
         self.items.values().filter(here).map(|item| item.row.size).sum()
     }
 

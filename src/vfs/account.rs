@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use globset::GlobSet;
+
 use crate::provider::{AccountInfo, Capability, ChangeCursor, DeleteMode, NameRules, Provider};
 use crate::state::Database;
 
@@ -31,6 +33,8 @@ pub struct AccountSetup {
     pub provider: Arc<dyn Provider>,
     /// Where deleted files go.
     pub delete: DeleteMode,
+    /// Names of files and folders that stay on this machine.
+    pub local_only: GlobSet,
     /// `close()` returns when the content is on the service.
     pub on_close_wait: bool,
     /// `fsync()` returns when the content is on the service.

@@ -32,6 +32,7 @@ impl Vfs {
     /// Begins to follow the uploads and the services. To be called once, inside the runtime.
     pub fn start(self: &Arc<Self>, events: mpsc::Receiver<UploadEvent>) {
         self.runtime.spawn(self.clone().follow_uploads(events));
+        self.runtime.spawn(self.clone().release_others());
         for index in 0..self.accounts.len() {
             self.refresh_info_if_due(index);
             self.runtime.spawn(self.clone().follow_account(index));

@@ -334,7 +334,7 @@ impl Vfs {
                 in_flight: match row.status {
                     UploadStatus::Uploading { .. } | UploadStatus::Verifying => true,
                     // Its reason may be the very file that looks like it.
-                    UploadStatus::Parked { .. } | UploadStatus::Kept => false,
+                    UploadStatus::Parked { .. } | UploadStatus::Kept | UploadStatus::Local => false,
                     _ => row.announced,
                 },
             })
@@ -354,7 +354,7 @@ impl Vfs {
         account.require(Capability::CreateFolder)?;
         // The service returns a folder that is there, and one that is about to be deleted must not be taken.
         self.uploads
-            .wait_until_cleared(&account.setup.name, &parent_id, &remote_name, CLEARING)
+            .wait_until_deleted(&account.setup.name, &parent_id, &remote_name, CLEARING)
             .await?;
         let made = account.provider().create_folder(&parent_id, &remote_name).await?;
         let mut tree = self.tree();

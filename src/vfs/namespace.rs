@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::provider::{DeleteMode, FileId, ItemId};
+use crate::provider::{Capability, DeleteMode, FileId, ItemId};
 use crate::upload::{PendingId, Unwanted, UploadError};
 
 use super::Vfs;
@@ -14,6 +14,9 @@ use super::tree::{ListingState, Node};
 
 /// How long `rmdir` waits for the deletion of what was removed from the folder.
 const EMPTYING: Duration = Duration::from_secs(45);
+
+/// Removed files that are waited for where the service takes one a call.
+const WORTH_WAITING: usize = 16;
 
 /// How often, and after which pause, it is looked whether the remains of uploads are gone from a folder.
 const CLEARING_LOOKS: u32 = 20;
@@ -118,8 +121,15 @@ impl Vfs {
             .child(parent, name)
             .ok_or_else(|| Error::plain(libc::ENOENT))?;
         let id = self.folder_id(ino)?;
-        self.check_empty(account, ino).await?;
-        self.delete_items(account, &[ItemId::Folder(id)]).await?;
+        let name = &account.setup.name;
+        // Where each file takes a call of its own, many of them go with the folder instead.
+        if account.can(Capability::Batches) || self.uploads.going_from(name, &id) <= WORTH_WAITING {
+            self.check_empty(account, ino).await?;
+        } else {
+            self.check_shows_empty(ino).await?;
+        }
+        self.delete_items(account, &[ItemId::Folder(id.clone())]).await?;
+        self.uploads.went_with_folder(name, &id).await?;
         self.tree().remove(ino);
         Ok(())
     }
@@ -134,6 +144,14 @@ impl Vfs {
         self.uploads
             .wait_until_emptied(&account.setup.name, &id, EMPTYING)
             .await?;
+        self.check_shows_empty(ino).await
+    }
+
+    /// Fails with `ENOTEMPTY` unless a fresh listing shows nothing but what was removed here.
+    async fn check_shows_empty(self: &Arc<Self>, ino: u64) -> Result<()> {
+        if self.has_children(ino)? {
+            return Err(Error::plain(libc::ENOTEMPTY));
+        }
         for looks in 0.. {
             self.refresh_anew(ino).landed().await?;
             // What a removed file's upload left is being cleared away, unless it is another's.

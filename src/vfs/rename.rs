@@ -54,6 +54,8 @@ struct Rename<'a> {
     new_name: &'a str,
     remote_name: String,
     target: Option<u64>,
+    /// It ends where nothing goes to the service.
+    stays_here: bool,
 }
 
 impl Vfs {
@@ -98,6 +100,7 @@ impl Vfs {
             new_name,
             remote_name,
             target,
+            stays_here: self.renamed_to_here(account, ino, new_parent, new_name, target)?,
         };
         if self.is_file(ino) {
             self.rename_file(&rename).await
@@ -199,6 +202,9 @@ impl Vfs {
     /// A new file that waits for its upload: it is uploaded under the new name, in place of the target.
     async fn rename_row(self: &Arc<Self>, rename: &Rename<'_>, row: PendingId) -> Result<Row> {
         let (target_remote, target_row) = rename.target.map_or((None, None), |target| self.identity(target));
+        if rename.stays_here {
+            self.keep_here(row).await?;
+        }
         let done = self
             .uploads
             .rename(
@@ -212,6 +218,9 @@ impl Vfs {
         match done {
             Ok(()) => {
                 self.show_replaced(rename, target_remote.is_some());
+                if !rename.stays_here {
+                    self.uploads.keep_local(row, false).await?;
+                }
                 Ok(Row::Renamed)
             }
             Err(UploadError::Gone) => Ok(Row::Ended),
@@ -345,6 +354,7 @@ impl Vfs {
         }
         let name = &account.setup.name;
         self.uploads.wait_until_renamed(name, item, CLEARING).await?;
+        self.uploads.keep_item(name, item).await?;
         self.clear_the_way(rename).await?;
         if !(steps.replaces || row.is_some() || (steps.moves && steps.names)) {
             return Ok(None);

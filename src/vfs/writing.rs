@@ -133,6 +133,9 @@ impl Vfs {
         let (index, account) = self.account_of(ino)?;
         let (replaced, counted) = {
             let tree = self.tree();
+            if Vfs::is_for_here(&tree, account, ino) {
+                return Ok(());
+            }
             let file = tree.get(ino).and_then(Node::file);
             let replaced = file
                 .and_then(|file| file.remote.as_ref())
@@ -473,6 +476,7 @@ impl Vfs {
                     .file()
                     .and_then(|file| file.remote.as_ref())
                     .map(|remote| remote.id.clone()),
+                local: Vfs::is_for_here(&tree, account, ino),
             },
         };
         if let Some(local) = tree.file_mut(ino).and_then(|file| file.local.as_mut()) {

@@ -5,6 +5,7 @@ use crate::upload::{Stage, UploadStatus};
 
 use super::Vfs;
 use super::error::{Error, Result};
+use super::local::is_local;
 
 const PREFIX: &str = "user.lockerfs.";
 
@@ -33,8 +34,12 @@ impl Vfs {
         let tree = self.tree();
         let node = tree.get(ino)?;
         let Some(file) = node.file() else {
-            let id = node.folder()?.id.as_ref()?.to_string();
-            return (name == "id").then_some(id);
+            let id = node.folder()?.id.as_ref()?;
+            return match (name, is_local(id)) {
+                ("id", false) => Some(id.to_string()),
+                ("state", true) => Some(state_name(Stage::Local).to_owned()),
+                _ => None,
+            };
         };
         let remote = file.remote.as_ref();
         // The hash is that of the content as read here, so what waits for its upload has none yet.
@@ -82,5 +87,6 @@ fn state_name(stage: Stage) -> &'static str {
         Stage::Waiting => "waiting",
         Stage::Parked => "parked",
         Stage::Kept => "kept",
+        Stage::Local => "local",
     }
 }

@@ -108,13 +108,16 @@ fn a_folder_of_many_files_is_removed_in_few_calls() {
         run("rm", &[&"-r", &mount.path("many")]).succeeded();
         took = began.elapsed();
     });
+    world.drain();
     println!("rm -r of {files} files took {took:?}: {calls:?}");
     assert!(mount.list("").is_empty() && world.stored().is_empty());
     if KIND.has(Capability::Batches) {
         assert!(calls.work() <= 4, "{calls:?}");
         assert!(took < Duration::from_secs(5), "{took:?}");
     } else {
-        assert_eq!(calls.of(Call::Delete), files as u64 + 1, "{calls:?}");
+        // Those that were not sent yet went with the folder.
+        assert!(calls.of(Call::Delete) <= files as u64 + 1, "{calls:?}");
+        assert!(calls.of(Call::Listing) <= 1, "{calls:?}");
     }
 }
 

@@ -7,6 +7,7 @@ mod crash;
 mod deleting;
 mod faults;
 pub mod harness;
+mod local_only;
 mod names;
 mod reading;
 mod renaming;

@@ -213,6 +213,7 @@ pub fn new(name: &str, replaces: Option<FileId>) -> NewPending {
         name: name.into(),
         mtime,
         replaces,
+        local: false,
     }
 }
 

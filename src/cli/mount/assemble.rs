@@ -15,7 +15,7 @@ use crate::provider::Provider;
 use crate::provider::wrap::Wrapped;
 use crate::state::{Database, StateDir};
 use crate::upload::{self, Uploads};
-use crate::vfs::{self, Vfs};
+use crate::vfs::{self, LocalFolders, Vfs};
 
 /// A mount that serves, and all that has to be ended with it.
 pub(super) struct Assembled {
@@ -73,6 +73,8 @@ pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
         let health = Health::new();
         let provider = plan.config.connect(account, Some(&database)).await?;
         let provider = Wrapped::new(provider, health.clone());
+        let names = account.options.local_only.names.clone();
+        let provider = LocalFolders::over(provider, &account.name, names, database.clone());
         downloads.register(&account.name, Arc::clone(&provider));
         setups.push(setup(account, Arc::clone(&provider)));
         accounts.push(Account {
@@ -137,6 +139,7 @@ fn setup(account: &AccountConfig, provider: Arc<dyn Provider>) -> vfs::AccountSe
         name: account.name.clone(),
         provider,
         delete: account.options.delete,
+        local_only: account.options.local_only.names.clone(),
         on_close_wait: account.options.on_close == OnClose::Wait,
         fsync_remote: account.options.fsync == FsyncMode::Remote,
         poll_interval: account.options.poll_interval,

@@ -214,6 +214,7 @@ fn state_of(stage: Stage) -> PendingState {
         Stage::Queued => PendingState::Queued,
         Stage::Staged => PendingState::Staged,
         Stage::Kept => PendingState::Kept,
+        Stage::Local => PendingState::Local,
     }
 }
 
@@ -256,6 +257,8 @@ impl MountHandler {
             .filter(|file| choice.account.as_ref().is_none_or(|name| *name == file.account))
             .collect();
         if choice.items.is_empty() {
+            let mut all = all;
+            all.retain(|file| file.state != PendingState::Local);
             return Ok(all);
         }
         let mut unmet: HashSet<&str> = choice.items.iter().map(String::as_str).collect();
