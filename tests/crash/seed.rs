@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::load::Load;
-use super::model::{Content, State};
+use super::model::{Content, Operation, State};
 use crate::harness::kind::ONE_CLOUD_FILE;
 use crate::harness::{MEDIA, Mount, Tune, World, sha256_of};
 
@@ -27,6 +27,8 @@ const LONGEST_ROUND: u64 = 900;
 const WATCHDOG: Duration = Duration::from_secs(150);
 /// How long all may take to be uploaded at the end.
 const DRAIN: Duration = Duration::from_secs(60);
+/// How long a rename that was cut short may take until it is finished or taken back.
+const SETTLES: Duration = Duration::from_secs(25);
 /// How often what a failing service refused is looked at again.
 const LOOKS: u32 = 25;
 
@@ -44,6 +46,7 @@ struct Zone {
     folder: &'static str,
     /// What it may hold: one state, or several until it was looked at after an operation that was cut short.
     states: Vec<State>,
+    cut_short: Option<Operation>,
     log: Vec<String>,
 }
 
@@ -59,6 +62,7 @@ pub fn run(seed: u64, weather: Weather) -> Result<(), String> {
         account,
         folder,
         states: vec![State::default()],
+        cut_short: None,
         log: Vec::new(),
     });
     let watchdog = Watchdog::start(world.place().mount_point, WATCHDOG);
@@ -282,6 +286,7 @@ impl Zone {
                 Err(error) => {
                     self.note(began, &format!("    {error}"));
                     self.states = operation.outcomes(&before);
+                    self.cut_short = Some(operation.clone());
                     if killed.load(Ordering::SeqCst) {
                         return Ok(());
                     }
@@ -303,22 +308,47 @@ impl Zone {
         Ok(())
     }
 
-    /// Looks which of the possible states it is.
+    /// Looks which of the possible states it is. A rename of several steps that was cut short is finished or taken
+    /// back a moment later; until then the names that it is about may be in between, and nothing else.
     fn resolve(&mut self, root: &Path, weather: Weather, when: &str) -> Result<(), String> {
-        let found =
-            look(root, weather).map_err(|e| format!("{}/{} {when}: {e}", self.account, self.folder))?;
-        if self.states.contains(&found) {
-            self.states = vec![found];
-            return Ok(());
+        let began = Instant::now();
+        let renames = matches!(self.cut_short.take(), Some(Operation::Rename { .. }));
+        loop {
+            let found = look(root, weather);
+            let found = found.map_err(|e| format!("{}/{} {when}: {e}", self.account, self.folder))?;
+            if self.states.contains(&found) {
+                self.states = vec![found];
+                return Ok(());
+            }
+            let moment = if renames { SETTLES } else { Duration::ZERO };
+            if began.elapsed() < moment && self.keeps_the_rest(&found) {
+                std::thread::sleep(Duration::from_millis(100));
+                continue;
+            }
+            let mut report = format!(
+                "{}/{} {when} is none of the states it may be in",
+                self.account, self.folder
+            );
+            for (at, state) in self.states.iter().enumerate().take(6) {
+                let _ = write!(report, "\n  against {at}: {:#?}", state.differences(&found));
+            }
+            return Err(report);
         }
-        let mut report = format!(
-            "{}/{} {when} is none of the states it may be in",
-            self.account, self.folder
-        );
-        for (at, state) in self.states.iter().enumerate().take(6) {
-            let _ = write!(report, "\n  against {at}: {:#?}", state.differences(&found));
-        }
-        Err(report)
+    }
+
+    /// Whether all is there, and right, that is the same in all possible states.
+    fn keeps_the_rest(&self, found: &State) -> bool {
+        let (first, others) = self.states.split_first().expect("a state");
+        let same_file = |path: &String| {
+            others
+                .iter()
+                .all(|state| state.files.get(path) == first.files.get(path))
+        };
+        let same_folder = |path: &String| others.iter().all(|state| state.folders.contains(path));
+        let mut files = first.files.iter().filter(|(path, _)| same_file(path));
+        let mut folders = first.folders.iter().filter(|path| same_folder(path));
+        files.all(|(path, content)| found.files.get(path) == Some(content))
+            && folders.all(|path| found.folders.contains(path))
     }
 
     /// How the service holds a name that it would alter.
