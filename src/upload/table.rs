@@ -602,6 +602,19 @@ impl Table {
             })
     }
 
+    /// Whether another item that is at work goes on with a file of an account, replaces it or lets it go.
+    pub fn is_in_motion(&self, account: &str, file: &str, me: PendingId) -> bool {
+        self.items.iter().any(|(id, item)| {
+            let row = &item.row;
+            if *id == me || row.account != account || row.state == RowState::Parked {
+                return false;
+            }
+            let sent = row.attempt.as_ref().and_then(|sent| sent.file.as_ref());
+            let known = row.replaces.iter().chain(&row.superseded).chain(sent);
+            known.into_iter().any(|known| known == file)
+        })
+    }
+
     /// Whether another item sent the same content to a place on the service, so that what is there may be its.
     pub fn is_place_of_another(
         &self,
