@@ -21,6 +21,6 @@ pub use error::ConfigError;
 pub use file::Config;
 pub use local_only::LocalOnly;
 pub use options::{AccountOptions, FsyncMode, LOCAL_ONLY, MountOptions, OnClose};
-pub use paths::{Paths, runtime_dir};
+pub use paths::{Paths, runtime_dir, session_dir};
 pub use secret::SecretSource;
 pub use values::{parse_duration, parse_size};

@@ -134,7 +134,7 @@ fn serve() -> Running {
     let folder = TempDir::new().expect("a folder");
     let state_dir = folder.path().join("d".repeat(120));
     std::fs::create_dir(&state_dir).expect("a folder");
-    let server = Server::bind(&state_dir).expect("a socket");
+    let server = Server::bind(&state_dir, None).expect("a socket");
     let task = tokio::spawn(async move { server.run(Arc::new(Mount)).await });
     Running {
         _folder: folder,
@@ -203,7 +203,7 @@ async fn a_dead_socket_is_replaced_and_told_from_a_living_one() {
         Client::connect(folder.path()).await,
         Err(ControlError::NotRunning(_))
     ));
-    Server::bind(folder.path()).expect("a socket");
+    Server::bind(folder.path(), None).expect("a socket");
     let missing = Client::connect(Path::new("/nonexistent")).await;
     assert!(matches!(missing, Err(ControlError::NotRunning(_))));
 }
@@ -211,7 +211,7 @@ async fn a_dead_socket_is_replaced_and_told_from_a_living_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_is_not_understood_or_has_no_end_is_answered_with_an_error() {
     let folder = TempDir::new().expect("a folder");
-    let server = Server::bind(folder.path()).expect("a socket");
+    let server = Server::bind(folder.path(), None).expect("a socket");
     let task = tokio::spawn(async move { server.run(Arc::new(Mount)).await });
     let socket = folder.path().join("control.sock");
     let answers = tokio::task::spawn_blocking(move || {
@@ -274,4 +274,57 @@ async fn clients_that_say_nothing_do_not_keep_others_out() {
     assert_eq!(asked.await.expect("an answer in time"), report(0..1));
     drop(silent);
     running.task.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_socket_stands_in_the_sessions_directory_and_is_found_by_way_of_the_state_directory() {
+    let folder = TempDir::new().expect("a folder");
+    let session = folder.path().join("run");
+    // Whoever made it let others in.
+    std::fs::create_dir(&session).expect("a folder");
+    std::fs::set_permissions(&session, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+    let states = ["one", "two"].map(|name| folder.path().join(name));
+    let tasks = states.each_ref().map(|state| {
+        std::fs::create_dir(state).expect("a folder");
+        let server = Server::bind(state, Some(&session)).expect("a socket");
+        tokio::spawn(async move { server.run(Arc::new(Mount)).await })
+    });
+    let mode = |path: &Path| std::fs::metadata(path).expect("stat").permissions().mode() & 0o777;
+    assert_eq!(mode(&session), 0o700);
+    let sockets = || std::fs::read_dir(&session).expect("a list").count();
+    assert_eq!(sockets(), 2, "one for each state directory");
+    for state in &states {
+        assert_eq!(mode(&state.join("control.sock")), 0o600);
+        let client = Client::connect(state).await.expect("a connection");
+        assert_eq!(client.status(Some(3)).await.expect("status"), report(0..3));
+    }
+    for task in tasks {
+        task.abort();
+        while !task.is_finished() {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert_eq!(sockets(), 0);
+    assert!(
+        std::fs::symlink_metadata(states[0].join("control.sock")).is_err(),
+        "the link stays"
+    );
+}
+
+#[tokio::test]
+async fn a_sessions_directory_of_somebody_else_is_not_used() {
+    let folder = TempDir::new().expect("a folder");
+    let (state, theirs, session) = ["state", "theirs", "run"]
+        .map(|name| folder.path().join(name))
+        .into();
+    for made in [&state, &theirs] {
+        std::fs::create_dir(made).expect("a folder");
+    }
+    std::os::unix::fs::symlink(&theirs, &session).expect("a link");
+    let _server = Server::bind(&state, Some(&session)).expect("a socket");
+    assert_eq!(std::fs::read_dir(&theirs).expect("a list").count(), 0);
+    let kind = std::fs::symlink_metadata(state.join("control.sock"))
+        .expect("a socket")
+        .file_type();
+    assert!(std::os::unix::fs::FileTypeExt::is_socket(&kind));
 }

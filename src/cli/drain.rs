@@ -130,9 +130,9 @@ impl Shown {
             }
             None => {
                 let is_new = before.is_none_or(|before| before.totals.files != progress.totals.files);
-                let is_last = progress.totals.is_nothing();
                 let is_due = self.line_at.is_none_or(|at| at.elapsed() >= LINES_APART);
-                if is_new && (is_due || is_last) {
+                // The end has a sentence of its own.
+                if is_new && is_due && !progress.totals.is_nothing() {
                     eprintln!("{}", report::summary(&progress.totals));
                     self.line_at = Some(Instant::now());
                 }

@@ -41,14 +41,18 @@ impl Paths {
 pub fn runtime_dir() -> PathBuf {
     // SAFETY: it only reads the process's own id and cannot fail.
     let user = unsafe { libc::geteuid() };
+    session_dir().unwrap_or_else(|| std::env::temp_dir().join(format!("lockerfs-{user}")))
+}
+
+/// The directory of ours in that of the user's session, where the system keeps one. It need not exist.
+pub fn session_dir() -> Option<PathBuf> {
+    // SAFETY: it only reads the process's own id and cannot fail.
+    let user = unsafe { libc::geteuid() };
     let standard = std::env::var_os("XDG_RUNTIME_DIR")
         .map(PathBuf::from)
         .filter(|path| path.is_absolute())
         .or_else(|| Some(PathBuf::from(format!("/run/user/{user}"))).filter(|path| path.is_dir()));
-    match standard {
-        Some(base) => base.join("lockerfs"),
-        None => std::env::temp_dir().join(format!("lockerfs-{user}")),
-    }
+    standard.map(|base| base.join("lockerfs"))
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, String> {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
-use super::Place;
 use super::message::{Answer, Choice, DrainProgress, PendingStatus, Request, StatusReport};
+use super::place::Place;
 
 /// The longest line of an answer that is taken in, in bytes; the rows of a long queue come in many lines.
 const MAX_ANSWER: u64 = 64 * 1024 * 1024;
@@ -35,7 +35,7 @@ pub struct Client {
 impl Client {
     pub async fn connect(state_dir: &Path) -> Result<Self, ControlError> {
         let stream = match Place::of(state_dir) {
-            Ok(place) => UnixStream::connect(place.socket()).await,
+            Ok(place) => UnixStream::connect(place.path()).await,
             Err(error) => Err(error),
         };
         match stream {

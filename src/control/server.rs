@@ -12,8 +12,8 @@ use tokio::net::unix::OwnedReadHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 
-use super::Place;
 use super::message::{Answer, Choice, DrainProgress, MAX_REQUEST, PendingStatus, Request, StatusReport};
+use super::place::Places;
 
 const MAX_CONNECTIONS: usize = 64;
 const ROWS_IN_A_LINE: usize = 1024;
@@ -59,25 +59,21 @@ pub trait Handler: Send + Sync + 'static {
 /// The listening socket. Dropping it removes the socket.
 pub struct Server {
     listener: UnixListener,
-    place: Place,
+    _places: Places,
     connections: Arc<Semaphore>,
 }
 
 impl Server {
-    /// Makes the socket. Whoever calls this holds the lock of the state directory, so that a socket found
-    /// there is a dead one.
-    pub fn bind(state_dir: &Path) -> io::Result<Self> {
-        let place = Place::of(state_dir)?;
-        let socket = place.socket();
-        match std::fs::remove_file(&socket) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+    /// Makes the socket, in the session's directory where one is given. Whoever calls this holds the lock of the
+    /// state directory, so that a socket found there is a dead one.
+    pub fn bind(state_dir: &Path, session: Option<&Path>) -> io::Result<Self> {
+        let places = Places::prepare(state_dir, session)?;
+        let socket = places.socket.path();
         let listener = UnixListener::bind(&socket)?;
         std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o600))?;
         Ok(Server {
             listener,
-            place,
+            _places: places,
             connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
         })
     }
@@ -111,13 +107,6 @@ impl Server {
         let all = self.connections.acquire_many(MAX_CONNECTIONS as u32);
         // What is not answered by then is cut off.
         let _ = tokio::time::timeout(limit, all).await;
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // The next mount removes it where this fails.
-        let _ = std::fs::remove_file(self.place.socket());
     }
 }
 

@@ -69,6 +69,7 @@ impl Vfs {
                 let pending = pending?;
                 match pending.status {
                     UploadStatus::Uploading { sent } => Some(format!("{sent} of {} bytes", pending.size)),
+                    UploadStatus::Verifying => Some(format!("{0} of {0} bytes", pending.size)),
                     _ => None,
                 }
             }

@@ -37,13 +37,13 @@ const SEEDS: u64 = 20;
 const SIDE_BY_SIDE: usize = 5;
 
 #[test]
-#[ignore = "deletes and renames of stored files are not journaled yet"]
+#[ignore = "about one seed of twenty still shows a numbered name or a name with \"conflict\" in it after renames"]
 fn killed_at_any_moment_it_loses_tears_and_doubles_nothing() {
     run(0, Weather::Fair);
 }
 
 #[test]
-#[ignore = "deletes and renames of stored files are not journaled yet"]
+#[ignore = "about one seed of twenty still shows a numbered name or a name with \"conflict\" in it after renames"]
 fn killed_at_any_moment_on_services_that_fail_in_every_way_it_loses_tears_and_doubles_nothing() {
     run(10_000, Weather::Foul);
 }

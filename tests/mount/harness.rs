@@ -13,7 +13,7 @@ pub use files::{Scratch, assert_same, content, sha256_of, snapshot, wait_for};
 pub use kind::{Call, Kind, MEDIAFIRE, Tune};
 #[allow(unused_imports, reason = "each test binary takes what it needs")]
 pub use process::detach;
-pub use process::{Daemon, Mount, Place, Ran, is_mount_point, run};
+pub use process::{Daemon, Mount, Place, Ran, Watching, is_mount_point, run};
 pub use service::{Calls, Service};
 
 use std::cell::RefCell;

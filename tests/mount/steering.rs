@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use lockerfs::provider::Capability;
 
-use super::harness::{Call, Mount, World, content, sha256_of, wait_for};
+use super::harness::{Call, Mount, Watching, World, content, sha256_of, wait_for};
 use crate::KIND;
 
 /// A mount whose uploads are paused, so that what is written waits.
@@ -304,4 +304,71 @@ fn a_second_signal_ends_a_mount_at_once_whatever_the_service_does() {
     let log = fs::read_to_string(log).expect("the log");
     assert!(log.contains("1 file is not uploaded yet; kept in "), "{log}");
     assert_eq!(world.status()["totals"]["files"], 1);
+}
+
+#[test]
+fn a_watched_status_is_told_again_and_again_and_ends_well() {
+    let world = World::new();
+    let mount = paused(&world);
+    for number in 0..40 {
+        mount.write(&format!("file {number}.txt"), b"waits");
+    }
+    let (config, place) = (world.config(), world.place());
+    let lines = Watching::start(&config, &place, &["status", "--watch"]);
+    wait_for("two blocks", || {
+        lines.shown().matches("40 files to upload").count() >= 2
+    });
+    lines.signal(libc::SIGINT);
+    let (status, shown) = lines.ended();
+    assert_eq!(status, Some(0), "{shown}");
+    assert!(
+        !shown.contains('\u{1b}') && shown.contains("  and 30 more (--all shows all)\n"),
+        "{shown}"
+    );
+
+    let screen = Watching::in_terminal(&config, &place, &["status", "--watch"]);
+    wait_for("it is drawn over", || {
+        screen.shown().matches("40 files to upload").count() >= 2
+    });
+    screen.signal(libc::SIGINT);
+    let (status, shown) = screen.ended();
+    assert_eq!(status, Some(0), "{shown}");
+    assert!(
+        shown.starts_with("\u{1b}[?25l") && shown.ends_with("\u{1b}[?25h"),
+        "{shown:?}"
+    );
+    let first = shown.split("\u{1b}[J").next().unwrap_or_default();
+    assert!(first.lines().count() < 24, "it fits the terminal: {first}");
+}
+
+#[test]
+fn a_drain_that_is_cut_off_leaves_the_queue_in_peace() {
+    let world = World::new();
+    let mount = world.mount();
+    assert!(mount.list("").is_empty());
+    let slow = serde_json::json!({"fault": "delay", "milliseconds": 30_000});
+    world.service.faults(&[(Call::AnyUpload, slow)]);
+    mount.write("slow.bin", &content(1, 10_000));
+    let cut = world.lockerfs(&["drain", "--timeout", "300ms"]);
+    cut.failed(
+        1,
+        &["the time is up: 1 file to upload", "the mount goes on with that"],
+    );
+    let screen = Watching::in_terminal(&world.config(), &world.place(), &["drain"]);
+    wait_for("the bar is drawn", || {
+        screen.shown().contains("[-----") && screen.shown().contains("media:slow.bin")
+    });
+    screen.signal(libc::SIGINT);
+    let (status, shown) = screen.ended();
+    assert_eq!(status, Some(1), "{shown}");
+    assert!(
+        shown.contains("\u{1b}[?25h") && shown.contains("stopped waiting: 1 file to upload"),
+        "{shown}"
+    );
+    assert_eq!(world.pending().len(), 1);
+    world.service.faults(&[]);
+    mount.kill();
+    let _mount = world.mount();
+    world.drain();
+    assert_eq!(world.stored()["slow.bin"].size, 10_000);
 }

@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::FromRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -400,4 +401,102 @@ fn watch(pid: u32, done: Arc<AtomicBool>) {
         // SAFETY: `done` is set before the child is waited for, so the id is still its own.
         unsafe { libc::kill(pid as i32, libc::SIGKILL) };
     });
+}
+
+/// A command that runs until a signal, with its output in a file or a terminal of its own.
+pub struct Watching {
+    child: Child,
+    output: File,
+    /// Reads what a terminal shows, to its end.
+    reader: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Watching {
+    /// Both outputs go to one file.
+    pub fn start(config: &Path, place: &Place, args: &[&str]) -> Watching {
+        let output = tempfile::tempfile().expect("a file");
+        let copy = || Stdio::from(output.try_clone().expect("a handle"));
+        let mut command = base_command(config, place);
+        command
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(copy())
+            .stderr(copy());
+        let child = command.spawn().expect("start lockerfs");
+        Watching {
+            child,
+            output,
+            reader: None,
+        }
+    }
+
+    /// As [`Watching::start`], in a terminal of 24 lines.
+    pub fn in_terminal(config: &Path, place: &Place, args: &[&str]) -> Watching {
+        let size = libc::winsize {
+            ws_row: 24,
+            ws_col: 100,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        let (mut ours, mut theirs) = (0, 0);
+        // SAFETY: the descriptors have room for one each, and no name or mode is asked for.
+        let opened = unsafe {
+            libc::openpty(
+                &mut ours,
+                &mut theirs,
+                std::ptr::null_mut(),
+                std::ptr::null(),
+                &raw const size,
+            )
+        };
+        assert_eq!(opened, 0, "{}", std::io::Error::last_os_error());
+        // SAFETY: both were just opened and are nobody else's.
+        let (ours, theirs) = unsafe { (File::from_raw_fd(ours), File::from_raw_fd(theirs)) };
+        let copy = || Stdio::from(theirs.try_clone().expect("a handle"));
+        let mut command = base_command(config, place);
+        command
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(copy())
+            .stderr(copy());
+        let child = command.spawn().expect("start lockerfs");
+        // What a terminal showed is kept in a file, so that it can be looked at again.
+        let output = tempfile::tempfile().expect("a file");
+        let mut kept = output.try_clone().expect("a handle");
+        let reader = std::thread::spawn(move || {
+            // Ends with the terminal, by an error.
+            let _ = std::io::copy(&mut { ours }, &mut kept);
+        });
+        Watching {
+            child,
+            output,
+            reader: Some(reader),
+        }
+    }
+
+    pub fn shown(&self) -> String {
+        use std::os::unix::fs::FileExt;
+        let length = self.output.metadata().expect("stat").len();
+        let mut bytes = vec![0; usize::try_from(length).expect("a size")];
+        self.output.read_exact_at(&mut bytes, 0).expect("read");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    pub fn signal(&self, signal: i32) {
+        // SAFETY: the child has not been waited for, so its id is its own.
+        unsafe { libc::kill(self.child.id() as i32, signal) };
+    }
+
+    /// The exit status, and all that was shown.
+    pub fn ended(mut self) -> (Option<i32>, String) {
+        let Some(status) = wait_exit(&mut self.child, COMMAND) else {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+            panic!("it does not end: {}", self.shown());
+        };
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("the terminal's reader");
+        }
+        (status.code(), self.shown())
+    }
 }
