@@ -141,6 +141,18 @@ pub trait Provider: Send + Sync + 'static {
         body: FileRange,
     ) -> Result<UploadProgress>;
 
+    /// Sends the next part, for [`UploadPlan::Ranges`]: the bytes from `body.offset` on, which is where the part
+    /// before ended. The part that holds the last byte ends the upload. Not idempotent, and never repeated: what
+    /// became of the last part is looked up by announcing the upload again.
+    async fn upload_range(
+        &self,
+        _request: &UploadRequest,
+        _session: &UploadTicket,
+        _body: FileRange,
+    ) -> Result<UploadProgress> {
+        Err(ProviderError::unsupported("upload_range", Capability::Write))
+    }
+
     /// Asks how far the service has come with an upload whose bytes it has. Idempotent.
     async fn upload_poll(&self, ticket: &UploadTicket) -> Result<UploadProgress>;
 

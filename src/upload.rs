@@ -33,6 +33,7 @@ mod finish;
 mod handle;
 mod hash;
 mod hydrate;
+mod in_order;
 mod journal;
 mod keep;
 mod local;

@@ -93,6 +93,35 @@ fn options_at_the_top_hold_for_accounts_that_do_not_override_them() {
 }
 
 #[test]
+fn the_pace_of_uploads_has_defaults_an_older_name_and_an_own_budget_of_calls() {
+    let options = |top: &str, account: &str| {
+        let config = parse(&format!("{top}{MEDIA}{account}")).expect("a good config");
+        config.accounts[0].options.clone()
+    };
+    let plain = options("", "");
+    assert_eq!((plain.workers, plain.max_rate), (12, None));
+    assert!(plain.upload_calls_per_second > plain.calls_per_second);
+    assert_eq!(options("", "transfers = 3\n").workers, 3);
+    assert_eq!(options("transfers = 3\n", "workers = 7\n").workers, 7);
+    let gentle = options("calls_per_second = 2\n", "");
+    assert_eq!(
+        (gentle.calls_per_second, gentle.upload_calls_per_second),
+        (2.0, 2.0)
+    );
+    let mixed = options("calls_per_second = 2\n", "upload_calls_per_second = 9\n");
+    assert_eq!(
+        (mixed.calls_per_second, mixed.upload_calls_per_second),
+        (2.0, 9.0)
+    );
+    assert_eq!(options("max_rate = \"2MB\"\n", "").max_rate, Some(2_000_000));
+    assert_eq!(
+        options("max_rate = \"2MB\"\n", "max_rate = \"0\"\n").max_rate,
+        None
+    );
+    assert!(refusal(&format!("{MEDIA}max_rate = \"10\"\n")).contains("max_rate: must be at least"));
+}
+
+#[test]
 fn a_mediafire_account_has_defaults_for_all_but_the_login() {
     let config = parse(MEDIA).expect("a good config");
     assert_eq!(config.accounts[0].base_url.as_str(), "https://www.mediafire.com/");

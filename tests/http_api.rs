@@ -337,3 +337,36 @@ async fn a_file_name_that_servers_read_differently_is_refused_before_anything_is
     }
     assert!(listener.accept().is_err(), "a connection was made");
 }
+
+#[tokio::test]
+async fn bodies_pass_no_faster_than_the_rate_that_all_of_them_share() {
+    const RATE: u64 = 400_000;
+    let options = ApiOptions {
+        max_rate: Some(RATE),
+        stall_timeout: Duration::from_millis(1500),
+        ..ApiOptions::default()
+    };
+    let client = ApiClient::new(options).unwrap();
+    let bytes: Vec<u8> = (0..300_000_u32).map(|at| at as u8).collect();
+    let file = file_of(&bytes);
+    let began = std::time::Instant::now();
+    let mut sent = Vec::new();
+    for _ in 0..2 {
+        let (url, server) = server(|mut stream| {
+            let (_, body) = read_request(&mut stream);
+            answer(&mut stream, "200 OK", b"taken");
+            body
+        });
+        let range = FileRange::new(file.clone(), 0, bytes.len() as u64);
+        let request = client.send(ApiRequest::file(url, "", range));
+        sent.push(async move { (request.await.unwrap().status, server) });
+    }
+    for (status, server) in futures_util::future::join_all(sent).await {
+        assert_eq!(status, 200);
+        assert!(server.join().unwrap() == bytes);
+    }
+    // 600,000 bytes, of which the first pieces go at once.
+    let elapsed = began.elapsed();
+    assert!(elapsed >= Duration::from_millis(1200), "{elapsed:?}");
+    assert!(elapsed < Duration::from_secs(20), "{elapsed:?}");
+}

@@ -448,3 +448,52 @@ fn a_file_that_cannot_be_renamed_is_uploaded_under_its_new_name() {
     });
     assert_eq!(bench.service.files(), only("download.zip", b"content"));
 }
+
+#[test]
+fn small_files_go_on_although_a_large_one_wants_all_connections_and_it_although_they_do() {
+    let large = vec![1; 17 << 20];
+    let bench = Bench::new(0, false);
+    let gates: Vec<_> = (0..2).map(|_| bench.service.pause_before("unit")).collect();
+    bench.life_with(
+        |options| options.pace.workers = 2,
+        async |life| {
+            life.add("large", &large).await;
+            gates[0].reached().await;
+            gates[1].reached().await;
+            for file in 0..5 {
+                life.add(&format!("small {file}"), &[file]).await;
+            }
+            gates[0].open();
+            let last = life.uploads.pending().pop().expect("the last small one");
+            life.uploaded(last.id).await;
+            life.until_only("large").await;
+            assert_eq!(bench.service.calls("whole"), 5);
+            life.uploads.remove(life.uploads.pending()[0].id).await.unwrap();
+            gates[1].open();
+            life.drained().await;
+        },
+    );
+    let bench = Bench::new(0, false);
+    let gates: Vec<_> = (0..2).map(|_| bench.service.pause_before("whole")).collect();
+    let unit = bench.service.pause_before("unit");
+    bench.life_with(
+        |options| options.pace.workers = 2,
+        async |life| {
+            for file in 0..60 {
+                life.add(&format!("small {file}"), &[file]).await;
+            }
+            gates[0].reached().await;
+            gates[1].reached().await;
+            let id = life.add("large", &large).await;
+            life.until(id, |file| file.announced).await;
+            gates[0].open();
+            unit.reached().await;
+            assert!(bench.service.files().len() < 50, "small ones were still waiting");
+            life.uploads.remove(id).await.unwrap();
+            unit.open();
+            gates[1].open();
+            life.drained().await;
+        },
+    );
+    assert_eq!(bench.service.files().len(), 60);
+}

@@ -286,10 +286,18 @@ pub enum UploadPlan {
         missing: Vec<u32>,
         ticket: Option<UploadTicket>,
     },
+    /// Send the content in parts of at most `max_chunk` bytes, one at a time and strictly in order. The service
+    /// appends what comes, so a part that may have been taken is never sent again: after any failure the upload
+    /// begins anew, with an announcement and the first byte.
+    Ranges {
+        max_chunk: u64,
+        /// What the parts of this announcement are told apart by from those of another.
+        session: UploadTicket,
+    },
     /// A file that the caller does not know of bears the name.
     NameTaken(FileId),
     /// One of these files may be this content, sent before; the service tells no hash to know it by. The caller
-    /// compares bytes, and sends the content whole where none is it. Not empty.
+    /// compares bytes, and announces the content as one never sent where none is it. Not empty.
     Candidates(Vec<FileEntry>),
 }
 
@@ -297,7 +305,7 @@ pub enum UploadPlan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UploadProgress {
-    /// The unit was taken; others are missing.
+    /// The unit or part was taken; others are missing.
     UnitTaken,
     /// All bytes are there; poll the ticket.
     Processing(UploadTicket),

@@ -248,6 +248,16 @@ impl<A: Around> Provider for Wrapped<A> {
         self.around.around(Operation::UPLOAD_UNIT, call).await
     }
 
+    async fn upload_range(
+        &self,
+        request: &UploadRequest,
+        session: &UploadTicket,
+        body: FileRange,
+    ) -> Result<UploadProgress> {
+        let call = || self.inner.upload_range(request, session, body.clone());
+        self.around.around(Operation::UPLOAD_RANGE, call).await
+    }
+
     async fn upload_poll(&self, ticket: &UploadTicket) -> Result<UploadProgress> {
         self.around
             .around(Operation::UPLOAD_POLL, || self.inner.upload_poll(ticket))

@@ -138,17 +138,9 @@ impl Blobs {
         Ok(content)
     }
 
-    /// Hashes a file on the same disk and, when it is what was promised, moves it into the store. Blocks.
-    pub fn move_in(&self, source: PathBuf, promised: &Content) -> io::Result<bool> {
-        let mut file = std::fs::File::open(&source)?;
-        let (sha256, size) = hash_through(&mut file, |_| Ok(()))?;
-        let found = Content { sha256, size };
-        let temp = tempfile::TempPath::try_from_path(source)?;
-        if found != *promised {
-            return Ok(false);
-        }
-        self.adopt(temp, &found)?;
-        Ok(true)
+    /// Moves a file on the same disk into the store, by the content that it was found to be. Blocks.
+    pub fn move_in(&self, source: PathBuf, found: &Content) -> io::Result<()> {
+        self.adopt(tempfile::TempPath::try_from_path(source)?, found)
     }
 
     fn adopt(&self, temp: tempfile::TempPath, content: &Content) -> io::Result<()> {
@@ -182,6 +174,35 @@ fn hash_through(
         size += read as u64;
     }
     Ok((hex::encode(hasher.finalize()), size))
+}
+
+/// The hash of a file that grows from its beginning, taken as it grows.
+#[derive(Default)]
+pub struct Growing {
+    hasher: Sha256,
+    size: u64,
+}
+
+impl Growing {
+    /// Takes the file's bytes up to `end` in. Blocks.
+    pub fn read_to(&mut self, file: &std::fs::File, end: u64) -> io::Result<()> {
+        use std::os::unix::fs::FileExt;
+        let mut buffer = vec![0; COPY_BUFFER];
+        while self.size < end {
+            let wanted = (end - self.size).min(COPY_BUFFER as u64) as usize;
+            file.read_exact_at(&mut buffer[..wanted], self.size)?;
+            self.hasher.update(&buffer[..wanted]);
+            self.size += wanted as u64;
+        }
+        Ok(())
+    }
+
+    pub fn content(&self) -> Content {
+        Content {
+            sha256: hex::encode(self.hasher.clone().finalize()),
+            size: self.size,
+        }
+    }
 }
 
 /// A body on its way to the disk. Dropped without [`Blobs::keep`], it leaves nothing behind.

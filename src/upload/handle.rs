@@ -140,11 +140,6 @@ impl Uploads {
         self.table().own_remains(account, folder)
     }
 
-    /// Whether uploads since the start brought files to a folder: what was told of it before is out of date.
-    pub fn has_landed(&self, account: &str, folder: &FolderId) -> bool {
-        self.table().has_landed(account, folder)
-    }
-
     /// Names and sizes of what uploads of files that were removed or renamed since may have left in a folder, until
     /// that is cleared away or brought to its place.
     pub fn leaving(&self, account: &str, folder: &FolderId) -> Vec<(String, u64)> {
@@ -160,6 +155,12 @@ impl Uploads {
     /// Bytes of an account that the service does not hold yet.
     pub fn waiting_bytes(&self, account: &str) -> u64 {
         self.table().waiting_bytes(account)
+    }
+
+    /// Whether a file was uploaded into a folder a short while ago: what was told of the folder before may not be
+    /// true any more.
+    pub fn stored_in(&self, account: &str, folder: &FolderId) -> bool {
+        self.table().stored_in(account, folder)
     }
 
     /// What became of a file that was uploaded a short while ago.

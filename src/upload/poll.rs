@@ -25,6 +25,10 @@ use super::table::Step;
 
 /// Uploads from which on they are asked after together.
 const MANY: usize = 4;
+/// Uploads whose looks are due that are worth one for all of them, and how long fewer wait for company: a look at
+/// many takes two calls, however many they are.
+const WORTH_A_LOOK: usize = 16;
+const COMPANY: Duration = Duration::from_secs(1);
 /// Polls of single uploads under way at once.
 const AT_ONCE: usize = 8;
 /// Bytes in a second at which a service is expected to put a file together at least: a first look that comes
@@ -56,6 +60,7 @@ pub(super) struct Polls {
 
 #[derive(Default)]
 struct Group {
+    /// Few enough to be looked through: a worker for each.
     waiting: Vec<Waiting>,
     next_number: u64,
     /// When many may be asked after together again.
@@ -85,9 +90,8 @@ impl Polls {
         self.group.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn join(&self, upload: SentUpload, options: &Options) -> oneshot::Receiver<Answer> {
+    fn join(&self, upload: SentUpload, options: &Options, now: Instant) -> oneshot::Receiver<Answer> {
         let (answer, taken) = oneshot::channel();
-        let now = Instant::now();
         let assembling = Duration::from_secs_f64(upload.request.size as f64 / ASSEMBLED as f64);
         let first = (options.poll_first + assembling).min(options.poll_max.max(options.poll_first));
         let mut group = self.group();
@@ -112,11 +116,19 @@ impl Polls {
 impl Group {
     /// When the next look is due.
     fn due(&self, batches: bool) -> Option<Instant> {
-        let look = self.waiting.iter().map(|one| one.look).min()?;
-        match self.together {
-            Some(together) if self.is_many(batches) => Some(look.max(together)),
-            _ => Some(look),
+        let mut looks: Vec<_> = self.waiting.iter().map(|one| one.look).collect();
+        let first = looks.iter().copied().min()?;
+        if !self.is_many(batches) {
+            return Some(first);
         }
+        let lonely = first + COMPANY;
+        let due = if looks.len() < WORTH_A_LOOK {
+            lonely
+        } else {
+            let (_, enough, _) = looks.select_nth_unstable(WORTH_A_LOOK - 1);
+            lonely.min(*enough)
+        };
+        Some(self.together.map_or(due, |together| due.max(together)))
     }
 
     fn is_many(&self, batches: bool) -> bool {
@@ -124,8 +136,7 @@ impl Group {
     }
 
     /// Takes those that are due, and sets the times of their next looks.
-    fn round(&mut self, batches: bool, options: &Options) -> Round {
-        let now = Instant::now();
+    fn round(&mut self, batches: bool, options: &Options, now: Instant) -> Round {
         self.waiting.retain(|one| !one.answer.is_closed());
         let mut round = Round::default();
         let many = self.is_many(batches);
@@ -147,12 +158,12 @@ impl Group {
         round
     }
 
-    fn settle(&mut self, number: u64, answer: Answer) {
+    fn settle(&mut self, number: u64, answer: Answer, now: Instant) {
         let Some(place) = self.waiting.iter().position(|one| one.number == number) else {
             return;
         };
         match answer {
-            Ok(UploadProgress::Processing(_)) if Instant::now() >= self.waiting[place].until => {
+            Ok(UploadProgress::Processing(_)) if now >= self.waiting[place].until => {
                 let one = self.waiting.swap_remove(place);
                 let _ = one.answer.send(Ok(UploadProgress::StartAgain));
             }
@@ -183,7 +194,7 @@ pub(super) async fn serve(uploads: Arc<Uploads>, account: Arc<Account>) {
             () = polls.grown.notified() => continue,
             () = uploads.stopping.cancelled() => return,
         }
-        let round = polls.group().round(batches, options);
+        let round = polls.group().round(batches, options, Instant::now());
         tokio::select! {
             () = look(&account, round) => {}
             () = uploads.stopping.cancelled() => return,
@@ -199,7 +210,7 @@ async fn look(account: &Account, round: Round) {
     for (number, ticket) in alone {
         polls.push(async move {
             let answer = provider.upload_poll(&ticket).await;
-            account.polls.group().settle(number, answer);
+            account.polls.group().settle(number, answer, Instant::now());
         });
     }
     let single = futures_util::stream::iter(polls)
@@ -214,7 +225,7 @@ async fn look(account: &Account, round: Round) {
             Ok(answers) => {
                 let mut group = account.polls.group();
                 for (number, answer) in numbers.into_iter().zip(answers) {
-                    group.settle(number, answer);
+                    group.settle(number, answer, Instant::now());
                 }
             }
             // Nothing is lost by it: each is asked after by itself as well.
@@ -230,10 +241,11 @@ impl Worker {
         self.slot.step_aside(&self.account);
         self.set_step(Step::Verifying);
         let request = request(attempt, true);
-        let answer = self
-            .account
-            .polls
-            .join(SentUpload { ticket, request }, &self.uploads.options);
+        let answer = self.account.polls.join(
+            SentUpload { ticket, request },
+            &self.uploads.options,
+            Instant::now(),
+        );
         let answer = tokio::select! {
             answer = answer => answer.map_err(|_| Failure::Superseded)?,
             () = self.uploads.stopping.cancelled() => return Err(Failure::Superseded),
@@ -248,5 +260,86 @@ impl Worker {
             Err(error) if error.kind == ErrorKind::NotFound => Ok(Polled::Lost),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::{FolderId, UploadRequest};
+
+    fn polls(count: usize, options: &Options, now: Instant) -> (Polls, Vec<oneshot::Receiver<Answer>>) {
+        let polls = Polls::default();
+        let sent = |number: usize| SentUpload {
+            ticket: UploadTicket::new(format!("t{number}")),
+            request: UploadRequest {
+                folder: FolderId::new("root"),
+                name: format!("f{number}"),
+                size: 0,
+                sha256: [0; 32],
+                mtime: std::time::SystemTime::UNIX_EPOCH,
+                replaces: None,
+                sent_before: true,
+            },
+        };
+        let answers = (0..count)
+            .map(|number| polls.join(sent(number), options, now))
+            .collect();
+        (polls, answers)
+    }
+
+    #[test]
+    fn few_are_asked_after_one_by_one_and_many_together_once_enough_are_due() {
+        let options = Options::new("a".into(), "b".into());
+        let now = Instant::now();
+        let (few, _answers) = polls(MANY - 1, &options, now);
+        assert_eq!(few.group().due(true), Some(now + options.poll_first));
+        let (some, _answers) = polls(MANY, &options, now);
+        assert_eq!(some.group().due(true), Some(now + options.poll_first + COMPANY));
+        assert_eq!(
+            some.group().due(false),
+            Some(now + options.poll_first),
+            "no batches"
+        );
+        let (many, mut answers) = polls(WORTH_A_LOOK, &options, now);
+        assert_eq!(many.group().due(true), Some(now + options.poll_first));
+        let due = now + options.poll_first;
+        let round = many.group().round(true, &options, due);
+        assert_eq!((round.together.len(), round.alone.len()), (WORTH_A_LOOK, 0));
+        // Each is asked after by itself in the end, and who has an answer is not asked after again.
+        many.group().settle(3, Ok(UploadProgress::StartAgain), due);
+        assert!(matches!(
+            answers[3].try_recv(),
+            Ok(Ok(UploadProgress::StartAgain))
+        ));
+        drop(answers.remove(5));
+        let later = due + ALONE;
+        let round = many.group().round(true, &options, later);
+        assert_eq!((round.together.len(), round.alone.len()), (0, WORTH_A_LOOK - 2));
+        let round = many.group().round(true, &options, later);
+        assert_eq!((round.together.len(), round.alone.len()), (WORTH_A_LOOK - 2, 0));
+    }
+
+    #[test]
+    fn looks_become_rarer_and_end_with_a_new_announcement() {
+        let options = Options::new("a".into(), "b".into());
+        let mut now = Instant::now();
+        let (polls, mut answers) = polls(1, &options, now);
+        let processing = || Ok(UploadProgress::Processing(UploadTicket::new("next")));
+        let mut pauses = Vec::new();
+        loop {
+            let Some(due) = polls.group().due(true) else { break };
+            pauses.push(due - now);
+            now = due;
+            let round = polls.group().round(true, &options, now);
+            assert_eq!(round.alone.len(), 1);
+            polls.group().settle(0, processing(), now);
+        }
+        assert!(pauses.is_sorted() && pauses.len() > 100, "{pauses:?}");
+        assert_eq!(pauses.last(), Some(&options.poll_max));
+        assert!(matches!(
+            answers.remove(0).try_recv(),
+            Ok(Ok(UploadProgress::StartAgain))
+        ));
     }
 }

@@ -15,11 +15,9 @@ use super::engine;
 use super::handle::Uploads;
 use super::poll::Polls;
 use super::share::Share;
-use super::table::Pick;
+use super::table::{Kind, Pick};
 use super::{BaseContent, Options};
 
-/// Bytes above which a file is a large one.
-pub(super) const LARGE: u64 = 16 << 20;
 /// Files that are worked on for each connection: most of a small file's time goes by in announcements and on the
 /// local disk.
 const FILES_PER_WORKER: usize = 3;
@@ -33,7 +31,7 @@ pub(super) struct Account {
     pub name: String,
     pub provider: Arc<dyn Provider>,
     pub base: Arc<dyn BaseContent>,
-    files: Arc<Semaphore>,
+    small: Arc<Semaphore>,
     large: Arc<Semaphore>,
     /// Requests with content.
     pub share: Arc<Share>,
@@ -58,7 +56,7 @@ impl Account {
             name,
             provider,
             base,
-            files: Arc::new(Semaphore::new(workers * FILES_PER_WORKER)),
+            small: Arc::new(Semaphore::new(workers * FILES_PER_WORKER)),
             large: Arc::new(Semaphore::new((workers / 2).max(1))),
             share: Share::new(workers),
             hashing: Semaphore::new(HASHED_AT_ONCE),
@@ -69,17 +67,16 @@ impl Account {
     }
 }
 
-/// The right to send a file.
+/// The right to work on a file.
 pub(super) struct Slot {
     file: Option<OwnedSemaphorePermit>,
-    large: Option<OwnedSemaphorePermit>,
     aside: Option<OwnedSemaphorePermit>,
     wake: Arc<Notify>,
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        (self.file, self.large, self.aside) = (None, None, None);
+        (self.file, self.aside) = (None, None);
         self.wake.notify_one();
     }
 }
@@ -91,7 +88,7 @@ impl Slot {
             && let Ok(permit) = account.aside.clone().try_acquire_owned()
         {
             self.aside = Some(permit);
-            (self.file, self.large) = (None, None);
+            self.file = None;
             self.wake.notify_one();
         }
     }
@@ -100,43 +97,32 @@ impl Slot {
 /// Works on the files of one account until the program stops.
 pub(super) async fn serve(uploads: Arc<Uploads>, account: Arc<Account>) {
     loop {
-        let permit = tokio::select! {
-            permit = account.files.clone().acquire_owned() => permit,
-            () = uploads.stopping.cancelled() => return,
-        };
-        let Ok(file) = permit else { return };
-        let Some(id) = next(&uploads, &account).await else {
-            return;
-        };
-        let is_large = uploads
-            .table()
-            .item(id.0)
-            .is_some_and(|item| item.row.size > LARGE);
-        let slot = Slot {
-            file: Some(file),
-            large: id.1.filter(|_| is_large),
-            aside: None,
-            wake: account.wake.clone(),
-        };
-        uploads.spawn(engine::run(uploads.clone(), account.clone(), id.0, slot));
-    }
-}
-
-async fn next(
-    uploads: &Uploads,
-    account: &Account,
-) -> Option<(super::PendingId, Option<OwnedSemaphorePermit>)> {
-    loop {
         if uploads.stopping.is_cancelled() {
-            return None;
+            return;
         }
-        let large = account.large.clone().try_acquire_owned().ok();
-        let pick = uploads.update(|table| table.pick(&account.name, large.is_some(), LARGE));
-        let due = match pick {
-            Pick::Run(id) => return Some((id, large)),
-            Pick::Sleep(due) => due,
-        };
-        drop(large);
+        let mut due: Option<Instant> = None;
+        let mut begun = false;
+        for (kind, slots) in [(Kind::Small, &account.small), (Kind::Large, &account.large)] {
+            // Who gives a slot back wakes this loop.
+            let Ok(file) = slots.clone().try_acquire_owned() else {
+                continue;
+            };
+            match uploads.update(|table| table.pick(&account.name, kind)) {
+                Pick::Run(id) => {
+                    let slot = Slot {
+                        file: Some(file),
+                        aside: None,
+                        wake: account.wake.clone(),
+                    };
+                    uploads.spawn(engine::run(uploads.clone(), account.clone(), id, slot));
+                    begun = true;
+                }
+                Pick::Sleep(next) => due = due.into_iter().chain(next).min(),
+            }
+        }
+        if begun {
+            continue;
+        }
         let sleep = async {
             match due {
                 Some(due) => tokio::time::sleep(due.saturating_duration_since(Instant::now())).await,
@@ -146,7 +132,7 @@ async fn next(
         tokio::select! {
             () = sleep => {}
             () = account.wake.notified() => {}
-            () = uploads.stopping.cancelled() => return None,
+            () = uploads.stopping.cancelled() => return,
         }
     }
 }

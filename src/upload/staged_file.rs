@@ -245,6 +245,12 @@ impl StagedFile {
         Ok(hash)
     }
 
+    /// Bytes of which the hash is known already.
+    #[cfg(test)]
+    pub(super) fn hashed_ahead(&self) -> u64 {
+        self.hashed_so_far().map_or(0, |(_, hashed)| hashed)
+    }
+
     fn hashed_so_far(&self) -> Option<(Sha256, u64)> {
         let mut state = self.state();
         // The thread has one piece at a time, which takes it milliseconds.

@@ -327,6 +327,85 @@ mod tests {
     }
 
     #[test]
+    fn the_hash_is_that_of_the_content_whatever_was_written_where_and_when() {
+        use sha2::{Digest as _, Sha256};
+        const MIB: usize = 1 << 20;
+        let folder = tempfile::tempdir().unwrap();
+        let staging = staging(&folder);
+        let mut random = fastrand::Rng::with_seed(11);
+        let block: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(3 * MIB).collect();
+        for round in 0..30 {
+            let file = staging
+                .create((round % 3 == 2).then(|| base(7 * MIB as u64)))
+                .unwrap();
+            let mut expected = vec![0; file.len() as usize];
+            for _ in 0..random.usize(4..24) {
+                let len = expected.len();
+                match random.u32(0..20) {
+                    0 => file.set_len(0).map(|()| expected.clear()).unwrap(),
+                    1 => {
+                        let cut = random.usize(0..=len);
+                        file.set_len(cut as u64).unwrap();
+                        expected.truncate(cut);
+                    }
+                    2 => {
+                        let longer = len + random.usize(0..2 * MIB);
+                        file.set_len(longer as u64).unwrap();
+                        expected.resize(longer, 0);
+                    }
+                    3 => std::thread::sleep(std::time::Duration::from_millis(random.u64(0..5))),
+                    // Mostly at the end, as programs write.
+                    4.. => {
+                        let offset = if random.u32(0..20) == 0 {
+                            random.usize(0..=len + 1000)
+                        } else {
+                            len
+                        };
+                        let bytes = &block[random.usize(0..MIB)..][..random.usize(1..2 * MIB)];
+                        file.write_at(offset as u64, bytes).unwrap();
+                        expected.resize(len.max(offset + bytes.len()), 0);
+                        expected[offset..offset + bytes.len()].copy_from_slice(bytes);
+                    }
+                }
+                if random.u32(0..8) == 0 && file.missing(0..u64::MAX).is_empty() {
+                    let hash: [u8; 32] = Sha256::digest(&expected).into();
+                    assert_eq!(file.sha256(expected.len() as u64).unwrap(), hash, "round {round}");
+                }
+            }
+            for part in file.missing(0..u64::MAX) {
+                file.fill(part.start, &vec![0; (part.end - part.start) as usize])
+                    .unwrap();
+            }
+            let hash: [u8; 32] = Sha256::digest(&expected).into();
+            assert_eq!(file.len() as usize, expected.len());
+            // The second time it is known.
+            for _ in 0..2 {
+                assert_eq!(file.sha256(file.len()).unwrap(), hash, "round {round}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_content_written_in_order_is_hashed_when_its_writer_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = staging(&folder).create(None).unwrap();
+        let block = vec![7; 1 << 20];
+        for at in 0..32 {
+            file.write_at(at << 20, &block).unwrap();
+        }
+        let hashed = || file.hashed_ahead();
+        for _ in 0..2000 {
+            if hashed() >= 24 << 20 {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        assert!(hashed() >= 24 << 20, "{}", hashed());
+        file.write_at(5, b"!").unwrap();
+        assert_eq!(hashed(), 0, "what was hashed does not count any more");
+    }
+
+    #[test]
     fn below_the_reserve_a_write_is_refused_and_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let roomy = staging(&folder).create(None).unwrap();

@@ -91,7 +91,7 @@ pub(super) struct Item {
     pub run: Option<Run>,
     pub outcome: watch::Sender<Outcome>,
     /// The key in its queue's order.
-    queued_at: Option<Instant>,
+    queued_at: Option<(Kind, Instant)>,
 }
 
 impl Item {
@@ -115,6 +115,15 @@ impl Item {
     /// The newest content.
     pub fn newest(&self) -> Option<&Arc<StagedFile>> {
         self.draft.as_ref().or(self.staged.as_ref())
+    }
+
+    /// A removed file is small, whatever it was: none of its bytes are sent.
+    pub fn kind(&self) -> Kind {
+        if self.row.size > LARGE && !self.is_removed() {
+            Kind::Large
+        } else {
+            Kind::Small
+        }
     }
 
     pub fn is_removed(&self) -> bool {
@@ -227,11 +236,22 @@ impl Item {
     }
 }
 
+/// Bytes above which a file is a large one.
+pub(super) const LARGE: u64 = 16 << 20;
+
+/// Small files and large ones stand in queues of their own, so that neither waits for the end of the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Small,
+    Large,
+}
+
 /// The order of one account's work.
 #[derive(Default)]
 struct AccountQueue {
     /// By the time at which they are due. Holds what could run, and nothing else.
-    order: BTreeSet<(Instant, PendingId)>,
+    small: BTreeSet<(Instant, PendingId)>,
+    large: BTreeSet<(Instant, PendingId)>,
     /// Places on the service that an item works on, or may have left something at.
     targets: HashMap<(String, String), PendingId>,
     wake: Arc<Notify>,
@@ -251,8 +271,6 @@ pub(super) struct Table {
     queues: HashMap<String, AccountQueue>,
     /// With the account on which each is.
     finished: LruCache<PendingId, (String, FileEntry)>,
-    /// Folders, by account, to which uploads brought a file since the start.
-    landed: HashSet<(String, String)>,
     /// Callers of drain; while there are any, the upload delay is skipped.
     pub drains: usize,
     pub deletions: Deletions,
@@ -267,7 +285,6 @@ impl Table {
             items: HashMap::new(),
             queues: HashMap::new(),
             finished: LruCache::new(FINISHED),
-            landed: HashSet::new(),
             drains: 0,
             deletions: Deletions::default(),
             renames: Renames::default(),
@@ -401,13 +418,14 @@ impl Table {
         self.items.values().filter(here).map(|item| item.row.size).sum()
     }
 
-    pub fn finished(&mut self, id: PendingId) -> Option<FileEntry> {
-        self.finished.get(&id).map(|(_, entry)| entry.clone())
+    /// Whether an upload ended lately in a folder.
+    pub fn stored_in(&self, account: &str, folder: &FolderId) -> bool {
+        let mut finished = self.finished.iter().map(|(_, finished)| finished);
+        finished.any(|(owner, entry)| owner == account && entry.parent.as_ref() == Some(folder))
     }
 
-    pub fn has_landed(&self, account: &str, folder: &FolderId) -> bool {
-        self.landed
-            .contains(&(account.to_owned(), folder.as_str().to_owned()))
+    pub fn finished(&mut self, id: PendingId) -> Option<FileEntry> {
+        self.finished.get(&id).map(|(_, entry)| entry.clone())
     }
 
     /// Takes a row over as it was committed. A row that is gone is not.
@@ -448,15 +466,13 @@ impl Table {
         let item = self.items.remove(&id)?;
         let queue = self.queue(&item.row.account.clone());
         queue.give_back(&item.target(), id);
-        if let Some(at) = item.queued_at {
-            queue.order.remove(&(at, id));
+        if let Some((kind, at)) = item.queued_at {
+            queue.order(kind).remove(&(at, id));
         }
         queue.wake.notify_one();
         let generation = item.row.generation;
         match entry {
             Some(entry) => {
-                self.landed
-                    .insert((item.row.account.clone(), item.row.folder.clone()));
                 self.finished.put(id, (item.row.account.clone(), entry.clone()));
                 item.outcome.send_replace(Outcome::Done { generation, entry });
             }
@@ -479,29 +495,28 @@ impl Table {
         }
         let could_run = item.run.is_none() && item.is_released() && !item.is_at_rest();
         let before = item.queued_at;
-        item.queued_at = could_run.then_some(item.due);
+        item.queued_at = could_run.then_some((item.kind(), item.due));
         let (after, account) = (item.queued_at, item.row.account.clone());
         let queue = self.queue(&account);
         if before != after {
-            if let Some(at) = before {
-                queue.order.remove(&(at, id));
+            if let Some((kind, at)) = before {
+                queue.order(kind).remove(&(at, id));
             }
-            if let Some(at) = after {
-                queue.order.insert((at, id));
+            if let Some((kind, at)) = after {
+                queue.order(kind).insert((at, id));
             }
             queue.wake.notify_one();
         }
     }
 
-    /// The next item of an account to be worked on, which is then marked as running. With `large` false,
-    /// files of more than `large_size` bytes are passed over.
-    pub fn pick(&mut self, account: &str, large: bool, large_size: u64) -> Pick {
+    /// The next item of a kind of an account to be worked on, which is then marked as running.
+    pub fn pick(&mut self, account: &str, kind: Kind) -> Pick {
         let now = Instant::now();
         let Some(queue) = self.queues.get_mut(account) else {
             return Pick::Sleep(None);
         };
         let mut chosen = None;
-        for &(due, id) in &queue.order {
+        for &(due, id) in queue.ordered(kind) {
             if due > now {
                 return Pick::Sleep(Some(due));
             }
@@ -509,14 +524,13 @@ impl Table {
             if queue.paused && !item.is_removed() {
                 continue;
             }
-            let fits = large || item.row.size <= large_size || item.is_removed();
             let target = item.target();
             // A file that is to be deleted bears the name still.
-            if fits && self.deletions.is_taken(account, &target.0, &target.1) {
+            if self.deletions.is_taken(account, &target.0, &target.1) {
                 self.deletions.hurry(account);
                 continue;
             }
-            if fits && queue.targets.get(&target).is_none_or(|owner| *owner == id) {
+            if queue.targets.get(&target).is_none_or(|owner| *owner == id) {
                 chosen = Some((due, id, target));
                 break;
             }
@@ -524,7 +538,7 @@ impl Table {
         let Some((due, id, target)) = chosen else {
             return Pick::Sleep(None);
         };
-        queue.order.remove(&(due, id));
+        queue.order(kind).remove(&(due, id));
         queue.targets.insert(target, id);
         if let Some(item) = self.items.get_mut(&id) {
             item.queued_at = None;
@@ -724,6 +738,20 @@ impl Table {
 }
 
 impl AccountQueue {
+    fn ordered(&self, kind: Kind) -> &BTreeSet<(Instant, PendingId)> {
+        match kind {
+            Kind::Small => &self.small,
+            Kind::Large => &self.large,
+        }
+    }
+
+    fn order(&mut self, kind: Kind) -> &mut BTreeSet<(Instant, PendingId)> {
+        match kind {
+            Kind::Small => &mut self.small,
+            Kind::Large => &mut self.large,
+        }
+    }
+
     fn give_back(&mut self, target: &(String, String), id: PendingId) {
         if self.targets.get(target) == Some(&id) {
             self.targets.remove(target);

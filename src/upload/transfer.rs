@@ -16,28 +16,33 @@ use super::hash;
 use super::journal::{Change, take_the_place_of};
 use super::outcome::Failure;
 use super::poll::Polled;
-use super::queue::LARGE;
+use super::table::LARGE;
 
 /// Announcements in one run, before it is put off.
 const ROUNDS: u32 = 6;
+/// Uploads in order that break off in one run, before it is put off.
+const BROKEN: u32 = 3;
 /// Bytes up to which a content that is sent in one request is sent to its end although nobody wants it.
 const STOPPABLE: u64 = 4 << 20;
 /// Tries of one unit, beside those of the provider's own wrapper.
 const UNIT_TRIES: u32 = 3;
 
 /// What a transfer came to.
-enum Sent {
+pub(super) enum Sent {
     Progress(UploadProgress),
     /// The answer was lost, or not all was sent: announce it again to find out.
     Unclear,
-    /// Nothing was sent: the content is not wanted any more.
+    /// Nothing was sent, or too little to make a file: the content is not wanted any more.
     Unwanted,
+    /// Too little was sent to make a file, and it cannot be gone on with: announce it again.
+    Broken(ProviderError),
 }
 
 impl Worker {
     /// Announces the content and sends what the service lacks. `None` where nothing came of it because the
     /// content is not wanted any more.
     pub async fn send(&mut self, sending: &mut Sending) -> Result<Option<FileEntry>, Failure> {
+        let mut broken = 0;
         for _ in 0..ROUNDS {
             if self.is_held_back() {
                 return Err(Failure::Superseded);
@@ -60,11 +65,16 @@ impl Worker {
             let plan = match plan {
                 UploadPlan::Candidates(found) => match self.find_own(&sending.attempt, found).await? {
                     Some(entry) => UploadPlan::Done(entry),
-                    None => UploadPlan::Whole,
+                    // It is not there: the plan is that of a content which was never sent.
+                    None => {
+                        self.provider()
+                            .upload_begin(&request(&sending.attempt, false))
+                            .await?
+                    }
                 },
                 plan => plan,
             };
-            if matches!(plan, UploadPlan::Whole) {
+            if matches!(plan, UploadPlan::Whole | UploadPlan::Ranges { .. }) {
                 self.check_patience(&sending.attempt)?;
             }
             let sent = match plan {
@@ -91,7 +101,15 @@ impl Worker {
                     sending.may_be_there = true;
                     self.send_units(sending, &wish, unit_size, missing).await
                 }
-                UploadPlan::Whole | UploadPlan::Candidates(_) => {
+                UploadPlan::Ranges { max_chunk, session } => {
+                    self.send_in_order(sending, &wish, max_chunk, &session).await
+                }
+                UploadPlan::Candidates(_) => {
+                    return Err(Failure::wait(
+                        "the service cannot tell whether it has the content",
+                    ));
+                }
+                UploadPlan::Whole => {
                     let sent = self.send_whole(sending, &wish).await;
                     // The service did not have it, and what fails for sure leaves nothing.
                     sending.may_be_there = self.is_unclear(&sending.attempt)
@@ -116,6 +134,14 @@ impl Worker {
             };
             match sent {
                 Sent::Unwanted => return self.abandon().await,
+                Sent::Broken(error) => {
+                    broken += 1;
+                    if broken >= BROKEN {
+                        let clear = !sending.may_be_there;
+                        return Err(Failure::Provider { error, clear });
+                    }
+                    self.let_it_land().await?;
+                }
                 Sent::Progress(UploadProgress::Done(entry)) => {
                     self.sent_here = true;
                     return Ok(Some(entry));
@@ -252,7 +278,7 @@ impl Worker {
     }
 
     /// Writes down that nobody knows whether what was sent made a file.
-    async fn note_unclear(&self, sending: &mut Sending) -> Result<(), Failure> {
+    pub async fn note_unclear(&self, sending: &mut Sending) -> Result<(), Failure> {
         sending.attempt.unclear = Some(SystemTime::now());
         self.set_attempt(sending.attempt.clone()).await
     }
@@ -491,7 +517,7 @@ fn is_refused_content(error: &ProviderError) -> bool {
     kind && error.retry == Retry::Never
 }
 
-fn may_pass(error: &ProviderError) -> bool {
+pub(super) fn may_pass(error: &ProviderError) -> bool {
     let mended_by_a_person = matches!(error.kind, ErrorKind::QuotaExceeded | ErrorKind::LoginRefused);
     error.retry != Retry::Never && !mended_by_a_person
 }

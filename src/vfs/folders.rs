@@ -233,14 +233,13 @@ impl Vfs {
 
     async fn fetch_listing(self: &Arc<Self>, ino: u64) -> Result<()> {
         for _ in 0..LISTING_TRIES {
-            let (index, id, hint, version) = self.listing_request(ino)?;
+            let (index, id, mut hint, version) = self.listing_request(ino)?;
             let account = self.account(index)?;
             let waiting = self.uploads.pending_in(&account.setup.name, &id);
-            // A folder that was empty when its parent was listed is not, once an upload has ended in it.
-            let hint = match self.uploads.has_landed(&account.setup.name, &id) {
-                true => ListHint::default(),
-                false => hint,
-            };
+            // What the parent's listing told may be older than an upload, of which the journal tells no more.
+            if hint.files == Some(0) && self.uploads.stored_in(&account.setup.name, &id) {
+                hint.files = None;
+            }
             let going = self.uploads.watch_deletions(&account.setup.name);
             let mut names = self.uploads.names_to_come(&account.setup.name);
             let mut listing = account.provider().list(&id, hint).await?;

@@ -3,5 +3,6 @@
 mod demo;
 #[path = "suite.rs"]
 mod suite;
+mod uploading;
 
 const KIND: &suite::harness::Kind = &suite::harness::MEDIAFIRE;

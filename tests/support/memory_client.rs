@@ -338,6 +338,14 @@ impl Provider for MemoryProvider {
             if request.size <= UNIT {
                 return Ok(UploadPlan::Whole);
             }
+            if self.service.appends {
+                let session = state.new_id();
+                state.sessions.insert(session.clone(), Vec::new());
+                return Ok(UploadPlan::Ranges {
+                    max_chunk: UNIT,
+                    session: UploadTicket::new(session),
+                });
+            }
             let have = state.parts.entry(part_key(&request)).or_default();
             let count = request.size.div_ceil(UNIT) as u32;
             let missing = (0..count).filter(|index| !have.contains_key(index)).collect();
@@ -390,6 +398,28 @@ impl Provider for MemoryProvider {
             }
             let whole = state.parts.remove(&part_key(request)).unwrap_or_default();
             Ok(state.complete(request, whole.into_values().flatten().collect(), &self.service))
+        })
+        .await
+    }
+
+    async fn upload_range(
+        &self,
+        request: &UploadRequest,
+        session: &UploadTicket,
+        body: FileRange,
+    ) -> Result<UploadProgress> {
+        let content = read(&body);
+        self.call("range", |state, stored| {
+            let Some(have) = state.sessions.get_mut(session.as_str()) else {
+                return Err(error(ErrorKind::InvalidArgument, Retry::Never, "range"));
+            };
+            // Whatever offset it tells of: what comes is appended.
+            have.extend(spoil(content, stored));
+            if (have.len() as u64) < request.size {
+                return Ok(UploadProgress::UnitTaken);
+            }
+            let whole = state.sessions.remove(session.as_str()).unwrap_or_default();
+            Ok(state.complete(request, whole, &self.service))
         })
         .await
     }

@@ -95,6 +95,8 @@ struct State {
     parts: HashMap<PartKey, BTreeMap<u32, Vec<u8>>>,
     /// Uploads whose bytes are there: the request, the content and how many polls are still to come.
     processing: BTreeMap<String, (UploadRequest, Vec<u8>, u32)>,
+    /// Of a service that appends: what came so far, by announcement.
+    sessions: HashMap<String, Vec<u8>>,
     calls: BTreeMap<&'static str, usize>,
     faults: Vec<(&'static str, Fault)>,
     withdrawn: Vec<Capability>,
@@ -114,6 +116,8 @@ pub struct MemoryService {
     /// A host that takes a file in one request and nothing empty, tells a hash in the answer to an upload
     /// alone, keeps no times, and stores a second file of a name as `name (2).ext`.
     is_plain: bool,
+    /// Appends the parts of a content as they come, repeated or not.
+    appends: bool,
 }
 
 impl MemoryService {
@@ -126,6 +130,21 @@ impl MemoryService {
             numbers_twins: AtomicBool::new(false),
             takes_many: AtomicBool::new(false),
             is_plain: false,
+            appends: false,
+        })
+    }
+
+    /// A service that takes contents above [`UNIT`] in parts and appends each to what it has.
+    pub fn appending(polls: u32) -> Arc<Self> {
+        Arc::new(MemoryService {
+            state: Mutex::default(),
+            id_space: "memory",
+            polls,
+            keeps_ids: false,
+            numbers_twins: AtomicBool::new(false),
+            takes_many: AtomicBool::new(false),
+            is_plain: false,
+            appends: true,
         })
     }
 
@@ -138,6 +157,7 @@ impl MemoryService {
             numbers_twins: AtomicBool::new(false),
             takes_many: AtomicBool::new(false),
             is_plain: true,
+            appends: false,
         })
     }
 

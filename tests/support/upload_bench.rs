@@ -63,6 +63,11 @@ impl Bench {
         Bench::of(MemoryService::plain())
     }
 
+    /// With a service that takes contents in parts, in order, and appends each to what it has.
+    pub fn appending(polls: u32) -> Self {
+        Bench::of(MemoryService::appending(polls))
+    }
+
     fn of(service: Arc<MemoryService>) -> Self {
         Bench {
             folder: tempfile::tempdir().unwrap(),
@@ -185,6 +190,17 @@ impl Life {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         panic!("it did not come so far: {:?}", self.uploads.get(id));
+    }
+
+    /// Waits until this file alone is left.
+    pub async fn until_only(&self, name: &str) {
+        for _ in 0..4000 {
+            if self.uploads.pending().iter().all(|file| file.name == name) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("others are left: {:?}", self.uploads.pending());
     }
 
     /// Waits until nothing is left to be done.

@@ -6,8 +6,8 @@ use super::Plan;
 use super::health::Health;
 use super::point::SOURCE;
 use crate::cli::failure::Failure;
-use crate::config::{AccountConfig, FsyncMode, OnClose};
-use crate::control::{AccountState, AccountStatus};
+use crate::config::{AccountConfig, FsyncMode, OnClose, session_dir};
+use crate::control::{AccountState, AccountStatus, Server};
 use crate::download::{self, Downloads};
 use crate::fuse::{self, Mounted};
 use crate::http::DataClient;
@@ -21,6 +21,8 @@ use crate::vfs::{self, LocalFolders, Vfs};
 pub(super) struct Assembled {
     pub vfs: Arc<Vfs>,
     pub mounted: Mounted,
+    /// Listens already; nobody is answered before it runs.
+    pub server: Arc<Server>,
     pub uploads: Arc<Uploads>,
     pub accounts: Vec<Account>,
     pub database: Database,
@@ -112,10 +114,14 @@ pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
         .iter()
         .map(|account| (account.name.clone(), Arc::clone(&account.provider)));
     vfs.start(uploads.start(providers.collect(), downloads));
+    // Before anybody can see the mount, so that whoever does finds the socket.
+    let server = Server::bind(state_dir.path(), session_dir().as_deref())
+        .map_err(|e| Failure::new(format!("cannot make the control socket: {e}")))?;
     let mounted = mount(plan, Arc::clone(&vfs)).await?;
     Ok(Assembled {
         vfs,
         mounted,
+        server: Arc::new(server),
         uploads,
         accounts,
         database,

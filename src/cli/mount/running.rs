@@ -15,7 +15,6 @@ use super::point;
 use crate::cli::failure::Failure;
 use crate::cli::signals::Signals;
 use crate::cli::{Outcome, text};
-use crate::config::session_dir;
 use crate::control::Server;
 
 /// How long the kernel may take to let go of the mount before it is taken away.
@@ -51,13 +50,7 @@ impl Running {
         let signals = Signals::catch().map_err(|e| Failure::new(format!("cannot catch signals: {e}")))?;
         let parts = assemble(&plan).await?;
         let (end, requests) = mpsc::channel(1);
-        let server = match Server::bind(parts.state_dir.path(), session_dir().as_deref()) {
-            Ok(server) => Arc::new(server),
-            Err(error) => {
-                point::unmount(&plan.mount_point)?;
-                return Err(Failure::new(format!("cannot make the control socket: {error}")));
-            }
-        };
+        let server = Arc::clone(&parts.server);
         let handler = Arc::new(MountHandler {
             mount_point: plan.mount_point.clone(),
             alone: plan.alone,

@@ -17,6 +17,8 @@ pub struct Operation {
     pub class: CallClass,
     /// Whether it may be repeated after an unknown outcome, as the trait's docs say.
     pub idempotent: bool,
+    /// Whether it is never repeated, not even where it is told to have had no effect.
+    pub once: bool,
     /// Whether it carries a body, whose time is judged by progress alone.
     pub carries_body: bool,
     /// The calls that it is likely to make, for the budget.
@@ -69,6 +71,12 @@ impl Operation {
         carries_body: true,
         ..Operation::upload("upload_unit")
     };
+    pub const UPLOAD_RANGE: Operation = Operation {
+        idempotent: false,
+        once: true,
+        carries_body: true,
+        ..Operation::upload("upload_range")
+    };
     pub const UPLOAD_POLL: Operation = Operation::upload("upload_poll");
     /// The feed, in a part or two, and the facts of what it names.
     pub const UPLOAD_POLL_MANY: Operation = Operation {
@@ -82,6 +90,7 @@ impl Operation {
             name,
             class: CallClass::Read,
             idempotent: true,
+            once: false,
             carries_body: false,
             calls: 1,
             patience: 1,

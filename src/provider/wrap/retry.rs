@@ -33,7 +33,7 @@ impl Retrying {
 
     /// How long to wait before attempt `next`, counted from 2; `None` if there is to be none.
     fn wait(&self, operation: Operation, error: &ProviderError, next: u32) -> Option<Duration> {
-        if next > self.attempts {
+        if next > self.attempts || operation.once {
             return None;
         }
         let doubled = self

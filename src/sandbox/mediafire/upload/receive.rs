@@ -2,7 +2,7 @@
 
 use std::io::SeekFrom;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use axum::body::BodyDataStream;
 use axum::extract::Request;
@@ -20,6 +20,7 @@ use super::super::session::{self, Identity};
 use super::super::{Answered, Context, Signed};
 use super::record::{Aim, Stage, Upload};
 use super::{MISMATCH, bitmap, hash_of, unit_size};
+use crate::sandbox::blobs::Growing;
 use crate::sandbox::faults::Fault;
 use crate::sandbox::multipart::{Multipart, Piece};
 use crate::sandbox::state::{Shared, millis, now, private_dir};
@@ -301,6 +302,8 @@ async fn resumable(
     });
     if complete {
         assemble(shared, key.clone());
+    } else {
+        hash_ahead(shared, key.clone());
     }
     Ok(fields(
         json!({ "doupload": { "result": "0", "key": text(&key) }, "resumable_upload": told }),
@@ -406,6 +409,29 @@ pub fn sweep(shared: &Shared) {
     }
 }
 
+/// Hashes the units that are there from the first on, so that the whole hash is not long in coming at the end.
+fn hash_ahead(shared: &Arc<Shared>, key: String) {
+    let shared = Arc::clone(shared);
+    tokio::task::spawn_blocking(move || {
+        // Whoever hashes it at the moment, or the end, does this part as well.
+        let growing = shared.with(|world| world.mediafire.uploads.growing(&key));
+        if let Ok(mut growing) = growing.try_lock()
+            && let Err(error) = hash_units(&shared, &key, &mut growing)
+        {
+            tracing::debug!(%error, "units could not be hashed ahead");
+        }
+    });
+}
+
+fn hash_units(shared: &Shared, key: &str, growing: &mut Growing) -> std::io::Result<()> {
+    let Some(upload) = shared.with(|world| world.mediafire.uploads.get(key).cloned()) else {
+        return Ok(());
+    };
+    let there = upload.units.iter().take_while(|have| **have).count() as u64;
+    let end = there.saturating_mul(upload.unit_size).min(upload.content.size);
+    growing.read_to(&std::fs::File::open(part_path(shared, key))?, end)
+}
+
 /// Puts a complete upload together in the background: the whole hash decides.
 pub fn assemble(shared: &Arc<Shared>, key: String) {
     let shared = Arc::clone(shared);
@@ -413,9 +439,9 @@ pub fn assemble(shared: &Arc<Shared>, key: String) {
         let Some(upload) = shared.with(|world| world.mediafire.uploads.get(&key).cloned()) else {
             return;
         };
-        let moved = shared.blobs.move_in(part_path(&shared, &key), &upload.content);
+        let done = put_together(&shared, &key, &upload.content);
         let ready_at = millis() + shared.options.quirks.processing.as_millis() as u64;
-        let stage = match moved {
+        let stage = match done {
             Ok(true) => Stage::Waiting {
                 content: upload.content,
                 ready_at,
@@ -428,4 +454,18 @@ pub fn assemble(shared: &Arc<Shared>, key: String) {
         };
         shared.with(|world| world.mediafire.uploads.set_stage(&key, stage));
     });
+}
+
+/// Moves the units of an upload into the store; false where they are not what was promised.
+fn put_together(shared: &Shared, key: &str, promised: &Content) -> std::io::Result<bool> {
+    let growing = shared.with(|world| world.mediafire.uploads.growing(key));
+    let mut growing = growing.lock().unwrap_or_else(PoisonError::into_inner);
+    hash_units(shared, key, &mut growing)?;
+    let path = part_path(shared, key);
+    if growing.content() != *promised || path.metadata()?.len() != promised.size {
+        std::fs::remove_file(path)?;
+        return Ok(false);
+    }
+    shared.blobs.move_in(path, promised)?;
+    Ok(true)
 }

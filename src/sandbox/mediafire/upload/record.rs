@@ -1,10 +1,12 @@
 //! What is noted of each upload.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
 use super::super::random_key;
+use crate::sandbox::blobs::Growing;
 use crate::sandbox::state::now;
 use crate::sandbox::tree::Content;
 
@@ -120,6 +122,9 @@ pub struct Uploads {
     by_age: BTreeMap<u64, String>,
     #[serde(skip)]
     by_content: HashMap<Address, BTreeSet<u64>>,
+    /// What is hashed so far of uploads that come in units.
+    #[serde(skip)]
+    growing: HashMap<String, Arc<Mutex<Growing>>>,
 }
 
 /// Account, hash and size.
@@ -173,6 +178,7 @@ impl Uploads {
             let Some((serial, eldest)) = self.by_age.pop_first() else {
                 break;
             };
+            self.growing.remove(&eldest);
             if let Some(upload) = self.by_key.remove(&eldest) {
                 let address = address(&upload);
                 if let Some(serials) = self.by_content.get_mut(&address) {
@@ -213,6 +219,11 @@ impl Uploads {
             })
     }
 
+    /// The hash of an upload's first units, for one thread at a time.
+    pub fn growing(&mut self, key: &str) -> Arc<Mutex<Growing>> {
+        self.growing.entry(key.to_owned()).or_default().clone()
+    }
+
     pub fn edit(&mut self, key: &str, edit: impl FnOnce(&mut Upload)) {
         self.stamp += 1;
         if let Some(upload) = self.by_key.get_mut(key) {
@@ -222,6 +233,9 @@ impl Uploads {
 
     pub fn set_stage(&mut self, key: &str, stage: Stage) {
         self.stamp += 1;
+        if !matches!(stage, Stage::Receiving | Stage::Assembling) {
+            self.growing.remove(key);
+        }
         let Some(upload) = self.by_key.get_mut(key) else {
             return;
         };
