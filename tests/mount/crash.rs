@@ -202,9 +202,12 @@ fn a_file_that_was_uploaded_after_its_folder_was_told_to_be_empty_is_listed() {
     let mount = world.mount();
     fs::create_dir(mount.path("folder")).expect("mkdir");
     let hang = json!({"fault": "delay", "milliseconds": 300_000});
-    world.service.faults(&[(Call::AnyUpload, hang.clone())]);
+    world.service.faults(&[(Call::AnyUpload, hang)]);
     mount.write("folder/late.bin", b"late");
     mount.kill();
+    // Nothing of it arrives before the folder was told to be empty, and nothing hangs afterwards.
+    let refuse = json!({"fault": "status", "status": 503});
+    world.service.faults(&[(Call::AnyUpload, refuse)]);
     let mount = world.mount();
     assert_eq!(mount.list(""), ["folder"]);
     world.service.faults(&[]);
