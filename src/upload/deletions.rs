@@ -19,11 +19,11 @@ use super::operations::{OperationId, OperationKind, OperationState, PendingOpera
 use super::table::to_instant;
 
 /// How long no other row must come before those that are there are sent together.
-const GATHER: Duration = Duration::from_millis(100);
+const GATHER: Duration = Duration::from_millis(250);
 /// How long the room that was made may not be noticed by the service.
 const ROOM_SHOWS: Duration = Duration::from_secs(60);
 /// How long rows wait for others at most.
-const GATHER_LIMIT: Duration = Duration::from_secs(2);
+const GATHER_LIMIT: Duration = Duration::from_secs(10);
 
 struct Deletion {
     row: DeletionRow,

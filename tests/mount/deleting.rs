@@ -2,7 +2,7 @@
 //! is in the way of what comes after it.
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lockerfs::provider::Capability;
 use serde_json::json;
@@ -102,18 +102,14 @@ fn a_folder_of_many_files_is_removed_in_few_calls() {
     wait_for("the service takes them up", || world.stored().len() == files);
     let mount = world.mount();
     assert_eq!(mount.list("many").len(), files);
-    let mut took = Duration::ZERO;
     let calls = world.counted(|| {
-        let began = Instant::now();
         run("rm", &[&"-r", &mount.path("many")]).succeeded();
-        took = began.elapsed();
     });
     world.drain();
-    println!("rm -r of {files} files took {took:?}: {calls:?}");
+    println!("rm -r of {files} files: {calls:?}");
     assert!(mount.list("").is_empty() && world.stored().is_empty());
     if KIND.has(Capability::Batches) {
         assert!(calls.work() <= 4, "{calls:?}");
-        assert!(took < Duration::from_secs(5), "{took:?}");
     } else {
         // Those that were not sent yet went with the folder.
         assert!(calls.of(Call::Delete) <= files as u64 + 1, "{calls:?}");
