@@ -17,10 +17,12 @@ use crate::vfs::{KernelCache, Vfs};
 mod adapter;
 mod dispatch;
 mod filesystem;
+mod in_flight;
 mod kernel;
 mod reply;
 
 use adapter::Adapter;
+use in_flight::InFlight;
 
 /// Threads that take requests from the kernel.
 const THREADS: usize = 3;
@@ -64,9 +66,11 @@ pub fn mount(vfs: Arc<Vfs>, mount_point: &Path, options: &MountOptions) -> io::R
     };
     config.n_threads = Some(THREADS);
     config.clone_fd = true;
-    let adapter = Adapter::new(vfs.clone(), options.deadline);
+    let in_flight = Arc::new(InFlight::default());
+    let adapter = Adapter::new(vfs.clone(), in_flight.clone(), options.deadline);
     let session = Session::new(adapter, mount_point, &config)?.spawn()?;
-    vfs.set_kernel_cache(Caches(session.notifier()))?;
+    let notifier = session.notifier();
+    vfs.set_kernel_cache(Caches { notifier, in_flight })?;
     kernel::widen_read_ahead(mount_point);
     Ok(Mounted {
         session,
@@ -99,20 +103,25 @@ impl Mounted {
 }
 
 /// Tells the kernel what it must not believe any more.
-struct Caches(Notifier);
+struct Caches {
+    notifier: Notifier,
+    in_flight: Arc<InFlight>,
+}
 
 impl KernelCache for Caches {
     fn forget_name(&self, parent: u64, name: &str) {
-        ignore_unknown(self.0.inval_entry(INodeNo(parent), OsStr::new(name)));
+        self.in_flight.wait_until_free(parent);
+        ignore_unknown(self.notifier.inval_entry(INodeNo(parent), OsStr::new(name)));
     }
 
     fn forget_content(&self, ino: u64) {
-        ignore_unknown(self.0.inval_inode(INodeNo(ino), 0, 0));
+        self.in_flight.wait_until_free(ino);
+        ignore_unknown(self.notifier.inval_inode(INodeNo(ino), 0, 0));
     }
 
     fn forget_attributes(&self, ino: u64) {
         // A negative offset leaves the cached pages alone.
-        ignore_unknown(self.0.inval_inode(INodeNo(ino), -1, 0));
+        ignore_unknown(self.notifier.inval_inode(INodeNo(ino), -1, 0));
     }
 }
 

@@ -9,19 +9,22 @@ use tokio::runtime::Handle;
 use crate::vfs::{Attributes, Result, Vfs};
 
 use super::dispatch::later;
+use super::in_flight::{InFlight, Unanswered};
 use super::reply::{done, entered};
 
 pub struct Adapter {
     pub vfs: Arc<Vfs>,
+    pub in_flight: Arc<InFlight>,
     runtime: Handle,
     deadline: Duration,
 }
 
 impl Adapter {
-    pub fn new(vfs: Arc<Vfs>, deadline: Duration) -> Self {
+    pub fn new(vfs: Arc<Vfs>, in_flight: Arc<InFlight>, deadline: Duration) -> Self {
         let runtime = vfs.runtime().clone();
         Adapter {
             vfs,
+            in_flight,
             runtime,
             deadline,
         }
@@ -41,22 +44,30 @@ impl Adapter {
     pub fn later_done(
         &self,
         operation: &'static str,
+        held: Unanswered,
         reply: ReplyEmpty,
         work: impl Future<Output = Result<()>> + Send + 'static,
     ) {
-        self.later(operation, work, move |result| done(reply, result));
+        self.later(operation, work, move |result| {
+            done(reply, result);
+            drop(held);
+        });
     }
 
     /// Like [`Adapter::later`], for work that gives the kernel an entry to hold.
     pub fn later_entered(
         &self,
         operation: &'static str,
+        held: Unanswered,
         reply: ReplyEntry,
         work: impl Future<Output = Result<Attributes>> + Send + 'static,
     ) {
         let vfs = self.vfs.clone();
         let undo = move |late: Attributes| vfs.forget(late.ino, 1);
-        let reply = move |result| entered(reply, result);
+        let reply = move |result| {
+            entered(reply, result);
+            drop(held);
+        };
         later(&self.runtime, operation, Some(self.deadline), work, reply, undo);
     }
 

@@ -62,7 +62,11 @@ impl Filesystem for Adapter {
         let vfs = self.vfs.clone();
         match now_if_known("lookup", || vfs.lookup_known(parent.0, &name)) {
             Some(result) => entered(reply, result),
-            None => self.later_entered("lookup", reply, async move { vfs.lookup(parent.0, &name).await }),
+            None => {
+                let held = self.in_flight.enter([parent.0]);
+                let work = async move { vfs.lookup(parent.0, &name).await };
+                self.later_entered("lookup", held, reply, work);
+            }
         }
     }
 
@@ -145,7 +149,8 @@ impl Filesystem for Adapter {
             Err(errno) => return reply.error(errno),
         };
         let vfs = self.vfs.clone();
-        self.later_entered("mknod", reply, async move {
+        let held = self.in_flight.enter([parent.0]);
+        self.later_entered("mknod", held, reply, async move {
             let (attributes, opened) = vfs.create(parent.0, &name).await?;
             let flushed = vfs.flush(opened.handle).await;
             vfs.release(opened.handle).await;
@@ -167,11 +172,9 @@ impl Filesystem for Adapter {
             Err(errno) => return reply.error(errno),
         };
         let vfs = self.vfs.clone();
-        self.later_entered(
-            "mkdir",
-            reply,
-            async move { vfs.make_folder(parent.0, &name).await },
-        );
+        self.later_entered("mkdir", self.in_flight.enter([parent.0]), reply, async move {
+            vfs.make_folder(parent.0, &name).await
+        });
     }
 
     fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -179,7 +182,13 @@ impl Filesystem for Adapter {
             return reply.error(Errno::ENOENT);
         };
         let vfs = self.vfs.clone();
-        self.later_done("unlink", reply, async move { vfs.unlink(parent.0, &name).await });
+        let held = self.in_flight.enter([parent.0]);
+        self.later_done(
+            "unlink",
+            held,
+            reply,
+            async move { vfs.unlink(parent.0, &name).await },
+        );
     }
 
     fn rmdir(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -187,11 +196,9 @@ impl Filesystem for Adapter {
             return reply.error(Errno::ENOENT);
         };
         let vfs = self.vfs.clone();
-        self.later_done(
-            "rmdir",
-            reply,
-            async move { vfs.remove_folder(parent.0, &name).await },
-        );
+        self.later_done("rmdir", self.in_flight.enter([parent.0]), reply, async move {
+            vfs.remove_folder(parent.0, &name).await
+        });
     }
 
     fn rename(
@@ -213,7 +220,8 @@ impl Filesystem for Adapter {
             (Err(errno), _) | (_, Err(errno)) => return reply.error(errno),
         };
         let vfs = self.vfs.clone();
-        self.later_done("rename", reply, async move {
+        let held = self.in_flight.enter([parent.0, new_parent.0]);
+        self.later_done("rename", held, reply, async move {
             vfs.rename(parent.0, &name, new_parent.0, &new_name, keep).await
         });
     }
@@ -248,18 +256,22 @@ impl Filesystem for Adapter {
             Err(errno) => return reply.error(errno),
         };
         let vfs = self.vfs.clone();
+        let held = self.in_flight.enter([parent.0]);
         self.later_opened(
             "create",
             async move { vfs.create(parent.0, &name).await },
-            move |result| match result {
-                Ok((attributes, file)) => reply.created(
-                    &attributes.valid_for,
-                    &attr(&attributes),
-                    Generation(0),
-                    FileHandle(file.handle),
-                    opened(file.keep_cache),
-                ),
-                Err(errno) => reply.error(errno),
+            move |result| {
+                match result {
+                    Ok((attributes, file)) => reply.created(
+                        &attributes.valid_for,
+                        &attr(&attributes),
+                        Generation(0),
+                        FileHandle(file.handle),
+                        opened(file.keep_cache),
+                    ),
+                    Err(errno) => reply.error(errno),
+                }
+                drop(held);
             },
             |(attributes, file)| (file.handle, Some(attributes.ino)),
         );
@@ -268,7 +280,7 @@ impl Filesystem for Adapter {
     fn read(
         &self,
         _request: &Request,
-        _ino: INodeNo,
+        ino: INodeNo,
         handle: FileHandle,
         offset: u64,
         size: u32,
@@ -281,14 +293,20 @@ impl Filesystem for Adapter {
         match now_if_known("read", || vfs.read_known(handle.0, range.clone())) {
             Some(Ok(bytes)) => reply.data(&bytes),
             Some(Err(errno)) => reply.error(errno),
-            None => self.later(
-                "read",
-                async move { vfs.read(handle.0, range).await },
-                move |result| match result {
-                    Ok(bytes) => reply.data(&bytes),
-                    Err(errno) => reply.error(errno),
-                },
-            ),
+            None => {
+                let held = self.in_flight.enter([ino.0]);
+                self.later(
+                    "read",
+                    async move { vfs.read(handle.0, range).await },
+                    move |result| {
+                        match result {
+                            Ok(bytes) => reply.data(&bytes),
+                            Err(errno) => reply.error(errno),
+                        }
+                        drop(held);
+                    },
+                );
+            }
         }
     }
 

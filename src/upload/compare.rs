@@ -174,7 +174,7 @@ impl Worker {
         replaced
             || attempt.replaces.as_deref() == Some(file)
             || table.is_of_another(account, file, self.id)
-            || table.is_place_of_another(account, folder, &entry.name, self.id)
+            || table.is_place_of_another(account, folder, &entry.name, &attempt.sha256, self.id)
     }
 
     /// Leaves out files whose hash the index knows: it learns that of a file of this service only once an

@@ -83,13 +83,29 @@ impl Uploads {
         }
     }
 
-    /// The content of a pending file for a new writer, held. While the present content is being sent, the
-    /// writer gets a copy, which becomes the content with the next [`recommit`](Self::recommit).
+    /// The content of a pending file for a writer, held. While the present content is being sent, or where a
+    /// crash in the middle of a change would leave neither the old content nor the new one
+    /// ([`StagedFile::wants_copy`]), the writer gets a copy, which becomes the content with the next
+    /// [`recommit`](Self::recommit).
     pub async fn edit(self: &Arc<Self>, id: PendingId) -> Result<(Arc<StagedFile>, Hold), UploadError> {
+        self.edit_or_empty(id, false).await
+    }
+
+    /// As [`edit`](Self::edit), for a writer that begins by cutting the file to nothing: it gets an empty file where
+    /// the present content is not to be changed.
+    pub async fn rewrite(self: &Arc<Self>, id: PendingId) -> Result<(Arc<StagedFile>, Hold), UploadError> {
+        self.edit_or_empty(id, true).await
+    }
+
+    async fn edit_or_empty(
+        self: &Arc<Self>,
+        id: PendingId,
+        empties: bool,
+    ) -> Result<(Arc<StagedFile>, Hold), UploadError> {
         let (source, hold) = loop {
-            match self.begin_edit(id)? {
+            match self.begin_edit(id, empties)? {
                 Begun::Present(staged, hold) => return Ok((staged, hold)),
-                Begun::Sending(source, hold) => break (source, hold),
+                Begun::Copied(source, hold) => break (source, hold),
                 Begun::Finishing(mut outcome) => {
                     let over = |outcome: &Outcome| matches!(outcome, Outcome::Done { .. } | Outcome::Removed);
                     let mut changed = self.changed.subscribe();
@@ -102,9 +118,11 @@ impl Uploads {
         };
         let staging = self.staging.clone();
         let from = source.clone();
-        let copy = blocking("copy a staged file", move || staging.copy(&from))
-            .await
-            .map(Arc::new)?;
+        let copy = move || match empties {
+            true => staging.create(None),
+            false => staging.copy(&from),
+        };
+        let copy = blocking("copy a staged file", copy).await.map(Arc::new)?;
         let chosen = self.update(|table| {
             let item = table.item_mut(id).filter(|item| !item.is_removed())?;
             let unchanged = item
@@ -128,7 +146,7 @@ impl Uploads {
         chosen.map(|staged| (staged, hold)).ok_or(UploadError::Gone)
     }
 
-    fn begin_edit(self: &Arc<Self>, id: PendingId) -> Result<Begun, UploadError> {
+    fn begin_edit(self: &Arc<Self>, id: PendingId, empties: bool) -> Result<Begun, UploadError> {
         self.update(|table| {
             let item = table
                 .item_mut(id)
@@ -142,15 +160,15 @@ impl Uploads {
                 return Err(UploadError::Parked { reason });
             };
             item.holds += 1;
-            let sending = item.draft.is_none()
-                && item
-                    .run
-                    .as_ref()
-                    .is_some_and(|run| matches!(run.step, Step::Sending | Step::Verifying));
+            let is_sent = item
+                .run
+                .as_ref()
+                .is_some_and(|run| matches!(run.step, Step::Sending | Step::Verifying));
+            let copied = item.draft.is_none() && (is_sent || newest.wants_copy(empties));
             table.reschedule(id);
             let hold = Hold::taken(self.clone(), id);
-            Ok(if sending {
-                Begun::Sending(newest, hold)
+            Ok(if copied {
+                Begun::Copied(newest, hold)
             } else {
                 Begun::Present(newest, hold)
             })
@@ -160,7 +178,8 @@ impl Uploads {
 
 enum Begun {
     Present(Arc<StagedFile>, Hold),
-    Sending(Arc<StagedFile>, Hold),
+    /// The content is not to be changed, but a copy of it.
+    Copied(Arc<StagedFile>, Hold),
     Finishing(tokio::sync::watch::Receiver<Outcome>),
 }
 

@@ -188,7 +188,7 @@ impl Worker {
                 file: None,
             },
         };
-        if !self.write_attempt(row.generation, &attempt, had_base).await? {
+        if !self.write_attempt(row.generation, &attempt).await? {
             return Ok(None);
         }
         Ok(Some(Sending {
@@ -239,12 +239,7 @@ impl Worker {
     }
 
     /// Writes the attempt down before the first call. False where the row changed meanwhile.
-    async fn write_attempt(
-        &self,
-        generation: u64,
-        attempt: &AttemptRow,
-        had_base: bool,
-    ) -> Result<bool, Failure> {
+    async fn write_attempt(&self, generation: u64, attempt: &AttemptRow) -> Result<bool, Failure> {
         let attempt = attempt.clone();
         let fresh = attempt.ticket.is_none();
         let changed = self
@@ -256,9 +251,9 @@ impl Worker {
                 if gone || row.generation != generation || renamed {
                     return Change::Skip;
                 }
-                if had_base {
-                    (row.base, row.missing) = (None, Vec::new());
-                }
+                // All of it is here and synced. Whether the row knows that already does not follow from the staged
+                // file: an attempt may have ended right before this.
+                (row.base, row.missing) = (None, Vec::new());
                 if fresh || row.state == RowState::Queued || row.state == RowState::Staged {
                     row.state = RowState::Uploading;
                 }

@@ -133,13 +133,15 @@ impl Uploads {
         self.table().snapshots_in(account, folder)
     }
 
-    /// Files on the service that uploads of an account made and that are not in their place yet, or that go when
-    /// they are: whoever shows the pending files does not show these beside them.
-    pub fn own_remains(&self, account: &str) -> HashSet<FileId> {
-        self.table().own_remains(account)
+    /// Files on the service that uploads of an account made and that are not in their place yet, that go when
+    /// they are, or whose place a pending file of another folder takes: whoever shows the pending files does not
+    /// show these in `folder` beside them.
+    pub fn own_remains(&self, account: &str, folder: &FolderId) -> HashSet<FileId> {
+        self.table().own_remains(account, folder)
     }
 
-    /// Names and sizes of what uploads of removed files may have left in a folder, until that is cleared away.
+    /// Names and sizes of what uploads of files that were removed or renamed since may have left in a folder, until
+    /// that is cleared away or brought to its place.
     pub fn leaving(&self, account: &str, folder: &FolderId) -> Vec<(String, u64)> {
         self.table().leaving(account, folder)
     }

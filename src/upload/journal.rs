@@ -98,6 +98,7 @@ impl Uploads {
         // A caller that goes away leaves the hold in the channel, which drops it.
         let (give, taken) = tokio::sync::oneshot::channel();
         let note = move |row: &JournalRow| {
+            content.mark_journaled();
             let mut item = Item::new(row.clone(), Some(content), synced.modifications, Instant::now());
             item.holds = 1;
             uploads.update(|table| table.add(item));
@@ -159,6 +160,7 @@ impl Uploads {
             let Some((row, _, modifications)) = committed else {
                 return;
             };
+            content.mark_journaled();
             uploads.update(|table| {
                 if let Some(item) = table.item_mut(id) {
                     if item

@@ -225,7 +225,8 @@ fn concerns(row: &RenameRow, item: &ItemKey) -> bool {
 /// kept the item from it.
 pub(super) fn needs_name(row: &RenameRow) -> bool {
     let moved = row.from_folder != row.to_folder;
-    row.target.is_some() || (moved && row.from_name != row.to_name)
+    // An upload of a pending target may have put a file there by then.
+    row.target.is_some() || row.target_pending.is_some() || (moved && row.from_name != row.to_name)
 }
 
 /// What the target of a row is, for a life that only has the row.

@@ -246,7 +246,8 @@ impl Worker {
                 self.give_name(row, entry).await?;
             }
         } else {
-            if named {
+            // Moved to where another file bore its name, it may have been given one like it.
+            if named || moved {
                 self.give_name(row, entry).await?;
             }
             if !obsolete.is_empty() {

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -47,6 +47,8 @@ pub struct StagedFile {
     modifications: AtomicU64,
     /// Whether the directory entry is on the disk.
     entry_synced: AtomicBool,
+    /// Whether a row of the journal promises it.
+    journaled: AtomicBool,
     /// The newest state that a sync made durable.
     durable: Mutex<Synced>,
     follower: Follower,
@@ -147,6 +149,7 @@ impl StagedFile {
             base_done: AtomicBool::new(false),
             modifications: AtomicU64::new(0),
             entry_synced: AtomicBool::new(false),
+            journaled: AtomicBool::new(false),
             durable: Mutex::new(Synced {
                 len,
                 missing: missing.iter().collect(),
@@ -388,6 +391,17 @@ impl StagedFile {
         self.base_done.store(true, Ordering::Release);
     }
 
+    pub(super) fn mark_journaled(&self) {
+        self.journaled.store(true, Ordering::Release);
+    }
+
+    /// Whether a change may only be made in another staged file, which takes this one's place with the next
+    /// commit. What the journal promises must be there whole after a crash: the row tells which parts are missing,
+    /// and a change would make it wrong; and a content that is written anew is not lost before the new one is there.
+    pub fn wants_copy(&self, empties: bool) -> bool {
+        self.journaled.load(Ordering::Acquire) && (self.base().is_some() || empties)
+    }
+
     pub(super) fn mark_entry_synced(&self) {
         self.entry_synced.store(true, Ordering::Release);
     }
@@ -398,10 +412,6 @@ impl StagedFile {
 
     pub(super) fn name(&self) -> &str {
         &self.name
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
     }
 
     fn modify(

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +15,9 @@ use super::staged_file::{Base, StagedFile};
 
 /// Bytes that may be written between two looks at the free space, at most.
 const LOOK_AGAIN: u64 = 32 << 20;
+
+/// Bytes of a staged file that are copied at once.
+const COPIED_AT_ONCE: usize = 1 << 20;
 
 /// The directory, and the names given in it.
 #[derive(Debug)]
@@ -63,13 +66,21 @@ impl Staging {
     /// A copy of the present content, apart from what a writer changes meanwhile. What the source lacks of
     /// its base, the copy lacks as well.
     pub fn copy(&self, source: &StagedFile) -> io::Result<StagedFile> {
-        let (len, missing) = (source.len(), source.all_missing().into_iter().collect());
+        let (len, missing) = (source.len(), source.all_missing());
+        let missing: RangeSet = missing.into_iter().collect();
         let base = source.base().cloned();
-        self.space.take(len)?;
-        let (mut file, path, name) = self.create_file()?;
-        let copied = File::open(source.path()).and_then(|mut from| io::copy(&mut from, &mut file));
+        let mut present: RangeSet = std::iter::once(0..len).collect();
+        missing.iter().for_each(|range| present.remove(range));
+        self.space
+            .take(present.iter().map(|range| range.end - range.start).sum())?;
+        let (file, path, name) = self.create_file()?;
+        let copied = file.set_len(len).and_then(|()| {
+            present
+                .iter()
+                .try_for_each(|range| copy_range(source.file(), &file, range))
+        });
         match copied {
-            Ok(_) => Ok(
+            Ok(()) => Ok(
                 StagedFile::new(file, path, name, self.space.clone(), len, missing, base)
                     .followed_by(&self.follower),
             ),
@@ -103,6 +114,7 @@ impl Staging {
         )
         .followed_by(&self.follower);
         staged.mark_entry_synced();
+        staged.mark_journaled();
         Ok(Some(staged))
     }
 
@@ -161,6 +173,25 @@ impl Staging {
             }
         }
     }
+}
+
+/// Parts that the source lacks stay holes, so that they take no room.
+fn copy_range(from: &File, to: &File, range: std::ops::Range<u64>) -> io::Result<()> {
+    let mut buffer = vec![0; COPIED_AT_ONCE.min((range.end - range.start) as usize)];
+    let mut at = range.start;
+    while at < range.end {
+        let wanted = buffer.len().min((range.end - at) as usize);
+        match from.read_at(&mut buffer[..wanted], at) {
+            Ok(0) => break,
+            Ok(count) => {
+                to.write_all_at(&buffer[..count], at)?;
+                at += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// The free space of the staging disk above a reserve. Looks at the disk once for many small writes.

@@ -382,20 +382,26 @@ impl Table {
     }
 
     pub fn leaving(&self, account: &str, folder: &FolderId) -> Vec<(String, u64)> {
-        let removed = self.items.values().filter(|item| item.is_removed());
-        let sent = removed.filter(|item| item.row.account == account);
-        sent.filter_map(|item| item.row.attempt.as_ref())
-            .filter(|sent| sent.folder == folder.as_str())
-            .map(|sent| (sent.name.clone(), sent.size))
+        let rows = self.items.values().map(|item| &item.row);
+        rows.filter(|row| row.account == account)
+            .filter_map(|row| {
+                let sent = row.attempt.as_ref()?;
+                // At its own place the file itself is shown.
+                let elsewhere = sent.folder != row.folder || sent.name != row.name;
+                let leaves = row.state == RowState::Removed || elsewhere;
+                (leaves && sent.folder == folder.as_str()).then(|| (sent.name.clone(), sent.size))
+            })
             .collect()
     }
 
-    pub fn own_remains(&self, account: &str) -> HashSet<FileId> {
+    pub fn own_remains(&self, account: &str, folder: &FolderId) -> HashSet<FileId> {
         let rows = self.items.values().map(|item| &item.row);
         let rows = rows.filter(|row| row.account == account);
         let remains = rows.flat_map(|row| {
             let made = row.attempt.as_ref().and_then(|attempt| attempt.file.as_ref());
-            made.into_iter().chain(&row.superseded)
+            // In its own folder the row itself stands for the file that it replaces.
+            let replaced = row.replaces.as_ref().filter(|_| row.folder != folder.as_str());
+            made.into_iter().chain(&row.superseded).chain(replaced)
         });
         remains.cloned().map(FileId::new).collect()
     }
@@ -577,8 +583,9 @@ impl Table {
         queue.and_then(|queue| queue.targets.get(&(folder, name))) == Some(&id)
     }
 
-    /// Whether a removed file owns a place on the service: it still looks there, by name and content, for
-    /// what its upload may have left.
+    /// Whether a place on the service is owned by a removed file, which still looks there, by name and content, for
+    /// what its upload may have left; or, for who is no upload (`me` is `None`), by one that was renamed since and is
+    /// yet to take what it sent away from there. Uploads do not wait for the latter: two could wait for each other.
     pub fn is_being_cleared(&self, account: &str, folder: &str, name: &str, me: Option<PendingId>) -> bool {
         let target = (folder.to_owned(), name.to_owned());
         let owner = self
@@ -586,8 +593,10 @@ impl Table {
             .get(account)
             .and_then(|queue| queue.targets.get(&target));
         owner.filter(|owner| Some(**owner) != me).is_some_and(|owner| {
-            let item = self.items.get(owner);
-            item.is_some_and(Item::is_removed)
+            self.items.get(owner).is_some_and(|item| {
+                let leaves = me.is_none() && (item.row.folder != folder || item.row.name != name);
+                item.is_removed() || leaves
+            })
         })
     }
 
@@ -607,12 +616,36 @@ impl Table {
             })
     }
 
-    /// Whether another item works on a place on the service, or may have left something at it.
-    pub fn is_place_of_another(&self, account: &str, folder: &str, name: &str, me: PendingId) -> bool {
+    /// Whether another item that is at work goes on with a file of an account, replaces it or lets it go.
+    pub fn is_in_motion(&self, account: &str, file: &str, me: PendingId) -> bool {
+        self.items.iter().any(|(id, item)| {
+            let row = &item.row;
+            if *id == me || row.account != account || row.state == RowState::Parked {
+                return false;
+            }
+            let sent = row.attempt.as_ref().and_then(|sent| sent.file.as_ref());
+            let known = row.replaces.iter().chain(&row.superseded).chain(sent);
+            known.into_iter().any(|known| known == file)
+        })
+    }
+
+    /// Whether another item sent the same content to a place on the service, so that what is there may be its.
+    pub fn is_place_of_another(
+        &self,
+        account: &str,
+        folder: &str,
+        name: &str,
+        sha256: &[u8; 32],
+        me: PendingId,
+    ) -> bool {
         let target = (folder.to_owned(), name.to_owned());
-        let queue = self.queues.get(account);
-        let owner = queue.and_then(|queue| queue.targets.get(&target));
-        owner.is_some_and(|owner| *owner != me)
+        let owner = self
+            .queues
+            .get(account)
+            .and_then(|queue| queue.targets.get(&target));
+        let owner = owner.filter(|owner| **owner != me);
+        let sent = owner.and_then(|owner| self.items.get(owner)?.row.attempt.as_ref());
+        sent.is_some_and(|sent| sent.sha256 == *sha256)
     }
 
     /// Marks an account as one whose queue is worked on, and returns what wakes its worker.

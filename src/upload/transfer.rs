@@ -420,7 +420,7 @@ impl Worker {
         let known = file.as_str().to_owned();
         let is_superseded = row.superseded.contains(&known);
         if row.replaces.as_ref() != Some(&known) && !is_superseded {
-            return self.keep_aside(&file, &sending.attempt.name).await;
+            return self.clear_foreign(&sending.attempt, file).await;
         }
         if is_superseded && sending.attempt.replaces.is_some() {
             self.delete(vec![file]).await?;
@@ -435,6 +435,28 @@ impl Worker {
             row.superseded.retain(|old| *old != known);
         })
         .await
+    }
+
+    /// Takes the name for an attempt from a file that it does not replace. One that another pending file is about to
+    /// name otherwise is waited for; what bears another name by now is left alone.
+    async fn clear_foreign(&self, attempt: &AttemptRow, file: FileId) -> Result<(), Failure> {
+        let in_motion = self
+            .uploads
+            .table()
+            .is_in_motion(&self.account.name, file.as_str(), self.id);
+        if in_motion {
+            return Err(Failure::wait(
+                "a file that is about to get another name bears this one on the service",
+            ));
+        }
+        let is_there = self.file_now(&file).await?.is_some_and(|found| {
+            let parent = found.parent.as_ref();
+            found.name == attempt.name && parent.is_none_or(|parent| parent.as_str() == attempt.folder)
+        });
+        match is_there {
+            true => self.keep_aside(&file, &attempt.name).await,
+            false => Ok(()),
+        }
     }
 
     /// Gives a file of which we know nothing another name, so that nothing of it is lost.

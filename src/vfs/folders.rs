@@ -247,7 +247,7 @@ impl Vfs {
             let undated = listing.lacks_times();
             let laid_over = Waiting {
                 rows: self.pending_in(account, &id),
-                remains: self.uploads.own_remains(&account.setup.name),
+                remains: self.uploads.own_remains(&account.setup.name, &id),
                 leaving: self.uploads.leaving(&account.setup.name, &id),
             };
             self.catch_up(&mut listing, waiting);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::provider::{Capability, ItemId};
-use crate::upload::{NewPending, PendingId, Stage, StagedFile, UploadError, UploadStatus};
+use crate::upload::{Hold, NewPending, PendingId, Stage, StagedFile, UploadError, UploadStatus};
 
 use super::account::Account;
 use super::attributes::TimeChange;
@@ -94,7 +94,7 @@ impl Vfs {
             Ok(_) => return Some(Err(Error::plain(libc::EBADF))),
             Err(error) => return Some(Err(error)),
         };
-        match self.need_of_writer(ino) {
+        match self.need_of_writer(ino, false) {
             Ok(Need::Ready(staged)) => match self.write_staged(ino, &staged, offset, data) {
                 Ok(Written::Kept) => Some(Ok(())),
                 // Another staged file has taken its place meanwhile.
@@ -172,12 +172,16 @@ impl Vfs {
         }
     }
 
-    fn need_of_writer(&self, ino: u64) -> Result<Need> {
+    /// `empties` says that the writer begins by cutting the file to nothing.
+    fn need_of_writer(&self, ino: u64, empties: bool) -> Result<Need> {
         let tree = self.tree();
         let node = tree.get(ino).ok_or_else(|| Error::plain(libc::ESTALE))?;
         let file = node.file().ok_or_else(|| Error::plain(libc::EISDIR))?;
         Ok(match &file.local {
-            Some(local) => match local.pending.filter(|_| local.hold.is_none()) {
+            Some(local) => match local
+                .pending
+                .filter(|_| local.hold.is_none() || local.staged.wants_copy(empties))
+            {
                 Some(pending) => Need::Edit(pending),
                 None => Need::Ready(local.staged.clone()),
             },
@@ -190,9 +194,9 @@ impl Vfs {
         let _guard = self.locks.one(ino).await;
         let mut settling = Settling::default();
         loop {
-            match self.need_of_writer(ino)? {
+            match self.need_of_writer(ino, empty)? {
                 Need::Ready(staged) => return Ok(staged),
-                Need::Edit(pending) => match self.uploads.edit(pending).await {
+                Need::Edit(pending) => match self.edit(pending, empty).await {
                     Ok((staged, hold)) => {
                         let mut tree = self.tree();
                         let file = tree.file_mut(ino);
@@ -200,7 +204,9 @@ impl Vfs {
                             && local.pending == Some(pending)
                         {
                             local.staged = staged.clone();
-                            local.hold = Some(hold);
+                            let before = local.hold.replace(hold);
+                            drop(tree);
+                            drop(before);
                             return Ok(staged);
                         }
                     }
@@ -223,6 +229,17 @@ impl Vfs {
                     return Ok(staged);
                 }
             }
+        }
+    }
+
+    async fn edit(
+        &self,
+        row: PendingId,
+        empty: bool,
+    ) -> std::result::Result<(Arc<StagedFile>, Hold), UploadError> {
+        match empty {
+            true => self.uploads.rewrite(row).await,
+            false => self.uploads.edit(row).await,
         }
     }
 

@@ -114,6 +114,111 @@ fn what_was_synced_but_not_closed_survives_a_kill() {
 }
 
 #[test]
+fn a_file_that_is_written_anew_when_it_is_killed_keeps_its_old_content() {
+    use std::io::Write;
+    let world = World::with(|setup| setup.option("upload_delay", "\"20s\""));
+    let mount = world.mount();
+    let old = content(1, 20_000);
+    mount.write("again.bin", &old);
+    let mut file = fs::File::create(mount.path("again.bin")).expect("open with truncation");
+    file.write_all(&content(2, 9000)).expect("write a part");
+    // Who looks meanwhile sees what was written.
+    assert_eq!(mount.read("again.bin").len(), 9000);
+    mount.kill();
+    drop(file);
+    let mount = world.mount();
+    assert!(
+        mount.read("again.bin") == old,
+        "the old content is not there whole"
+    );
+    mount.unmount(&world.config());
+    assert_eq!(world.stored()["again.bin"].sha256, sha256_of(&old));
+}
+
+#[test]
+fn what_changes_after_a_sync_and_before_a_kill_does_not_mix_into_what_was_synced() {
+    use std::os::unix::fs::FileExt;
+    let world = World::with(|setup| setup.option("upload_delay", "\"20s\""));
+    let old = content(1, 2500);
+    world.put("edited.bin", &old);
+    let mount = world.mount();
+    let file = fs::File::options()
+        .write(true)
+        .open(mount.path("edited.bin"))
+        .expect("open");
+    file.set_len(219).expect("cut");
+    file.sync_all().expect("fsync");
+    let new = content(2, 1000);
+    file.write_all_at(&new, 176)
+        .expect("write over a part that was never fetched");
+    let mut whole = old[..176].to_vec();
+    whole.extend(&new);
+    assert!(mount.read("edited.bin") == whole);
+    mount.kill();
+    drop(file);
+    let mount = world.mount();
+    let found = mount.read("edited.bin");
+    assert!(
+        found == old[..219] || found == whole,
+        "{} bytes of both",
+        found.len()
+    );
+    mount.unmount(&world.config());
+    assert_eq!(world.stored()["edited.bin"].sha256, sha256_of(&found));
+}
+
+#[test]
+fn what_was_sent_under_a_former_name_is_not_shown_beside_the_file_after_a_kill() {
+    let world = World::new();
+    let mount = world.mount();
+    fs::create_dir(mount.path("folder")).expect("mkdir");
+    // The service has it, and nobody here knows.
+    world
+        .service
+        .faults(&[(Call::Upload, json!({"fault": "lost_reply", "times": 1}))]);
+    mount.write("former.bin", &content(1, 3000));
+    wait_for("the service has it", || world.stored().contains_key("former.bin"));
+    fs::rename(mount.path("former.bin"), mount.path("folder/present.bin")).expect("rename");
+    mount.kill();
+    world.service.faults(&[(
+        Call::AnyUpload,
+        json!({"fault": "delay", "milliseconds": 300_000}),
+    )]);
+    let mount = world.mount();
+    assert_eq!(mount.list(""), ["folder"]);
+    assert_eq!(mount.list("folder"), ["present.bin"]);
+    mount.kill();
+    world.service.faults(&[]);
+    let mount = world.mount();
+    world.drain();
+    mount.unmount(&world.config());
+    let wanted = [("folder/present.bin".to_owned(), sha256_of(&content(1, 3000)))].into();
+    assert_same(&world.stored_sha256(), &wanted, "on the service");
+}
+
+#[test]
+fn a_file_that_was_uploaded_after_its_folder_was_told_to_be_empty_is_listed() {
+    let world = World::with(|setup| setup.asks_for_nothing());
+    let mount = world.mount();
+    fs::create_dir(mount.path("folder")).expect("mkdir");
+    let hang = json!({"fault": "delay", "milliseconds": 300_000});
+    world.service.faults(&[(Call::AnyUpload, hang)]);
+    mount.write("folder/late.bin", b"late");
+    mount.kill();
+    // Nothing of it arrives before the folder was told to be empty, and nothing hangs afterwards.
+    let refuse = json!({"fault": "status", "status": 503});
+    world.service.faults(&[(Call::AnyUpload, refuse)]);
+    let mount = world.mount();
+    assert_eq!(mount.list(""), ["folder"]);
+    world.service.faults(&[]);
+    wait_for("it is uploaded", || {
+        world.lockerfs(&["retry"]).succeeded();
+        world.pending().is_empty()
+    });
+    assert_eq!(mount.list("folder"), ["late.bin"]);
+}
+
+#[test]
 fn a_service_that_goes_away_in_mid_upload_and_comes_back_gets_everything() {
     let world = World::with(|setup| {
         setup.service.latency = Duration::from_millis(10);

@@ -11,6 +11,8 @@ mod service;
 
 pub use files::{Scratch, assert_same, content, sha256_of, snapshot, wait_for};
 pub use kind::{Call, Kind, MEDIAFIRE, Tune};
+#[allow(unused_imports, reason = "each test binary takes what it needs")]
+pub use process::detach;
 pub use process::{Daemon, Mount, Place, Ran, Watching, is_mount_point, run};
 pub use service::{Calls, Service};
 
@@ -166,6 +168,13 @@ impl World {
 
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Leaves the folder on the disk, with the logs and the state in it, and tells where it is.
+    #[allow(dead_code, reason = "each test binary takes what it needs")]
+    pub fn keep(&mut self) -> PathBuf {
+        self.folder.disable_cleanup(true);
+        self.folder.path().to_owned()
     }
 
     pub fn config(&self) -> PathBuf {

@@ -21,6 +21,9 @@ const WATCHDOG: Duration = Duration::from_secs(180);
 /// When a command counts as hung.
 const COMMAND: Duration = Duration::from_secs(120);
 
+/// How long a killed process may take to its end.
+const LAST_BREATH: Duration = Duration::from_secs(30);
+
 /// Where the program keeps its things, and where it is mounted.
 #[derive(Debug, Clone)]
 pub struct Place {
@@ -189,17 +192,20 @@ fn is_alive(path: &Path) -> bool {
     }
 }
 
-/// Takes a mount down, whoever uses it.
+/// Takes a mount down, whoever uses it. Asks nothing of it, since it may not answer.
 pub fn detach(path: &Path) {
-    if !is_mount_point(path) {
-        return;
-    }
     let target = CString::new(path.as_os_str().as_bytes()).expect("a path");
-    // SAFETY: `target` is a valid C string for the time of the call.
-    if unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) } != 0 {
+    // By force first: that ends what waits in it for an answer, which may keep a killed process from its end.
+    // SAFETY: `target` is a valid C string for the time of both calls.
+    let detached = unsafe {
+        libc::umount2(target.as_ptr(), libc::MNT_FORCE);
+        libc::umount2(target.as_ptr(), libc::MNT_DETACH)
+    };
+    if detached != 0 && std::io::Error::last_os_error().raw_os_error() == Some(libc::EPERM) {
         let _ = Command::new("fusermount3")
             .args(["-u", "-z", "--"])
             .arg(path)
+            .stderr(Stdio::null())
             .status();
     }
 }
@@ -310,7 +316,10 @@ impl Mount {
     /// Power cut: no word to the process, no cleaning up.
     pub fn kill(mut self) {
         self.child.kill().expect("kill lockerfs");
-        self.child.wait().expect("wait for lockerfs");
+        if wait_exit(&mut self.child, LAST_BREATH).is_none() {
+            detach(&self.place.mount_point);
+            panic!("lockerfs does not end when it is killed: a thread of it waits in the kernel");
+        }
         self.done.store(true, Ordering::Relaxed);
         self.stays = true;
     }

@@ -112,6 +112,12 @@ impl Service {
         self.post("/sandbox/faults", &Value::Array(named));
     }
 
+    /// Sets mishaps for calls of all accounts, in the place of the former ones.
+    #[allow(dead_code, reason = "each test binary takes what it needs")]
+    pub fn strike(&self, rules: &Value) {
+        self.post("/sandbox/faults", rules);
+    }
+
     /// No call is answered for a long time, whatever it is for.
     pub fn hang(&self) {
         let rules = json!([{"match": "*", "fault": "delay", "milliseconds": 60_000}]);
