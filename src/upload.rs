@@ -47,6 +47,7 @@ mod ranges;
 mod recovery;
 mod renamer;
 mod renames;
+mod room;
 mod settle;
 mod share;
 mod staged_file;
@@ -162,7 +163,7 @@ pub struct Options {
     pub accounts: HashMap<String, Pace>,
     pub retry_min: Duration,
     pub retry_max: Duration,
-    /// The pause after a full quota or a refused login, which only a person mends.
+    /// The pause after a refused login, which only a person mends.
     pub person_pause: Duration,
     pub poll_first: Duration,
     pub poll_max: Duration,
@@ -231,7 +232,11 @@ pub enum UploadError {
 
     /// Only a person can help.
     #[error("the upload waits for a person: {reason}")]
-    Parked { reason: String },
+    Parked {
+        reason: String,
+        /// What the service answered, in this run of the program.
+        kind: Option<ErrorKind>,
+    },
 
     /// What was removed is still on the service.
     #[error("what was removed there is not deleted on the service yet: {error}")]

@@ -197,22 +197,23 @@ fn what_is_refused_for_good_is_parked_until_a_person_acts() {
 }
 
 #[test]
-fn a_full_account_waits_for_room() {
+fn what_an_account_has_no_room_for_is_parked_until_a_person_retries() {
     let bench = Bench::new(0, false);
     bench
         .service
         .fault("begin", Fault::Fail(ErrorKind::QuotaExceeded, Retry::Never));
     bench.life(async |life| {
         let id = life.add("f", b"content").await;
-        let waiting = life
-            .until(id, |file| matches!(file.status, UploadStatus::Waiting { .. }))
+        let parked = life
+            .until(id, |file| matches!(file.status, UploadStatus::Parked { .. }))
             .await;
-        let UploadStatus::Waiting { until, error, kind } = waiting.status else {
+        let UploadStatus::Parked { reason } = parked.status else {
             panic!()
         };
-        assert!(error.contains("the account is full"), "{error}");
-        assert_eq!(kind, Some(ErrorKind::QuotaExceeded));
-        assert!(until > SystemTime::now() + Duration::from_secs(60));
+        assert!(reason.contains("the account is full"), "{reason}");
+        let waited = life.uploads.wait(id).await;
+        let kind = Some(ErrorKind::QuotaExceeded);
+        assert!(matches!(waited, Err(UploadError::Parked { kind: told, .. }) if told == kind));
         assert!(life.uploads.retry(id).await.unwrap());
         life.uploads.drain().await;
     });

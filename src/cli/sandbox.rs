@@ -37,6 +37,9 @@ pub(super) struct SandboxArgs {
     /// Bytes a second of all connections together
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     total: Option<u64>,
+    /// Bytes that each account may hold, for example 1200KB
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    storage: Option<u64>,
     /// The share of calls that fail, from 0 to 1
     #[arg(long, value_name = "RATE", default_value_t = 0.0, hide_default_value = true, value_parser = parse_rate)]
     fail: f64,
@@ -65,7 +68,10 @@ pub(super) fn run(global: &Global, args: SandboxArgs) -> Outcome {
 async fn serve(args: SandboxArgs) -> Outcome {
     let data = args.data.display().to_string();
     let mut signals = Signals::catch().map_err(|e| Failure::new(format!("cannot catch signals: {e}")))?;
-    let accounts = accounts();
+    let mut accounts = accounts();
+    for account in &mut accounts {
+        account.storage_limit = args.storage.unwrap_or(account.storage_limit);
+    }
     let mut quirks = Quirks::default();
     for quirk in &args.quirks {
         quirk.apply(&mut quirks.yetishare).map_err(Failure::new)?;

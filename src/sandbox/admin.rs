@@ -8,6 +8,7 @@
 //! | `GET /sandbox/files?account=NAME` | the live files: path, size, sha256, id (`quickkey`, too) |
 //! | `GET /sandbox/accounts` | the accounts: name, service, e-mail, directory of live files |
 //! | `POST /sandbox/faults` | a JSON list of rules, which replace the former ones |
+//! | `POST /sandbox/storage` | `{"account", "limit"}`: the bytes that an account may hold from now on |
 //! | `POST /sandbox/touch` | `{"account", "path", "content"}`: changes or makes a file behind a client's back |
 
 use std::sync::Arc;
@@ -46,6 +47,7 @@ pub async fn answer(shared: &Arc<Shared>, request: Request) -> Response {
         "GET /sandbox/accounts" => Ok(accounts(shared)),
         "GET /sandbox/files" => files(shared, request.uri().query().unwrap_or_default()),
         "POST /sandbox/faults" => faults(shared, request).await,
+        "POST /sandbox/storage" => storage(shared, request).await,
         "POST /sandbox/touch" => touch(shared, request).await,
         _ => Err((StatusCode::NOT_FOUND, format!("the sandbox has no page {route}"))),
     };
@@ -128,6 +130,25 @@ async fn faults(shared: &Shared, request: Request) -> Answer {
     let rules: Vec<Rule> = body(request).await?;
     shared.faults.set(rules);
     Ok(json!({}))
+}
+
+#[derive(Deserialize)]
+struct Storage {
+    account: String,
+    limit: u64,
+}
+
+async fn storage(shared: &Shared, request: Request) -> Answer {
+    let storage: Storage = body(request).await?;
+    let is_known = shared.with(|world| {
+        let index = world.account(&storage.account)?;
+        world.accounts.get_mut(index)?.config.storage_limit = storage.limit;
+        Some(())
+    });
+    match is_known {
+        Some(()) => Ok(json!({})),
+        None => Err((StatusCode::NOT_FOUND, "no such account".to_owned())),
+    }
 }
 
 #[derive(Deserialize)]

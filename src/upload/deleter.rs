@@ -225,9 +225,6 @@ impl Deleter {
                     table.deletions.put_back(row, Some(kind));
                 }
                 table.wake(&account);
-                if frees {
-                    table.room_was_made(&account);
-                }
             });
         };
         if let Err(error) = uploads.database.journal("note deletions", work, then).await {
@@ -241,6 +238,9 @@ impl Deleter {
             uploads.tell(shown(row, true)).await;
         }
         self.forget_facts(&gone).await;
+        if frees && let Err(error) = uploads.room_was_made(&self.account).await {
+            tracing::error!(%error, "the journal cannot be written");
+        }
     }
 
     /// Forgets what the index knows of items that are gone. What stays there does no harm.

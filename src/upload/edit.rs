@@ -157,7 +157,7 @@ impl Uploads {
             }
             let Some(newest) = item.newest().cloned() else {
                 let reason = item.row.last_error.clone().unwrap_or_default();
-                return Err(UploadError::Parked { reason });
+                return Err(UploadError::Parked { reason, kind: None });
             };
             item.holds += 1;
             let is_sent = item

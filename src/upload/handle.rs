@@ -205,7 +205,7 @@ impl Uploads {
                     entry,
                 } if done >= generation => return Ok(Some(entry)),
                 Outcome::Kept => return Ok(None),
-                Outcome::Parked { reason } => return Err(UploadError::Parked { reason }),
+                Outcome::Parked { reason, kind } => return Err(UploadError::Parked { reason, kind }),
                 Outcome::Removed => return Err(UploadError::Gone),
                 Outcome::Open | Outcome::Done { .. } => {}
             }

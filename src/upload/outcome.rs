@@ -102,9 +102,7 @@ impl Failure {
 fn judge(error: &ProviderError) -> Verdict {
     let park = |sentence: &str| Verdict::Park(format!("{sentence} ({error})"));
     match (error.kind, error.retry) {
-        (ErrorKind::QuotaExceeded, _) => Verdict::Pause(format!(
-            "the account is full: make room on the service, or get more ({error})"
-        )),
+        (ErrorKind::QuotaExceeded, _) => park("the account is full: make room on the service, or get more"),
         (ErrorKind::LoginRefused, _) => Verdict::Pause(format!(
             "the service refuses the login: check the account's credentials ({error})"
         )),
@@ -138,7 +136,7 @@ pub(super) async fn end(
     };
     // What was removed may make the room that was missing.
     if kind == Some(ErrorKind::QuotaExceeded)
-        && let Some(Verdict::Pause(text)) = &mut verdict
+        && let Some(Verdict::Park(text)) = &mut verdict
         && uploads.table().deletions.make_room(&account.name)
     {
         verdict = Some(Verdict::Backoff(std::mem::take(text), None));
@@ -227,11 +225,12 @@ mod tests {
     }
 
     #[test]
-    fn what_only_a_person_mends_is_parked_and_a_full_account_is_tried_again() {
+    fn what_only_a_person_mends_is_parked_and_a_refused_login_is_tried_again() {
         for kind in [
             ErrorKind::InvalidName,
             ErrorKind::TooLarge,
             ErrorKind::PermissionDenied,
+            ErrorKind::QuotaExceeded,
         ] {
             assert!(
                 matches!(judge(&error(kind, Retry::AfterWait(None))), Verdict::Park(_)),
@@ -242,12 +241,8 @@ mod tests {
             judge(&error(ErrorKind::Unexpected, Retry::Never)),
             Verdict::Park(_)
         ));
-        for kind in [ErrorKind::QuotaExceeded, ErrorKind::LoginRefused] {
-            assert!(
-                matches!(judge(&error(kind, Retry::Never)), Verdict::Pause(_)),
-                "{kind:?}"
-            );
-        }
+        let refused = judge(&error(ErrorKind::LoginRefused, Retry::Never));
+        assert!(matches!(refused, Verdict::Pause(_)));
         let ended = judge(&error(ErrorKind::PermissionDenied, Retry::AfterLogin));
         assert!(matches!(ended, Verdict::Backoff(..)));
         let wait = Some(Duration::from_secs(7));

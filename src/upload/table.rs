@@ -35,6 +35,7 @@ pub(super) enum Outcome {
     },
     Parked {
         reason: String,
+        kind: Option<ErrorKind>,
     },
     /// Empty, and it stays here.
     Kept,
@@ -42,11 +43,12 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
-    /// What a row that nothing is done with stands for.
-    fn of(row: &JournalRow) -> Option<Outcome> {
+    /// What a row that nothing is done with stands for. `failure` is what the service answered last.
+    fn of(row: &JournalRow, failure: Option<ErrorKind>) -> Option<Outcome> {
         match row.state {
             RowState::Parked => Some(Outcome::Parked {
                 reason: row.last_error.clone().unwrap_or_default(),
+                kind: failure,
             }),
             RowState::Kept | RowState::Local => Some(Outcome::Kept),
             _ => None,
@@ -96,7 +98,7 @@ pub(super) struct Item {
 
 impl Item {
     pub fn new(row: JournalRow, staged: Option<Arc<StagedFile>>, committed: u64, due: Instant) -> Self {
-        let outcome = watch::Sender::new(Outcome::of(&row).unwrap_or(Outcome::Open));
+        let outcome = watch::Sender::new(Outcome::of(&row, None).unwrap_or(Outcome::Open));
         Item {
             row,
             staged,
@@ -445,7 +447,7 @@ impl Table {
                 None => {}
             }
         }
-        if let Some(outcome) = Outcome::of(&item.row) {
+        if let Some(outcome) = Outcome::of(&item.row, item.failure) {
             item.outcome.send_replace(outcome);
         } else if matches!(*item.outcome.borrow(), Outcome::Parked { .. } | Outcome::Kept) {
             item.outcome.send_replace(Outcome::Open);
@@ -663,24 +665,6 @@ impl Table {
         let queue = self.queue(account);
         queue.paused = paused;
         queue.wake.notify_one();
-    }
-
-    /// Files of an account that wait for room are tried now.
-    pub fn room_was_made(&mut self, account: &str) {
-        let waits = |item: &Item| {
-            item.row.account == account
-                && item.failure == Some(ErrorKind::QuotaExceeded)
-                && item.run.is_none()
-                && item.is_waiting()
-        };
-        let waiting = self.items.iter().filter(|(_, item)| waits(item));
-        let ids: Vec<_> = waiting.map(|(id, _)| *id).collect();
-        for id in ids {
-            if let Some(item) = self.items.get_mut(&id) {
-                item.due = Instant::now();
-            }
-            self.reschedule(id);
-        }
     }
 
     /// Lets an account's worker look anew: a place may be free.

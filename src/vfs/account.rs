@@ -171,10 +171,15 @@ impl Account {
         (info.asked, info.is_doubted) = (None, false);
     }
 
-    pub fn set_info(&self, told: AccountInfo) {
+    /// Takes over what the service told; whether there is more room than it told of before.
+    pub fn set_info(&self, told: AccountInfo) -> bool {
         let mut info = self.info.lock().unwrap_or_else(PoisonError::into_inner);
+        let room =
+            |told: &AccountInfo| Some(told.storage_limit?.saturating_sub(told.storage_used.unwrap_or(0)));
+        let has_more = room(&told) > room(&info.told);
         info.told = told;
         info.asked = Some(Instant::now());
+        has_more
     }
 
     /// Counts bytes that were stored or removed here until the service tells its own figure.

@@ -162,10 +162,16 @@ impl Vfs {
         if !account.info_is_due() {
             return;
         }
-        let account = account.clone();
+        let (account, uploads) = (account.clone(), self.uploads.clone());
         self.runtime.spawn(async move {
             match account.provider().account_info().await {
-                Ok(info) => account.set_info(info),
+                Ok(info) => {
+                    if account.set_info(info)
+                        && let Err(error) = uploads.room_was_made(&account.setup.name).await
+                    {
+                        tracing::warn!(%error, "what waits for room was not taken up");
+                    }
+                }
                 Err(error) => {
                     tracing::debug!(account = account.setup.name, %error, "quota not refreshed");
                 }

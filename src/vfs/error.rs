@@ -95,6 +95,7 @@ impl From<UploadError> for Error {
             UploadError::Io { source, .. } => source.raw_os_error().unwrap_or(libc::EIO),
             UploadError::Stopped => libc::ESHUTDOWN,
             UploadError::NotDeleted { kind, .. } | UploadError::NotRenamed { kind, .. } => errno_of(*kind),
+            UploadError::Parked { kind, .. } => kind.map_or(libc::EIO, errno_of),
             _ => libc::EIO,
         };
         Error::told(errno, error.to_string())

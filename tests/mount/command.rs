@@ -362,6 +362,43 @@ fn a_file_that_the_service_has_no_room_for_waits_until_there_is_room() {
 }
 
 #[test]
+fn of_many_files_those_that_fit_are_stored_and_the_others_wait_for_a_person() {
+    const SIZE: usize = 40_000;
+    const FIT: usize = 30;
+    let world = World::with(|setup| setup.option("upload_delay", "\"30s\""));
+    let mount = world.mount();
+    run("df", &[&mount.path("")]).succeeded();
+    world.service.settle();
+    // The quota changes elsewhere, so that nothing is known of it when the files are written.
+    world.service.set_storage("media", (FIT * SIZE) as u64);
+    let names: Vec<_> = (0..50).map(|at| format!("f{at:02}.bin")).collect();
+    for (seed, name) in (100..).zip(&names) {
+        mount.write(name, &content(seed, SIZE));
+    }
+    let drained = world.lockerfs(&["drain"]);
+    assert_eq!(drained.status.code(), Some(1), "{}", drained.stderr);
+    assert_eq!(world.stored().len(), FIT);
+    let status = world.lockerfs(&["status", "--all"]);
+    assert_eq!(status.status.code(), Some(1));
+    assert!(status.stdout.contains("20 files need you"), "{}", status.stdout);
+    let told = status.stdout.matches("the account is full: make room").count();
+    assert_eq!(told, names.len() - FIT, "{}", status.stdout);
+    for (seed, name) in (100..).zip(&names) {
+        assert!(mount.read(name) == content(seed, SIZE), "{name} while it waits");
+    }
+
+    world.service.set_storage("media", 1 << 30);
+    world.lockerfs(&["queue", "retry", "--all"]).succeeded();
+    world.lockerfs(&["drain"]).succeeded();
+    let stored = world.stored();
+    for (seed, name) in (100..).zip(&names) {
+        assert_eq!(stored[name].sha256, sha256_of(&content(seed, SIZE)), "{name}");
+    }
+    assert_eq!(stored.len(), names.len());
+    world.lockerfs(&["status"]).succeeded();
+}
+
+#[test]
 fn a_file_too_large_for_the_service_is_refused_when_it_is_written() {
     let world = World::with(|setup| setup.tune(Tune::LargestFile(1 << 20)));
     let mount = world.mount();

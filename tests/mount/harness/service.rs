@@ -73,6 +73,12 @@ impl Service {
         *self.sandbox() = Some(sandbox);
     }
 
+    /// Lets an account hold so many bytes from now on.
+    pub fn set_storage(&self, account: &str, limit: u64) {
+        let storage = json!({ "account": account, "limit": limit });
+        self.post("/sandbox/storage", &storage);
+    }
+
     pub fn base_url(&self, account: &str) -> String {
         self.sandbox()
             .as_ref()
