@@ -17,6 +17,10 @@ use super::{NewPending, PendingId, UploadError};
 /// How many deleted files are forgotten in one change.
 const FORGET_TOGETHER: usize = 64;
 
+/// What the index knows of an uploaded file instead of a hash, where the service told none: that it is an upload
+/// which came to its end, and so no other upload's. Nobody takes it for a hash.
+const UPLOADED: &str = "uploaded";
+
 /// What is to become of a row.
 pub(super) enum Change {
     Save,
@@ -42,7 +46,12 @@ pub(super) struct Facts {
 
 impl Facts {
     pub fn note(&self, journal: &JournalTransaction<'_>) -> Result<(), StateError> {
-        journal.note_facts(&self.id_space, &self.item, &self.facts)
+        journal.note_facts(&self.id_space, &self.item, &self.facts)?;
+        let uploaded = ItemFacts {
+            mtime: None,
+            hash: Some(UPLOADED.to_owned()),
+        };
+        journal.fill_facts(&self.id_space, &self.item, &uploaded)
     }
 }
 

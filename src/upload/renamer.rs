@@ -12,11 +12,11 @@ use crate::provider::{
 };
 use crate::state::{ItemKey, RenameRow};
 
-use super::UploadError;
 use super::deleter::item_of;
 use super::fate::Fate;
 use super::handle::Uploads;
-use super::renames::{Noted, bearer, needs_name, renamed, target_of};
+use super::renames::{Noted, Source, bearer, needs_name, renamed, target_of};
+use super::{PendingId, UploadError};
 
 /// How long the deletion of what stood under a name is waited for before the rename is put off.
 const CLEARING: Duration = Duration::from_secs(20);
@@ -108,7 +108,7 @@ impl Renamer {
             match self.note_begun(row).await {
                 Ok(true) => row.begun = true,
                 Ok(false) => return Fate::Done,
-                Err(error) => return Fate::later(ErrorKind::Unexpected, error.to_string()),
+                Err(fate) => return fate,
             }
         }
         if !needs_name(row) {
@@ -134,18 +134,52 @@ impl Renamer {
     }
 
     /// False where there is no rename any more.
-    async fn note_begun(&self, row: &RenameRow) -> Result<bool, UploadError> {
+    async fn note_begun(&self, row: &RenameRow) -> Result<bool, Fate> {
         let mut target = target_of(row);
         loop {
-            match self.uploads.note_begun(row.id, target.clone()).await? {
+            let noted = self
+                .uploads
+                .note_begun(row.id, target.clone(), Source::Found)
+                .await;
+            let noted = noted.map_err(|error| Fate::later(ErrorKind::Unexpected, error.to_string()))?;
+            let pending = match noted {
                 Noted::Begun => return Ok(true),
                 Noted::SourceEnded => return Ok(false),
-                Noted::TargetEnded => match &mut target {
-                    Some((_, pending)) if pending.is_some() => *pending = None,
-                    _ => return Ok(false),
-                },
+                Noted::TargetEnded => target
+                    .as_mut()
+                    .map(|(unwanted, pending)| (unwanted, pending.take())),
+            };
+            let Some((unwanted, Some(pending))) = pending else {
+                return Ok(false);
+            };
+            // Uploaded since: what it became is what is replaced.
+            let became = self
+                .became(row, pending)
+                .await
+                .map_err(|error| Fate::of(&error))?;
+            if let Some(file) = became {
+                (unwanted.item, unwanted.size) = (Some(ItemId::File(file.id)), file.size);
             }
         }
+    }
+
+    /// The file of a pending one that was uploaded under the name that a rename gives, in this life or the one before.
+    async fn became(&self, row: &RenameRow, pending: PendingId) -> Result<Option<FileEntry>, ProviderError> {
+        if let Some(entry) = self.uploads.finished(pending) {
+            return Ok(Some(entry));
+        }
+        let folder = FolderId::new(row.to_folder.clone());
+        let listing = match self.provider.list(&folder, ListHint::default()).await {
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
+            listing => listing?,
+        };
+        let item = item_of(&row.item);
+        Ok(listing.entries.into_iter().find_map(|entry| match entry {
+            Entry::File(file) if file.name == row.to_name && ItemId::File(file.id.clone()) != item => {
+                Some(file)
+            }
+            _ => None,
+        }))
     }
 
     /// Whether the first step of a rename took effect whose owner cannot tell.

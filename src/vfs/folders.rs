@@ -244,6 +244,8 @@ impl Vfs {
             let mut names = self.uploads.names_to_come(&account.setup.name);
             let mut listing = account.provider().list(&id, hint).await?;
             account.facts.complete(&mut listing).await;
+            self.uploads
+                .note_listed(&account.setup.name, &id, &listing.entries);
             let undated = listing.lacks_times();
             let laid_over = Waiting {
                 rows: self.pending_in(account, &id),
