@@ -21,6 +21,9 @@ use super::{PendingId, UploadError};
 /// How long the deletion of what stood under a name is waited for before the rename is put off.
 const CLEARING: Duration = Duration::from_secs(20);
 
+/// How often a name is given before another one like it is left.
+const NAMINGS: u32 = 6;
+
 /// A name for what steps aside, so that another may take the name that it had.
 pub fn name_aside(name: &str) -> String {
     format!("{name} (replaced {})", fastrand::u32(..))
@@ -99,6 +102,7 @@ impl Renamer {
     }
 
     async fn advance(&self, row: &mut RenameRow) -> Fate {
+        let was_cut_short = !row.begun;
         if !row.begun {
             match self.took_effect(row).await {
                 Ok(true) => {}
@@ -125,11 +129,28 @@ impl Renamer {
             Err(error) => return Fate::later(ErrorKind::Unavailable, error.to_string()),
         }
         let item = item_of(&bearer(row));
+        let is_held = self
+            .uploads
+            .table()
+            .is_place_held(&row.account, &row.to_folder, &row.to_name, None);
         match self.provider.rename(&item, &row.to_name, row.mtime).await {
+            Ok(()) if (is_held || was_cut_short) && row.tries < NAMINGS => self.check_name(row, item).await,
             Ok(()) => Fate::Done,
             // Somebody else took it away.
             Err(error) if error.kind == ErrorKind::NotFound => Fate::Done,
             Err(error) => Fate::of(&error),
+        }
+    }
+
+    /// While another pending file bears the name still, the service may have given one like it.
+    async fn check_name(&self, row: &RenameRow, item: ItemId) -> Fate {
+        let ItemId::File(file) = item else {
+            return Fate::Done;
+        };
+        match self.provider.file_info(&[file]).await {
+            Err(error) => Fate::of(&error),
+            Ok(found) if found.iter().all(|found| found.name == row.to_name) => Fate::Done,
+            Ok(_) => Fate::later(ErrorKind::Busy, "another file bears the name still".to_owned()),
         }
     }
 

@@ -325,7 +325,7 @@ impl Worker {
 
     fn is_held_by_another(&self, row: &JournalRow) -> bool {
         let table = self.uploads.table();
-        table.is_held_by_another(&self.account.name, &row.folder, &row.name, self.id)
+        table.is_place_held(&self.account.name, &row.folder, &row.name, Some(self.id))
     }
 
     /// Makes sure that the account can make the calls that are to come, before one of them takes anything

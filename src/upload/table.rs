@@ -611,12 +611,13 @@ impl Table {
             || left.any(|(id, _)| self.items.get(id).is_some_and(leaves))
     }
 
-    /// Whether the service holds, or is going to hold, a file of another item under this name.
-    pub fn is_held_by_another(&self, account: &str, folder: &str, name: &str, me: PendingId) -> bool {
+    /// Whether the service holds, or is going to hold, a file of an item other than `me` under this name.
+    pub fn is_place_held(&self, account: &str, folder: &str, name: &str, me: Option<PendingId>) -> bool {
         let target = (folder.to_owned(), name.to_owned());
         self.queues.get(account).is_some_and(|queue| {
-            let owner = queue.targets.get(&target).is_some_and(|owner| *owner != me);
-            owner || queue.left.iter().any(|(id, place)| *id != me && *place == target)
+            let owner = queue.targets.get(&target).is_some_and(|owner| Some(*owner) != me);
+            let mut left = queue.left.iter();
+            owner || left.any(|(id, place)| Some(*id) != me && *place == target)
         })
     }
 
