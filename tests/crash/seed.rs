@@ -363,6 +363,8 @@ impl Zone {
         if !may_stay || std::env::var_os("LOCKERFS_CRASH_STRICT").is_some() {
             return Vec::new();
         }
+        // A failing service stores other bytes than it was sent.
+        let is_ours = |content: &Content| self.weather == Weather::Foul || self.written.contains(content);
         let is_copy = |(path, content): &(&String, &Content)| {
             let unknown = self.states.iter().all(|state| !state.files.contains_key(*path));
             let name = path.rsplit_once('/').map_or(path.as_str(), |(_, name)| name);
@@ -370,10 +372,7 @@ impl Zone {
             let marked = inside.is_some_and(|(mark, _)| {
                 mark.starts_with("conflict ") || mark.bytes().all(|byte| byte.is_ascii_digit())
             });
-            unknown
-                && !NAMES.contains(&name)
-                && (marked || name.contains(" (conflict "))
-                && self.written.contains(*content)
+            unknown && !NAMES.contains(&name) && (marked || name.contains(" (conflict ")) && is_ours(content)
         };
         let copies = found.files.iter().filter(is_copy);
         copies.map(|(path, _)| path.clone()).collect()
