@@ -7,11 +7,12 @@
 //! what was before.
 //!
 //! One thing does not hold yet, and is tolerated unless `LOCKERFS_CRASH_STRICT=1` is set: a copy of a file, of its
-//! present or an older content or of what a failing service made of it, may stay under the name of a copy (`name (2)`, `name (conflict ...)`) when the program
-//! is killed in the middle of an upload. On the host that tells no hash (1CloudFile), see docs/SEMANTICS.md, about one
-//! seed of fifty has one; on MediaFire only where the service fails as well, about one of a hundred. The test removes
-//! it as a person would and wants all else to be exact, during the load as well as at the end: a file that is
-//! missing, is torn, or has another name or place than it should is never tolerated.
+//! present or an older content or of what a failing service made of it, may stay under the name of a copy
+//! (`name (2)`, `name (conflict ...)`) when the program is killed in the middle of an upload. On the host that tells
+//! no hash (1CloudFile), see docs/SEMANTICS.md, about one seed of fifty has one; on MediaFire only where the service
+//! fails as well, about one of a hundred. The test removes it as a person would and wants all else to be exact, during
+//! the load as well as at the end: a file that is missing, is torn, or has another name or place than it should is
+//! never tolerated.
 //!
 //! `LOCKERFS_CRASH_SEEDS=200` runs that many seeds of each kind, `LOCKERFS_CRASH_SEED=17` this one alone. What a
 //! seed does is always the same; when the process is killed in it is not, since that is a matter of time.
