@@ -267,3 +267,25 @@ fn what_was_sent_twice_is_there_once_although_the_second_was_stored_wrong() {
     assert_eq!(bench.service.files(), only("f.txt", b"content"));
     assert_eq!(bench.service.calls("whole"), 3);
 }
+
+#[test]
+fn an_equal_file_that_was_uploaded_before_a_crash_is_not_taken_for_a_copy() {
+    let bench = Bench::plain();
+    let gate = bench.service.pause_before("whole");
+    let other = bench.life(async |life| {
+        life.add("f.txt", b"content").await;
+        gate.reached().await;
+        // Nobody told its hash: it was found after its answer was lost.
+        bench.service.fault("whole", Fault::LoseReply);
+        let other = life.add("f (2).txt", b"content").await;
+        life.uploaded(other).await.id
+    });
+    bench.life(async |life| life.drained().await);
+    assert_eq!(
+        bench.service.file(&other).map(|file| file.name),
+        Some("f (2).txt".to_owned())
+    );
+    let mut expected = only("f (2).txt", b"content");
+    expected.extend(only("f.txt", b"content"));
+    assert_eq!(bench.service.files(), expected);
+}

@@ -51,6 +51,11 @@ impl JournalTransaction<'_> {
     pub fn note_facts(&self, id_space: &str, item: &ItemKey, facts: &ItemFacts) -> Result<(), StateError> {
         write(self.connection, NOTE, id_space, item, facts)
     }
+
+    /// The same; what was known already stays.
+    pub fn fill_facts(&self, id_space: &str, item: &ItemKey, facts: &ItemFacts) -> Result<(), StateError> {
+        write(self.connection, FILL, id_space, item, facts)
+    }
 }
 
 impl Database {

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::provider::{FileEntry, FileId, FolderId, Provider};
+use crate::provider::{Entry, FileEntry, FileId, FolderId, Provider};
 use crate::state::{Database, RowState};
 
 use super::deleter;
@@ -131,6 +131,17 @@ impl Uploads {
     /// The pending files of one folder of the service.
     pub fn pending_in(&self, account: &str, folder: &FolderId) -> Vec<PendingFile> {
         self.table().snapshots_in(account, folder)
+    }
+
+    /// Learns from a listing where files stand that uploads are to replace: what is renamed to such a place waits
+    /// until they have gone.
+    pub fn note_listed(&self, account: &str, folder: &FolderId, entries: &[Entry]) {
+        let files = entries.iter().filter_map(|entry| match entry {
+            Entry::File(file) => Some((file.id.as_str(), file.name.as_str())),
+            Entry::Folder(_) => None,
+        });
+        let listed = files.collect();
+        self.table().note_listed(account, folder.as_str(), &listed);
     }
 
     /// Files on the service that uploads of an account made and that are not in their place yet, that go when

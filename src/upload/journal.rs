@@ -17,6 +17,10 @@ use super::{NewPending, PendingId, UploadError};
 /// How many deleted files are forgotten in one change.
 const FORGET_TOGETHER: usize = 64;
 
+/// What the index knows of an uploaded file instead of a hash, where the service told none: that it is an upload
+/// which came to its end, and so no other upload's. Nobody takes it for a hash.
+const UPLOADED: &str = "uploaded";
+
 /// What is to become of a row.
 pub(super) enum Change {
     Save,
@@ -42,7 +46,38 @@ pub(super) struct Facts {
 
 impl Facts {
     pub fn note(&self, journal: &JournalTransaction<'_>) -> Result<(), StateError> {
-        journal.note_facts(&self.id_space, &self.item, &self.facts)
+        journal.note_facts(&self.id_space, &self.item, &self.facts)?;
+        let uploaded = ItemFacts {
+            mtime: None,
+            hash: Some(UPLOADED.to_owned()),
+        };
+        journal.fill_facts(&self.id_space, &self.item, &uploaded)
+    }
+}
+
+/// The seal on a staged file, which is broken again unless the journal is told of the content.
+struct Seal(Option<Arc<StagedFile>>);
+
+impl Seal {
+    /// Waits until the journal is told. It may be even if nobody waits any more, so that the seal stays then.
+    async fn kept_by<T>(
+        mut self,
+        telling: impl Future<Output = Result<T, StateError>>,
+    ) -> Result<T, StateError> {
+        let sealed = self.0.take();
+        let told = telling.await;
+        if told.is_err() {
+            self.0 = sealed;
+        }
+        told
+    }
+}
+
+impl Drop for Seal {
+    fn drop(&mut self) {
+        if let Some(staged) = &self.0 {
+            staged.unseal();
+        }
     }
 }
 
@@ -66,7 +101,7 @@ impl Uploads {
         if let Some(file) = &new.replaces {
             self.keep_item(&new.account, &ItemId::File(file.clone())).await?;
         }
-        self.sync(staged).await?;
+        let seal = self.seal_and_sync(staged).await?;
         let synced = staged.durable();
         let mut row = JournalRow {
             id: 0,
@@ -104,9 +139,11 @@ impl Uploads {
             uploads.update(|table| table.add(item));
             let _ = give.send(Hold::taken(uploads, PendingId(row.id)));
         };
-        let row = self
-            .database
-            .journal("commit a file to the journal", insert, note)
+        let row = seal
+            .kept_by(
+                self.database
+                    .journal("commit a file to the journal", insert, note),
+            )
             .await?;
         let hold = taken.await.map_err(|_| UploadError::Stopped)?;
         Ok((PendingId(row.id), hold))
@@ -120,7 +157,7 @@ impl Uploads {
         staged: &Arc<StagedFile>,
         mtime: SystemTime,
     ) -> Result<(), UploadError> {
-        self.sync(staged).await?;
+        let seal = self.seal_and_sync(staged).await?;
         let known = {
             let table = self.table();
             let item = table.live(id).ok_or(UploadError::Gone)?;
@@ -178,9 +215,8 @@ impl Uploads {
             });
             uploads.tell_changed(id);
         };
-        let committed = self
-            .database
-            .journal("commit a file to the journal", work, note)
+        let committed = seal
+            .kept_by(self.database.journal("commit a file to the journal", work, note))
             .await?;
         let (_, old, _) = committed.ok_or(UploadError::Gone)?;
         self.delete_discarded(old.into_iter().collect());
@@ -324,6 +360,18 @@ impl Uploads {
             uploads.tell_changed(id);
         };
         Ok(self.database.journal("write the journal", work, note).await?)
+    }
+
+    /// Waits until a staged file is on the disk, and keeps changes from it that would make wrong what the journal
+    /// is about to be told: a writer may go on while another `close()` commits.
+    async fn seal_and_sync(&self, staged: &Arc<StagedFile>) -> Result<Seal, UploadError> {
+        let staged = staged.clone();
+        let sync = move || {
+            let is_new = staged.seal();
+            let seal = Seal(is_new.then(|| staged.clone()));
+            staged.sync().map(|()| seal)
+        };
+        blocking("sync a staged file", sync).await
     }
 
     /// Waits until a staged file is on the disk.

@@ -12,14 +12,17 @@ use crate::provider::{
 };
 use crate::state::{ItemKey, RenameRow};
 
-use super::UploadError;
 use super::deleter::item_of;
 use super::fate::Fate;
 use super::handle::Uploads;
-use super::renames::{Noted, bearer, needs_name, renamed, target_of};
+use super::renames::{Noted, Source, bearer, needs_name, renamed, target_of};
+use super::{PendingId, UploadError};
 
 /// How long the deletion of what stood under a name is waited for before the rename is put off.
 const CLEARING: Duration = Duration::from_secs(20);
+
+/// How often a name is given before another one like it is left.
+const NAMINGS: u32 = 6;
 
 /// A name for what steps aside, so that another may take the name that it had.
 pub fn name_aside(name: &str) -> String {
@@ -99,6 +102,7 @@ impl Renamer {
     }
 
     async fn advance(&self, row: &mut RenameRow) -> Fate {
+        let was_cut_short = !row.begun;
         if !row.begun {
             match self.took_effect(row).await {
                 Ok(true) => {}
@@ -108,7 +112,7 @@ impl Renamer {
             match self.note_begun(row).await {
                 Ok(true) => row.begun = true,
                 Ok(false) => return Fate::Done,
-                Err(error) => return Fate::later(ErrorKind::Unexpected, error.to_string()),
+                Err(fate) => return fate,
             }
         }
         if !needs_name(row) {
@@ -125,7 +129,12 @@ impl Renamer {
             Err(error) => return Fate::later(ErrorKind::Unavailable, error.to_string()),
         }
         let item = item_of(&bearer(row));
+        let is_held = self
+            .uploads
+            .table()
+            .is_place_held(&row.account, &row.to_folder, &row.to_name, None);
         match self.provider.rename(&item, &row.to_name, row.mtime).await {
+            Ok(()) if (is_held || was_cut_short) && row.tries < NAMINGS => self.check_name(row, item).await,
             Ok(()) => Fate::Done,
             // Somebody else took it away.
             Err(error) if error.kind == ErrorKind::NotFound => Fate::Done,
@@ -133,19 +142,65 @@ impl Renamer {
         }
     }
 
+    /// While another pending file bears the name still, the service may have given one like it.
+    async fn check_name(&self, row: &RenameRow, item: ItemId) -> Fate {
+        let ItemId::File(file) = item else {
+            return Fate::Done;
+        };
+        match self.provider.file_info(&[file]).await {
+            Err(error) => Fate::of(&error),
+            Ok(found) if found.iter().all(|found| found.name == row.to_name) => Fate::Done,
+            Ok(_) => Fate::later(ErrorKind::Busy, "another file bears the name still".to_owned()),
+        }
+    }
+
     /// False where there is no rename any more.
-    async fn note_begun(&self, row: &RenameRow) -> Result<bool, UploadError> {
+    async fn note_begun(&self, row: &RenameRow) -> Result<bool, Fate> {
         let mut target = target_of(row);
         loop {
-            match self.uploads.note_begun(row.id, target.clone()).await? {
+            let noted = self
+                .uploads
+                .note_begun(row.id, target.clone(), Source::Found)
+                .await;
+            let noted = noted.map_err(|error| Fate::later(ErrorKind::Unexpected, error.to_string()))?;
+            let pending = match noted {
                 Noted::Begun => return Ok(true),
                 Noted::SourceEnded => return Ok(false),
-                Noted::TargetEnded => match &mut target {
-                    Some((_, pending)) if pending.is_some() => *pending = None,
-                    _ => return Ok(false),
-                },
+                Noted::TargetEnded => target
+                    .as_mut()
+                    .map(|(unwanted, pending)| (unwanted, pending.take())),
+            };
+            let Some((unwanted, Some(pending))) = pending else {
+                return Ok(false);
+            };
+            // Uploaded since: what it became is what is replaced.
+            let became = self
+                .became(row, pending)
+                .await
+                .map_err(|error| Fate::of(&error))?;
+            if let Some(file) = became {
+                (unwanted.item, unwanted.size) = (Some(ItemId::File(file.id)), file.size);
             }
         }
+    }
+
+    /// The file of a pending one that was uploaded under the name that a rename gives, in this life or the one before.
+    async fn became(&self, row: &RenameRow, pending: PendingId) -> Result<Option<FileEntry>, ProviderError> {
+        if let Some(entry) = self.uploads.finished(pending) {
+            return Ok(Some(entry));
+        }
+        let folder = FolderId::new(row.to_folder.clone());
+        let listing = match self.provider.list(&folder, ListHint::default()).await {
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
+            listing => listing?,
+        };
+        let item = item_of(&row.item);
+        Ok(listing.entries.into_iter().find_map(|entry| match entry {
+            Entry::File(file) if file.name == row.to_name && ItemId::File(file.id.clone()) != item => {
+                Some(file)
+            }
+            _ => None,
+        }))
     }
 
     /// Whether the first step of a rename took effect whose owner cannot tell.

@@ -177,6 +177,11 @@ impl Renames {
         rows.filter(of_item).map(|row| row.id).collect()
     }
 
+    /// Whether an item is to get another name or place.
+    pub fn is_open(&self, account: &str, item: &ItemKey) -> bool {
+        self.of_item(account, item).is_some()
+    }
+
     fn of_item(&self, account: &str, item: &ItemKey) -> Option<&Rename> {
         let mut rows = self.rows.values();
         rows.find(|rename| rename.row.account == account && !rename.row.parked && concerns(&rename.row, item))
@@ -287,6 +292,15 @@ fn row_of(new: NewRename) -> RenameRow {
     }
 }
 
+/// What is known of the pending file that is renamed along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// Who renames looks again where it ended.
+    Watched,
+    /// The item was found where the first step brings it: where its upload ended meanwhile, it is renamed alone.
+    Found,
+}
+
 /// What noting the first step changed, to be noted in memory.
 enum Begun {
     Gone,
@@ -299,6 +313,8 @@ struct Changes {
     /// `None` where nothing is left to be done.
     row: Option<RenameRow>,
     along: Option<JournalRow>,
+    /// The file that bears the new name on the service.
+    renamed: Option<String>,
     discarded: Option<Discarded>,
 }
 
@@ -306,6 +322,7 @@ fn begin(
     journal: &JournalTransaction<'_>,
     id: i64,
     target: Option<&(Unwanted, Option<PendingId>)>,
+    source: Source,
 ) -> Result<Begun, StateError> {
     let Some(mut row) = journal.rename_row(id)? else {
         return Ok(Begun::Gone);
@@ -313,7 +330,7 @@ fn begin(
     let mut along = None;
     if let Some(pending) = row.pending {
         along = journal.get(pending)?.filter(|row| row.state != RowState::Removed);
-        if along.is_none() {
+        if along.is_none() && source == Source::Watched {
             journal.remove_rename(id)?;
             return Ok(Begun::SourceEnded);
         }
@@ -334,6 +351,10 @@ fn begin(
         journal.put(along)?;
     }
     (row.begun, row.tries, row.next_try, row.last_error) = (true, 0, None, None);
+    let renamed = match bearer(&row) {
+        ItemKey::File(file) => Some(file),
+        ItemKey::Folder(_) => None,
+    };
     let row = if needs_name(&row) {
         journal.put_rename(&row)?;
         Some(row)
@@ -344,6 +365,7 @@ fn begin(
     Ok(Begun::Changed(Box::new(Changes {
         row,
         along,
+        renamed,
         discarded,
     })))
 }
@@ -357,6 +379,9 @@ fn note_changes(table: &mut super::table::Table, id: i64, changes: &Changes) {
         let pending = PendingId(along.id);
         if let Some(item) = table.item_mut(pending).filter(|item| item.is_waiting()) {
             item.due = Instant::now();
+        }
+        if along.replaces == changes.renamed {
+            table.set_left(pending, None);
         }
         table.set_row(along.clone());
     }
@@ -398,8 +423,9 @@ impl Uploads {
         self: &Arc<Self>,
         id: i64,
         target: Option<(Unwanted, Option<PendingId>)>,
+        source: Source,
     ) -> Result<Noted, UploadError> {
-        let work = move |journal: &JournalTransaction<'_>| begin(journal, id, target.as_ref());
+        let work = move |journal: &JournalTransaction<'_>| begin(journal, id, target.as_ref(), source);
         let uploads = self.clone();
         let note = move |begun: &Begun| match begun {
             Begun::Changed(changes) => uploads.update(|table| note_changes(table, id, changes)),
@@ -571,7 +597,7 @@ impl RenameIntent {
 
     /// The first step took effect: from now on the rename holds. The target is as it is now.
     pub async fn begun(&self, target: Option<(Unwanted, Option<PendingId>)>) -> Result<Noted, UploadError> {
-        self.uploads.note_begun(self.id, target).await
+        self.uploads.note_begun(self.id, target, Source::Watched).await
     }
 
     /// The first step had no effect, and there is none to come.

@@ -14,11 +14,15 @@ use super::hash;
 use super::journal::{Change, take_the_place_of};
 use super::outcome::Failure;
 use super::table::Step;
+use super::transfer::PATIENT_TRIES;
 
 /// Services keep times to the second.
 const SAME_TIME: Duration = Duration::from_secs(1);
 /// How long a place is waited for at which a removed file is being cleared away, before the file is put off.
 const CLEARING: Duration = Duration::from_secs(2);
+
+/// Why a file does not get its name yet.
+const BORNE: &str = "a file that is about to get another name bears this one on the service";
 
 /// What came out of comparing a file with what was sent.
 enum Verified {
@@ -46,6 +50,7 @@ impl Worker {
                 Verified::Differs => return self.start_again(&attempt, &entry).await,
             }
         }
+        self.locate(&attempt, &mut entry).await?;
         entry
             .parent
             .get_or_insert_with(|| FolderId::new(attempt.folder.clone()));
@@ -80,6 +85,23 @@ impl Worker {
             }
             self.bring_into_line(&row, &mut entry, &mut told).await?;
         }
+    }
+
+    /// Where a file stands whose content was replaced, since not all answers tell: it stays where it was, which may be
+    /// another folder than that for which the content was announced.
+    async fn locate(&self, attempt: &AttemptRow, entry: &mut FileEntry) -> Result<(), Failure> {
+        let in_place = attempt.replaces.as_deref() == Some(entry.id.as_str());
+        let may_be_elsewhere = {
+            let table = self.uploads.table();
+            table.item(self.id).is_some_and(|item| item.may_be_elsewhere)
+        };
+        if entry.parent.is_some() || !in_place || !may_be_elsewhere {
+            return Ok(());
+        }
+        if let Some(found) = self.file_now(&entry.id).await? {
+            (entry.parent, entry.name) = (found.parent, found.name);
+        }
+        Ok(())
     }
 
     /// Forgets a removed file of which nothing is left on the service.
@@ -169,6 +191,10 @@ impl Worker {
     /// The content changed meanwhile: the file on the service is the one that the next upload replaces.
     pub async fn absorb(&self, entry: &FileEntry) -> Result<(), Failure> {
         let file = entry.id.as_str().to_owned();
+        // It bears this name until the next upload is settled, whatever the row is called by then.
+        let folder = entry.parent.as_ref().map(|folder| folder.as_str().to_owned());
+        let place = folder.map(|folder| (folder, entry.name.clone()));
+        self.uploads.update(|table| table.set_left(self.id, place));
         self.uploads
             .change(self.id, move |row| {
                 if row.state == RowState::Removed {
@@ -273,6 +299,10 @@ impl Worker {
     async fn give_name(&self, row: &JournalRow, entry: &mut FileEntry) -> Result<(), Failure> {
         let item = ItemId::File(entry.id.clone());
         self.await_place(&row.folder, &row.name).await?;
+        let is_held = self.is_held_by_another(row);
+        if is_held && row.tries < PATIENT_TRIES {
+            return Err(Failure::wait(BORNE));
+        }
         let mut renamed = self.provider().rename(&item, &row.name, Some(row.mtime)).await;
         if matches!(&renamed, Err(error) if error.kind == ErrorKind::AlreadyExists) {
             self.make_room(row, entry).await?;
@@ -283,7 +313,19 @@ impl Worker {
         }
         self.check(renamed, entry).await?;
         entry.name = row.name.clone();
+        // Of two that want each other's names one goes first, and gets a name like the wanted one for a while.
+        if is_held && let Some(found) = self.file_now(&entry.id).await? {
+            entry.name = found.name;
+            if self.is_named_otherwise(row, entry) {
+                return Err(Failure::wait(BORNE));
+            }
+        }
         Ok(())
+    }
+
+    fn is_held_by_another(&self, row: &JournalRow) -> bool {
+        let table = self.uploads.table();
+        table.is_place_held(&self.account.name, &row.folder, &row.name, Some(self.id))
     }
 
     /// Makes sure that the account can make the calls that are to come, before one of them takes anything
@@ -330,7 +372,7 @@ impl Worker {
     async fn clear_name(&self, row: &JournalRow, entry: &mut FileEntry) -> Result<(), Failure> {
         self.await_place(&row.folder, &row.name).await?;
         for other in self.bearers(row, entry).await? {
-            self.keep_aside(&other.id, &row.name).await?;
+            self.set_aside(&other.id, &row.name).await?;
         }
         Ok(())
     }
@@ -441,10 +483,16 @@ impl Worker {
             if obsolete(row, entry).contains(&other.id) {
                 self.delete(vec![other.id]).await?;
             } else {
-                self.keep_aside(&other.id, &row.name).await?;
+                self.set_aside(&other.id, &row.name).await?;
             }
         }
         Ok(())
+    }
+
+    /// Frees a name from another file. One that another pending file is about to name otherwise is waited for.
+    async fn set_aside(&self, other: &FileId, name: &str) -> Result<(), Failure> {
+        self.check_at_rest(other)?;
+        self.keep_aside(other, name).await
     }
 
     /// Deletes files that nobody needs, into the trash where there is one.

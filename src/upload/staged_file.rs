@@ -71,6 +71,8 @@ struct State {
     missing: RangeSet,
     claims: Vec<Claim>,
     next_claim: u64,
+    /// Whether the journal is told, or was told, which parts are missing.
+    sealed: bool,
     prefix: Prefix,
 }
 
@@ -163,6 +165,7 @@ impl StagedFile {
                     missing,
                     claims: Vec::new(),
                     next_claim: 0,
+                    sealed: false,
                     prefix: Prefix::new(len == 0),
                 }),
                 released: Condvar::new(),
@@ -198,7 +201,8 @@ impl StagedFile {
         Ok(buffer)
     }
 
-    /// Writes all of `bytes`. Fails with `ENOSPC` before the disk's reserve is touched.
+    /// Writes all of `bytes`. Fails with `ENOSPC` before the disk's reserve is touched, and with
+    /// [`io::ErrorKind::WouldBlock`] where the content [wants a copy](Self::wants_copy).
     pub fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         if bytes.is_empty() {
             return Ok(());
@@ -265,7 +269,8 @@ impl StagedFile {
         None
     }
 
-    /// Cuts the file, or lengthens it by zeros. Nothing of the base is in what was cut to nothing.
+    /// Cuts the file, or lengthens it by zeros. Nothing of the base is in what was cut to nothing. Fails as
+    /// [`write_at`](Self::write_at) does where the content wants a copy.
     pub fn set_len(&self, len: u64) -> io::Result<()> {
         if len > i64::MAX as u64 {
             return Err(io::Error::from_raw_os_error(libc::EFBIG));
@@ -399,7 +404,32 @@ impl StagedFile {
     /// commit. What the journal promises must be there whole after a crash: the row tells which parts are missing,
     /// and a change would make it wrong; and a content that is written anew is not lost before the new one is there.
     pub fn wants_copy(&self, empties: bool) -> bool {
-        self.journaled.load(Ordering::Acquire) && (self.base().is_some() || empties)
+        let is_promised = self.journaled.load(Ordering::Acquire);
+        (is_promised && empties) || (self.base().is_some() && (is_promised || self.state().sealed))
+    }
+
+    /// Lets no change begin that would make wrong what the journal is about to be told of the missing parts, and
+    /// waits for those that have begun. Without missing parts nothing is kept from writers. Whether this call did it.
+    pub(super) fn seal(&self) -> bool {
+        let mut state = self.state();
+        if self.base().is_none() || state.sealed {
+            return false;
+        }
+        state.sealed = true;
+        let is_change = |claim: &Claim| claim.kind != ClaimKind::Fill;
+        while state.claims.iter().any(is_change) {
+            state = self
+                .body
+                .released
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        true
+    }
+
+    /// The journal was told nothing.
+    pub(super) fn unseal(&self) {
+        self.state().sealed = false;
     }
 
     pub(super) fn mark_entry_synced(&self) {
@@ -423,7 +453,7 @@ impl StagedFile {
         act: impl FnOnce(&File) -> io::Result<()>,
         note: impl FnOnce(&mut State),
     ) -> io::Result<()> {
-        let id = self.claim(range, kind, changes_from);
+        let id = self.claim(range, kind, changes_from)?;
         // Counted before and after, so that a sync in between does not pass for one of the whole change.
         self.modifications.fetch_add(1, Ordering::AcqRel);
         let result = act(&self.body.file);
@@ -436,8 +466,8 @@ impl StagedFile {
         result
     }
 
-    /// Claims a range, after those that it cannot go beside are given back. Writes go beside writes.
-    fn claim(&self, range: Range<u64>, kind: ClaimKind, changes_from: u64) -> u64 {
+    /// Claims a range for a change, after those that it cannot go beside are given back. Writes go beside writes.
+    fn claim(&self, range: Range<u64>, kind: ClaimKind, changes_from: u64) -> io::Result<u64> {
         let in_the_way = |other: &Claim| {
             let beside = kind == ClaimKind::Write && other.kind == ClaimKind::Write;
             !beside && other.range.start < range.end && range.start < other.range.end
@@ -450,12 +480,15 @@ impl StagedFile {
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
+        if state.sealed && self.base().is_some() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         let id = state.next_claim;
         state.next_claim += 1;
         state.claims.push(Claim { id, range, kind });
         let is_anew = changes_from == 0 && kind == ClaimKind::Resize;
         state.prefix.will_change(changes_from, is_anew);
-        id
+        Ok(id)
     }
 
     fn release(&self, mut state: MutexGuard<'_, State>, id: u64) {

@@ -10,7 +10,7 @@ use lru::LruCache;
 use tokio::sync::{Notify, watch};
 
 use crate::provider::{ErrorKind, FileEntry, FileId, FolderId};
-use crate::state::{JournalRow, RowState};
+use crate::state::{ItemKey, JournalRow, RowState};
 
 use super::deletions::Deletions;
 use super::meter::{Meter, Progress};
@@ -92,6 +92,8 @@ pub(super) struct Item {
     pub failure: Option<ErrorKind>,
     pub run: Option<Run>,
     pub outcome: watch::Sender<Outcome>,
+    /// The service may hold the file that it goes on with in another folder than the row's.
+    pub may_be_elsewhere: bool,
     /// The key in its queue's order.
     queued_at: Option<(Kind, Instant)>,
 }
@@ -99,7 +101,10 @@ pub(super) struct Item {
 impl Item {
     pub fn new(row: JournalRow, staged: Option<Arc<StagedFile>>, committed: u64, due: Instant) -> Self {
         let outcome = watch::Sender::new(Outcome::of(&row, None).unwrap_or(Outcome::Open));
+        // An earlier content was sent, perhaps to where the row was then.
+        let may_be_elsewhere = row.replaces.is_some() && row.generation > 1;
         Item {
+            may_be_elsewhere,
             row,
             staged,
             draft: None,
@@ -256,6 +261,9 @@ struct AccountQueue {
     large: BTreeSet<(Instant, PendingId)>,
     /// Places on the service that an item works on, or may have left something at.
     targets: HashMap<(String, String), PendingId>,
+    /// Where the service still holds a file that an item goes on with or replaces, and that bears a name which is
+    /// not the item's any more.
+    left: HashMap<PendingId, (String, String)>,
     wake: Arc<Notify>,
     served: bool,
     /// A person wants nothing sent.
@@ -467,6 +475,7 @@ impl Table {
     pub fn remove(&mut self, id: PendingId, entry: Option<FileEntry>) -> Option<Item> {
         let item = self.items.remove(&id)?;
         let queue = self.queue(&item.row.account.clone());
+        queue.left.remove(&id);
         queue.give_back(&item.target(), id);
         if let Some((kind, at)) = item.queued_at {
             queue.order(kind).remove(&(at, id));
@@ -590,16 +599,61 @@ impl Table {
     /// yet to take what it sent away from there. Uploads do not wait for the latter: two could wait for each other.
     pub fn is_being_cleared(&self, account: &str, folder: &str, name: &str, me: Option<PendingId>) -> bool {
         let target = (folder.to_owned(), name.to_owned());
-        let owner = self
-            .queues
-            .get(account)
-            .and_then(|queue| queue.targets.get(&target));
-        owner.filter(|owner| Some(**owner) != me).is_some_and(|owner| {
-            self.items.get(owner).is_some_and(|item| {
-                let leaves = me.is_none() && (item.row.folder != folder || item.row.name != name);
-                item.is_removed() || leaves
-            })
+        let Some(queue) = self.queues.get(account) else {
+            return false;
+        };
+        let leaves = |item: &Item| {
+            let elsewhere = item.row.folder != folder || item.row.name != name;
+            me.is_none() && elsewhere && item.row.state != RowState::Parked
+        };
+        let owner = queue.targets.get(&target).filter(|owner| Some(**owner) != me);
+        let owner = owner.and_then(|owner| self.items.get(owner));
+        let mut left = queue.left.iter().filter(|(_, place)| **place == target);
+        owner.is_some_and(|item| item.is_removed() || leaves(item))
+            || left.any(|(id, _)| self.items.get(id).is_some_and(leaves))
+    }
+
+    /// Whether the service holds, or is going to hold, a file of an item other than `me` under this name.
+    pub fn is_place_held(&self, account: &str, folder: &str, name: &str, me: Option<PendingId>) -> bool {
+        let target = (folder.to_owned(), name.to_owned());
+        self.queues.get(account).is_some_and(|queue| {
+            let owner = queue.targets.get(&target).is_some_and(|owner| Some(*owner) != me);
+            let mut left = queue.left.iter();
+            owner || left.any(|(id, place)| Some(*id) != me && *place == target)
         })
+    }
+
+    /// Notes where a listing shows files that items go on with whose place may be another than their own.
+    pub fn note_listed(&mut self, account: &str, folder: &str, listed: &HashMap<&str, &str>) {
+        let wanders = |item: &Item| item.may_be_elsewhere && item.row.account == account;
+        let mut seen = Vec::new();
+        for (id, item) in self.items.iter().filter(|(_, item)| wanders(item)) {
+            let row = &item.row;
+            if let Some(name) = row.replaces.as_ref().and_then(|file| listed.get(file.as_str())) {
+                let is_its_own = row.folder == folder && row.name == *name;
+                seen.push((
+                    *id,
+                    (!is_its_own).then(|| (folder.to_owned(), (*name).to_owned())),
+                ));
+            }
+        }
+        for (id, place) in seen {
+            self.set_left(id, place);
+        }
+    }
+
+    /// Notes where the service holds the file that an item goes on with; `None` where it is at the item's own place.
+    pub fn set_left(&mut self, id: PendingId, place: Option<(String, String)>) {
+        let Some(item) = self.items.get_mut(&id) else {
+            return;
+        };
+        item.may_be_elsewhere |= place.is_some();
+        let account = item.row.account.clone();
+        let queue = self.queue(&account);
+        match place {
+            Some(place) => drop(queue.left.insert(id, place)),
+            None => drop(queue.left.remove(&id)),
+        }
     }
 
     /// Whether a file of an account is the result of another item, or is one that another item is going
@@ -618,17 +672,20 @@ impl Table {
             })
     }
 
-    /// Whether another item that is at work goes on with a file of an account, replaces it or lets it go.
+    /// Whether another item that is at work goes on with a file of an account, replaces it or lets it go, or a rename
+    /// of it is open.
     pub fn is_in_motion(&self, account: &str, file: &str, me: PendingId) -> bool {
-        self.items.iter().any(|(id, item)| {
-            let row = &item.row;
-            if *id == me || row.account != account || row.state == RowState::Parked {
-                return false;
-            }
-            let sent = row.attempt.as_ref().and_then(|sent| sent.file.as_ref());
-            let known = row.replaces.iter().chain(&row.superseded).chain(sent);
-            known.into_iter().any(|known| known == file)
-        })
+        let renamed = self.renames.is_open(account, &ItemKey::File(file.to_owned()));
+        renamed
+            || self.items.iter().any(|(id, item)| {
+                let row = &item.row;
+                if *id == me || row.account != account || row.state == RowState::Parked {
+                    return false;
+                }
+                let sent = row.attempt.as_ref().and_then(|sent| sent.file.as_ref());
+                let known = row.replaces.iter().chain(&row.superseded).chain(sent);
+                known.into_iter().any(|known| known == file)
+            })
     }
 
     /// Whether another item sent the same content to a place on the service, so that what is there may be its.

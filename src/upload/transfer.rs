@@ -22,6 +22,8 @@ use super::table::LARGE;
 const ROUNDS: u32 = 6;
 /// Uploads in order that break off in one run, before it is put off.
 const BROKEN: u32 = 3;
+/// Tries in which a name is left to a file that is about to get another one.
+pub(super) const PATIENT_TRIES: u32 = 3;
 /// Bytes up to which a content that is sent in one request is sent to its end although nobody wants it.
 const STOPPABLE: u64 = 4 << 20;
 /// Tries of one unit, beside those of the provider's own wrapper.
@@ -440,15 +442,7 @@ impl Worker {
     /// Takes the name for an attempt from a file that it does not replace. One that another pending file is about to
     /// name otherwise is waited for; what bears another name by now is left alone.
     async fn clear_foreign(&self, attempt: &AttemptRow, file: FileId) -> Result<(), Failure> {
-        let in_motion = self
-            .uploads
-            .table()
-            .is_in_motion(&self.account.name, file.as_str(), self.id);
-        if in_motion {
-            return Err(Failure::wait(
-                "a file that is about to get another name bears this one on the service",
-            ));
-        }
+        self.check_at_rest(&file)?;
         let is_there = self.file_now(&file).await?.is_some_and(|found| {
             let parent = found.parent.as_ref();
             found.name == attempt.name && parent.is_none_or(|parent| parent.as_str() == attempt.folder)
@@ -457,6 +451,19 @@ impl Worker {
             true => self.keep_aside(&file, &attempt.name).await,
             false => Ok(()),
         }
+    }
+
+    /// Fails for now where another pending file is at work with a file that bears a name which is wanted here. Two
+    /// that want each other's names do not wait for ever: what is put aside gets its own name in its turn.
+    pub fn check_at_rest(&self, file: &FileId) -> Result<(), Failure> {
+        let patient = self.row().is_some_and(|row| row.tries < PATIENT_TRIES);
+        let table = self.uploads.table();
+        if patient && table.is_in_motion(&self.account.name, file.as_str(), self.id) {
+            return Err(Failure::wait(
+                "a file that is about to get another name bears this one on the service",
+            ));
+        }
+        Ok(())
     }
 
     /// Gives a file of which we know nothing another name, so that nothing of it is lost.

@@ -242,13 +242,18 @@ impl Vfs {
             }
             let going = self.uploads.watch_deletions(&account.setup.name);
             let mut names = self.uploads.names_to_come(&account.setup.name);
+            // What goes while the listing is on its way may be in it still.
+            let mut leaving = self.uploads.leaving(&account.setup.name, &id);
             let mut listing = account.provider().list(&id, hint).await?;
             account.facts.complete(&mut listing).await;
+            self.uploads
+                .note_listed(&account.setup.name, &id, &listing.entries);
             let undated = listing.lacks_times();
+            leaving.extend(self.uploads.leaving(&account.setup.name, &id));
             let laid_over = Waiting {
                 rows: self.pending_in(account, &id),
                 remains: self.uploads.own_remains(&account.setup.name, &id),
-                leaving: self.uploads.leaving(&account.setup.name, &id),
+                leaving,
             };
             self.catch_up(&mut listing, waiting);
             let items: Vec<_> = listing.entries.iter().map(Entry::item).collect();

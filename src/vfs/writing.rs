@@ -21,6 +21,9 @@ const WAITING_LOOK: Duration = Duration::from_millis(250);
 /// How often the last close tries to journal what a program wrote after its `close()` (through a mapping).
 const LATE_COMMIT_TRIES: u32 = 5;
 
+/// How long a write waits before it looks whether the commit that it came across is done.
+const COMMITTING_LOOK: Duration = Duration::from_millis(2);
+
 /// What a file needs before it can be written.
 enum Need {
     Ready(Arc<StagedFile>),
@@ -113,6 +116,7 @@ impl Vfs {
             if let Written::Kept = self.write_staged(ino, &staged, offset, data)? {
                 return Ok(());
             }
+            tokio::time::sleep(COMMITTING_LOOK).await;
         }
     }
 
@@ -121,8 +125,16 @@ impl Vfs {
             .checked_add(data.len() as u64)
             .ok_or_else(|| Error::plain(libc::EFBIG))?;
         self.admit(ino, staged, end)?;
-        staged.write_at(offset, data)?;
-        Ok(self.changed(ino, staged))
+        self.written(ino, staged, staged.write_at(offset, data))
+    }
+
+    fn written(&self, ino: u64, staged: &StagedFile, result: std::io::Result<()>) -> Result<Written> {
+        match result {
+            Ok(()) => Ok(self.changed(ino, staged)),
+            // It is being committed, and goes on as a copy.
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(Written::InVain),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Refuses growth that the account has no room for, while the program can still be told.
@@ -265,10 +277,10 @@ impl Vfs {
         loop {
             let staged = self.writable(ino, size == 0).await?;
             self.admit(ino, &staged, size)?;
-            staged.set_len(size)?;
-            if let Written::Kept = self.changed(ino, &staged) {
+            if let Written::Kept = self.written(ino, &staged, staged.set_len(size))? {
                 return Ok(());
             }
+            tokio::time::sleep(COMMITTING_LOOK).await;
         }
     }
 

@@ -64,11 +64,9 @@ fn rsync_of_200_files_sends_200_files_under_their_own_names() {
         world.drain();
     });
     assert_all_stored(&world, 200);
-    assert_eq!(
-        (calls.of(Call::Upload), calls.of(Call::Rename)),
-        (200, 1),
-        "{calls:?}"
-    );
+    assert_eq!(calls.of(Call::Upload), 200, "{calls:?}");
+    // The folder's time, where it is another than that of its making.
+    assert!(calls.of(Call::Rename) <= 1, "{calls:?}");
     assert!(calls.work() <= 450, "{calls:?}");
 }
 

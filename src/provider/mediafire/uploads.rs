@@ -245,7 +245,8 @@ async fn instant(api: &Api, request: &UploadRequest) -> Result<FileEntry> {
             .or_else(|| super::wire::parse_time(&files::mtime_text(request.mtime).ok()?)),
         hash: Some(ContentHash::Sha256(request.sha256)),
         revision: node.text("revision"),
-        parent: Some(request.folder.clone()),
+        // A file whose content is replaced stays where it is.
+        parent: request.replaces.is_none().then(|| request.folder.clone()),
     })
 }
 
