@@ -406,6 +406,29 @@ mod tests {
     }
 
     #[test]
+    fn no_write_makes_wrong_what_the_journal_is_being_told_of_the_missing_parts() {
+        let folder = tempfile::tempdir().unwrap();
+        let staging = staging(&folder);
+        let staged = staging.create(Some(base(1000))).unwrap();
+        staged.write_at(500, &[1; 100]).unwrap();
+        assert!(staged.seal() && !staged.seal());
+        staged.sync().unwrap();
+        let told = staged.durable().missing;
+        let refused = [staged.write_at(100, &[2; 50]), staged.set_len(10)];
+        for result in refused {
+            assert_eq!(result.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        }
+        assert!(staged.wants_copy(false));
+        assert_eq!(staged.all_missing(), told);
+        // What comes from the base changes nothing that was promised.
+        staged.fill(0, &[0; 500]).unwrap();
+        // The journal was told nothing after all.
+        staged.unseal();
+        staged.write_at(100, &[2; 50]).unwrap();
+        assert!(!staged.wants_copy(false));
+    }
+
+    #[test]
     fn below_the_reserve_a_write_is_refused_and_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let roomy = staging(&folder).create(None).unwrap();

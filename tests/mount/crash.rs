@@ -168,55 +168,6 @@ fn what_changes_after_a_sync_and_before_a_kill_does_not_mix_into_what_was_synced
 }
 
 #[test]
-fn what_is_written_while_another_close_commits_does_not_tear_the_file_when_it_is_killed() {
-    use std::os::unix::fs::FileExt;
-    const PIECE: usize = 700;
-    let world = World::with(|setup| setup.option("upload_delay", "\"20s\""));
-    let (old, new) = (content(1, 60 * PIECE), content(2, 60 * PIECE));
-    world.put("edited.bin", &old);
-    let mut mount = world.mount();
-    for round in 0..3 {
-        let file = fs::File::options()
-            .write(true)
-            .open(mount.path("edited.bin"))
-            .expect("open");
-        let done = std::sync::atomic::AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !done.load(std::sync::atomic::Ordering::Relaxed) {
-                    // What a fork does to a program that has files open, too.
-                    drop(file.try_clone().expect("dup"));
-                }
-            });
-            // Backwards, and over a part alone, so that each piece changes what is missing.
-            for at in (10 * round..10 * round + 10).rev() {
-                let range = at * PIECE..(at + 1) * PIECE;
-                file.write_all_at(&new[range.clone()], range.start as u64)
-                    .expect("write");
-            }
-            mount.kill();
-            done.store(true, std::sync::atomic::Ordering::Relaxed);
-        });
-        drop(file);
-        mount = world.mount();
-        let found = mount.read("edited.bin");
-        let pieces = found.chunks(PIECE).zip(old.chunks(PIECE)).zip(new.chunks(PIECE));
-        let torn = pieces
-            .enumerate()
-            .find(|(_, ((found, old), new))| found != old && found != new);
-        assert_eq!(torn.map(|(at, _)| at), None, "in round {round}");
-        let is_new = |at: usize| found[at * PIECE..(at + 1) * PIECE] == new[at * PIECE..(at + 1) * PIECE];
-        let first = (10 * round..10 * round + 10).find(|at| is_new(*at));
-        let first = first.unwrap_or(10 * round + 10);
-        assert!(
-            (first..10 * round + 10).all(is_new),
-            "round {round}: a later piece is there and an earlier one is not"
-        );
-    }
-    mount.unmount(&world.config());
-}
-
-#[test]
 fn what_was_sent_under_a_former_name_is_not_shown_beside_the_file_after_a_kill() {
     let world = World::new();
     let mount = world.mount();
