@@ -1,6 +1,7 @@
 //! `lockerfs mount`: check what can be checked at once, go to the background if asked, serve.
 
 mod assemble;
+mod descriptors;
 mod handler;
 mod health;
 pub(super) mod point;
@@ -87,6 +88,7 @@ pub(super) fn run(global: &Global, args: MountArgs) -> Outcome {
         allow_other: args.allow_other,
         read_only: args.read_only,
     };
+    descriptors::take_all();
     if args.daemon {
         in_background(global, plan)
     } else {

@@ -79,6 +79,7 @@ pub(super) async fn run(uploads: Arc<Uploads>, account: Arc<Account>, id: Pendin
 
 impl Worker {
     async fn upload(&mut self) -> Result<(), Failure> {
+        self.keep_open();
         loop {
             if self.uploads.stopping.is_cancelled() {
                 return Err(Failure::Superseded);
@@ -113,6 +114,17 @@ impl Worker {
                 continue;
             };
             return self.settle(sending.attempt, entry).await;
+        }
+    }
+
+    /// Who reads the content goes on with it until it is told that the service has it, and by then it is deleted.
+    fn keep_open(&self) {
+        let staged = {
+            let table = self.uploads.table();
+            table.item(self.id).and_then(|item| item.staged.clone())
+        };
+        if let Some(Err(error)) = staged.map(|staged| staged.keep_open()) {
+            tracing::debug!(id = %self.id, %error, "a staged file cannot be opened");
         }
     }
 

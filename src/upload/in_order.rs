@@ -38,7 +38,7 @@ impl Worker {
             let part = self.progress.part(length);
             let body = FileRange {
                 count: Some(part.count()),
-                ..FileRange::new(sending.staged.file().clone(), offset, length)
+                ..FileRange::new(sending.staged.opened()?, offset, length)
             };
             let answer = self.provider().upload_range(wish, session, body).await;
             drop(turn);

@@ -154,11 +154,15 @@ fn follow(told: &Receiver<Weak<Body>>) {
         while let Some(mut piece) = body.with_prefix(Prefix::take) {
             let Range { start, end } = piece.range;
             let hash = &mut piece.hash;
-            let read = each_part(body.file(), start, end - start, |part| hash.update(part));
+            let read = body
+                .file()
+                .and_then(|file| each_part(file, start, end - start, |part| hash.update(part)));
             match read {
                 Ok(()) => {
                     // Hastens what `close()` waits for; that it is on the disk is for `close()` to find out.
-                    let _ = start_writing(body.file(), start, end - start);
+                    let _ = body
+                        .file()
+                        .and_then(|file| start_writing(file, start, end - start));
                     body.with_prefix(|prefix, _| prefix.put(piece));
                 }
                 // Who hashes it as a whole gets the error, and tells of it.

@@ -124,7 +124,7 @@ impl Worker {
         let is_same = match told {
             ContentHash::Sha256(told) => told == attempt.sha256,
             ContentHash::Md5(told) => match self.content_of(attempt) {
-                Some(staged) => hash::md5(staged.file().clone(), attempt.size).await? == told,
+                Some(staged) => hash::md5(staged.opened()?, attempt.size).await? == told,
                 // An older content, which is replaced or deleted anyway.
                 None => return Ok(Verified::BySize),
             },

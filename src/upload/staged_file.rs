@@ -10,13 +10,14 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
 use crate::provider::{ContentHash, FileId};
 
+use super::UploadError;
 use super::hash::each_part;
 use super::prefix::{Follower, Prefix};
 use super::ranges::RangeSet;
@@ -59,7 +60,9 @@ pub struct StagedFile {
 /// The bytes, and what is known of them at the moment.
 #[derive(Debug)]
 pub(super) struct Body {
-    file: Arc<File>,
+    path: PathBuf,
+    /// Opened when it is first used, so that many files that wait from an earlier life take no descriptors.
+    file: OnceLock<Arc<File>>,
     state: Mutex<State>,
     /// Signalled when a claim is given back, or a piece was hashed.
     released: Condvar,
@@ -91,8 +94,12 @@ impl Body {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn file(&self) -> &File {
-        &self.file
+    pub fn file(&self) -> io::Result<&Arc<File>> {
+        if let Some(file) = self.file.get() {
+            return Ok(file);
+        }
+        let file = File::options().read(true).write(true).open(&self.path)?;
+        Ok(self.file.get_or_init(|| Arc::new(file)))
     }
 
     /// Does something with the hash of the first bytes, told how many are not being changed.
@@ -133,8 +140,9 @@ pub(super) struct Synced {
 }
 
 impl StagedFile {
+    /// Without `file`, that at `path` is opened when it is needed.
     pub(super) fn new(
-        file: File,
+        file: Option<File>,
         path: PathBuf,
         name: String,
         space: Arc<DiskSpace>,
@@ -145,7 +153,7 @@ impl StagedFile {
         let has_base = base.is_some();
         StagedFile {
             name,
-            path,
+            path: path.clone(),
             space,
             base,
             base_done: AtomicBool::new(false),
@@ -159,7 +167,10 @@ impl StagedFile {
                 modifications: 0,
             }),
             body: Arc::new(Body {
-                file: Arc::new(file),
+                path,
+                file: file
+                    .map(|file| OnceLock::from(Arc::new(file)))
+                    .unwrap_or_default(),
                 state: Mutex::new(State {
                     len,
                     missing,
@@ -186,11 +197,12 @@ impl StagedFile {
     /// Up to `len` bytes from `offset`; fewer at the end of the file. Missing bytes read as zeros: the
     /// caller asks [`missing`](Self::missing) first.
     pub fn read_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let file = self.file()?;
         let end = self.len().min(offset.saturating_add(len as u64));
         let mut buffer = vec![0; end.saturating_sub(offset) as usize];
         let mut done = 0;
         while done < buffer.len() {
-            match self.body.file.read_at(&mut buffer[done..], offset + done as u64) {
+            match file.read_at(&mut buffer[done..], offset + done as u64) {
                 Ok(0) => break,
                 Ok(count) => done += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -241,7 +253,7 @@ impl StagedFile {
             .hashed_so_far()
             .filter(|(_, from)| *from <= len)
             .unwrap_or_default();
-        each_part(&self.body.file, from, len - from, |part| hash.update(part))?;
+        each_part(self.file()?, from, len - from, |part| hash.update(part))?;
         let hash: [u8; 32] = hash.finalize().into();
         if self.modifications() == before {
             *self.whole.lock().unwrap_or_else(PoisonError::into_inner) = Some((before, len, hash));
@@ -304,6 +316,7 @@ impl StagedFile {
     /// Puts bytes of the base in, where they are still missing. Not a modification.
     pub fn fill(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let end = offset.saturating_add(bytes.len() as u64);
+        let file = self.file()?;
         let (id, parts) = {
             let mut state = self.state();
             let mut wanted: RangeSet = state.missing.within(offset..end).into_iter().collect();
@@ -326,7 +339,7 @@ impl StagedFile {
         };
         let filled = parts.iter().try_for_each(|part| {
             let within = (part.start - offset) as usize..(part.end - offset) as usize;
-            self.body.file.write_all_at(&bytes[within], part.start)
+            file.write_all_at(&bytes[within], part.start)
         });
         let mut state = self.state();
         if filled.is_ok() {
@@ -361,7 +374,7 @@ impl StagedFile {
                 modifications,
             }
         };
-        self.body.file.sync_data()?;
+        self.file()?.sync_data()?;
         if !self.entry_synced.load(Ordering::Acquire) {
             if let Some(directory) = self.path.parent() {
                 File::open(directory)?.sync_all()?;
@@ -436,8 +449,20 @@ impl StagedFile {
         self.entry_synced.store(true, Ordering::Release);
     }
 
-    pub(super) fn file(&self) -> &Arc<File> {
-        &self.body.file
+    /// Keeps the content readable even when nothing needs its name any more and it is deleted.
+    pub fn keep_open(&self) -> io::Result<()> {
+        self.file().map(drop)
+    }
+
+    pub(super) fn file(&self) -> io::Result<&Arc<File>> {
+        self.body.file()
+    }
+
+    /// As [`file`](Self::file), for who sends it.
+    pub(super) fn opened(&self) -> Result<Arc<File>, UploadError> {
+        let operation = "open a staged file";
+        let opened = self.file().cloned();
+        opened.map_err(|source| UploadError::Io { operation, source })
     }
 
     pub(super) fn name(&self) -> &str {
@@ -453,10 +478,11 @@ impl StagedFile {
         act: impl FnOnce(&File) -> io::Result<()>,
         note: impl FnOnce(&mut State),
     ) -> io::Result<()> {
+        let file = self.file()?;
         let id = self.claim(range, kind, changes_from)?;
         // Counted before and after, so that a sync in between does not pass for one of the whole change.
         self.modifications.fetch_add(1, Ordering::AcqRel);
-        let result = act(&self.body.file);
+        let result = act(file);
         let mut state = self.state();
         if result.is_ok() {
             note(&mut state);

@@ -58,7 +58,7 @@ impl Staging {
         let (file, path, name) = self.create_file()?;
         file.set_len(len)?;
         Ok(
-            StagedFile::new(file, path, name, self.space.clone(), len, missing, base)
+            StagedFile::new(Some(file), path, name, self.space.clone(), len, missing, base)
                 .followed_by(&self.follower),
         )
     }
@@ -77,11 +77,11 @@ impl Staging {
         let copied = file.set_len(len).and_then(|()| {
             present
                 .iter()
-                .try_for_each(|range| copy_range(source.file(), &file, range))
+                .try_for_each(|range| copy_range(source.file()?, &file, range))
         });
         match copied {
             Ok(()) => Ok(
-                StagedFile::new(file, path, name, self.space.clone(), len, missing, base)
+                StagedFile::new(Some(file), path, name, self.space.clone(), len, missing, base)
                     .followed_by(&self.follower),
             ),
             Err(error) => {
@@ -94,17 +94,16 @@ impl Staging {
     /// A file of an earlier life, as its row tells it. `None` where it is not there.
     pub fn adopt(&self, name: &str, missing: RangeSet, base: Option<Base>) -> io::Result<Option<StagedFile>> {
         let path = self.directory.join(name);
-        let file = match OpenOptions::new().read(true).write(true).open(&path) {
+        let len = match fs::metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other?,
+            found => found?.len(),
         };
-        let len = file.metadata()?.len();
         let mut missing = missing;
         missing.remove(len..u64::MAX);
         // Nothing of the base is in what was cut to nothing.
         let base = base.filter(|_| len > 0);
         let staged = StagedFile::new(
-            file,
+            None,
             path,
             name.to_owned(),
             self.space.clone(),
@@ -426,6 +425,32 @@ mod tests {
         staged.unseal();
         staged.write_at(100, &[2; 50]).unwrap();
         assert!(!staged.wants_copy(false));
+    }
+
+    #[test]
+    fn files_of_an_earlier_life_take_no_descriptors_until_they_are_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let staging = staging(&folder);
+        for at in 0..50 {
+            fs::write(folder.path().join(format!("f{at}")), b"content").unwrap();
+        }
+        let adopt = |at: usize| staging.adopt(&format!("f{at}"), RangeSet::default(), None);
+        let adopted: Vec<_> = (0..50).map(|at| adopt(at).unwrap().unwrap()).collect();
+        let open = || {
+            let ours = |entry: &fs::DirEntry| {
+                fs::read_link(entry.path()).is_ok_and(|file| file.starts_with(folder.path()))
+            };
+            let all = fs::read_dir("/proc/self/fd").unwrap();
+            all.filter_map(|entry| entry.ok().filter(ours)).count()
+        };
+        assert_eq!(open(), 0);
+        assert_eq!(adopted[7].len(), 7);
+        adopted[7].keep_open().unwrap();
+        fs::remove_file(folder.path().join("f7")).unwrap();
+        assert_eq!(adopted[7].read_at(0, 10).unwrap(), b"content");
+        assert_eq!(open(), 1);
+        adopted[8].write_at(7, b"!").unwrap();
+        assert_eq!(fs::read(folder.path().join("f8")).unwrap(), b"content!");
     }
 
     #[test]

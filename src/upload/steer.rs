@@ -116,7 +116,7 @@ impl Uploads {
             let staged = self.staged(id).ok_or(SteerError::Missing)?;
             self.complete(&account, &staged).await?;
             let before = staged.modifications();
-            let (content, place) = (staged.file().clone(), to.to_owned());
+            let (content, place) = (staged.opened()?, to.to_owned());
             let length = staged.len();
             let is_same = {
                 let (staged, newest) = (staged.clone(), self.clone());

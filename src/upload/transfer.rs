@@ -236,7 +236,7 @@ impl Worker {
         let part = self.progress.part(wish.size);
         let body = FileRange {
             count: Some(part.count()),
-            ..FileRange::new(sending.staged.file().clone(), 0, wish.size)
+            ..FileRange::new(sending.staged.opened()?, 0, wish.size)
         };
         let upload = self.provider().upload_whole(wish, body);
         let answer = if wish.size > STOPPABLE {
@@ -344,7 +344,7 @@ impl Worker {
             unit_start(unit_size, index),
             unit_length(wish.size, unit_size, index),
         );
-        let file = sending.staged.file();
+        let file = sending.staged.opened()?;
         let sha256 = {
             let hashing = self.account.hashing.acquire().await;
             let _one = hashing.map_err(|_| Failure::Superseded)?;

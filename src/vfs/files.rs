@@ -34,6 +34,7 @@ impl Vfs {
             account.require(Capability::Write)?;
             self.check_replaceable(account, ino)?;
         }
+        self.keep_staged_open(ino)?;
         let (keep_cache, foreign) = {
             let mut tree = self.tree();
             let node = tree.get_mut(ino).ok_or_else(|| Error::plain(libc::ESTALE))?;
@@ -50,6 +51,19 @@ impl Vfs {
             return Err(error);
         }
         Ok(Opened { handle, keep_cache })
+    }
+
+    /// What is opened can be read to its end, also when it is removed meanwhile.
+    fn keep_staged_open(&self, ino: u64) -> Result<()> {
+        let staged = {
+            let tree = self.tree();
+            let file = tree.get(ino).and_then(Node::file);
+            file.and_then(|file| file.local.as_ref().map(|local| local.staged.clone()))
+        };
+        match staged {
+            Some(staged) => Ok(staged.keep_open()?),
+            None => Ok(()),
+        }
     }
 
     /// Refuses to change a file whose content on the service could not be replaced.
