@@ -128,12 +128,15 @@ fn a_file_that_was_cut_to_nothing_needs_nothing_of_what_it_was_begun_from() {
             staged.write_at(3, b"x").unwrap();
             let pending = new("log", Some(old.clone()));
             let (id, hold) = life.uploads.commit_held(&staged, pending).await.unwrap();
-            staged.set_len(0).unwrap();
+            let committed = staged.set_len(0).unwrap_err();
+            assert_eq!(committed.kind(), std::io::ErrorKind::WouldBlock);
+            let (emptied, anew) = life.uploads.rewrite(id).await.unwrap();
+            emptied.set_len(0).unwrap();
             life.uploads
-                .recommit(id, &staged, SystemTime::now())
+                .recommit(id, &emptied, SystemTime::now())
                 .await
                 .unwrap();
-            drop(hold);
+            drop((hold, anew));
             kept(life, id).await;
             let told = loop {
                 if let UploadEvent::Kept { account, id } = life.events.recv().await.unwrap() {
