@@ -109,7 +109,10 @@ fn what_is_added_changed_and_deleted_elsewhere_shows_up_by_itself() {
 
     world.remove("folder/new.txt");
     wait_for("the deleted file is gone", || mount.list("folder") == ["old.txt"]);
-    assert!(std::fs::metadata(mount.path("folder/new.txt")).is_err());
+    // The kernel is told a little after.
+    wait_for("its name is forgotten", || {
+        std::fs::metadata(mount.path("folder/new.txt")).is_err()
+    });
 
     std::fs::rename(
         world.service.files_dir("media").join("folder"),
