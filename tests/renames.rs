@@ -105,6 +105,68 @@ fn killed_after_its_first_step_it_is_finished_in_the_next_life() {
 }
 
 #[test]
+fn a_source_that_was_uploaded_this_moment_keeps_its_rename() {
+    for is_killed in [false, true] {
+        let bench = Bench::new(0, true);
+        let (new, old) = two_files(&bench);
+        let sent = bench.service.pause_after("whole");
+        bench.life(async |life| {
+            let pending = life.add_over("new", b"newer", &new).await;
+            sent.reached().await;
+            let along = NewRename {
+                pending: Some(pending),
+                ..over(&new, &old)
+            };
+            let intent = life.uploads.begin_rename(along).await.unwrap();
+            first_step(&bench, &new).await;
+            sent.open();
+            life.uploaded(pending).await;
+            let target = Some((unwanted("old", &old), None));
+            let noted = intent.begun(target.clone()).await.unwrap();
+            assert_eq!(noted, Noted::SourceEnded);
+            if is_killed {
+                std::mem::forget(intent);
+                return;
+            }
+            intent.without_pending().await.unwrap();
+            assert_eq!(intent.begun(target).await.unwrap(), Noted::Begun);
+            intent.finish(LONG).await.unwrap();
+        });
+        bench.life(async |life| life.drained().await);
+        assert_eq!(bench.service.files(), only("old", b"newer"), "{is_killed}");
+        assert_eq!(bench.service.trash(), [b"old"]);
+    }
+}
+
+#[test]
+fn a_name_that_was_taken_until_the_last_step_is_given_in_the_end() {
+    let bench = Bench::new(0, false);
+    bench.service.number_twins();
+    let (new, old) = two_files(&bench);
+    bench.life(async |life| {
+        let intent = life.uploads.begin_rename(over(&new, &old)).await.unwrap();
+        first_step(&bench, &new).await;
+        let another = bench.service.pause_before("rename");
+        intent.begun(Some((unwanted("old", &old), None))).await.unwrap();
+        let finished = tokio::spawn(intent.finish(LONG));
+        another.reached().await;
+        let holder = bench.service.put("root", "old", b"another's");
+        let taken = bench.service.pause_after("rename");
+        another.open();
+        taken.reached().await;
+        bench.service.remove(&holder);
+        taken.open();
+        let told = finished.await.unwrap();
+        assert!(
+            matches!(told, Err(UploadError::NotRenamed { parked: false, .. })),
+            "{told:?}"
+        );
+        life.drained().await;
+    });
+    assert_eq!(bench.service.files(), only("old", b"new"));
+}
+
+#[test]
 fn an_owner_that_goes_away_leaves_it_to_be_looked_up() {
     let bench = Bench::new(0, false);
     let (new, old) = two_files(&bench);

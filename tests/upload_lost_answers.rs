@@ -289,3 +289,19 @@ fn an_equal_file_that_was_uploaded_before_a_crash_is_not_taken_for_a_copy() {
     expected.extend(only("f.txt", b"content"));
     assert_eq!(bench.service.files(), expected);
 }
+
+#[test]
+fn what_was_sent_under_a_taken_name_is_found_after_the_name_is_free_again() {
+    let bench = Bench::plain();
+    let holder = bench.service.put("root", "f.txt", b"another's");
+    let stored = bench.service.pause_after("whole");
+    bench.life(async |life| {
+        life.add("f.txt", b"content").await;
+        stored.reached().await;
+    });
+    stored.open();
+    bench.service.remove(&holder);
+    bench.life(async |life| life.drained().await);
+    assert_eq!(bench.service.files(), only("f.txt", b"content"));
+    assert_eq!(bench.service.calls("whole"), 1);
+}

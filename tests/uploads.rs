@@ -159,6 +159,53 @@ fn a_rename_over_a_pending_file_leaves_one() {
 }
 
 #[test]
+fn a_rename_over_a_file_that_was_uploaded_this_moment_is_told_so_and_changes_nothing() {
+    let bench = Bench::new(1, false);
+    bench.life_with(
+        |options| options.pace.upload_delay = Duration::from_millis(500),
+        async |life| {
+            let target = life.add("target", b"old").await;
+            life.uploaded(target).await;
+            let id = life.add("temporary", b"new").await;
+            let root = FolderId::new("root");
+            let renamed = life
+                .uploads
+                .rename(id, root, "target".into(), None, Some(target))
+                .await;
+            assert!(matches!(renamed, Err(UploadError::Gone)), "{renamed:?}");
+            assert_eq!(life.uploads.get(id).unwrap().name, "temporary");
+        },
+    );
+}
+
+#[test]
+fn a_file_that_is_renamed_while_it_is_sent_bears_its_name_although_the_service_found_it_taken() {
+    let bench = Bench::new(1, false);
+    bench.service.number_twins();
+    let sent = bench.service.pause_after("whole");
+    bench.life(async |life| {
+        let id = life.add("temporary", b"ours").await;
+        sent.reached().await;
+        bench.service.put("root", "name", b"another's");
+        let root = FolderId::new("root");
+        life.uploads
+            .rename(id, root, "name".into(), None, None)
+            .await
+            .unwrap();
+        sent.open();
+        life.drained().await;
+    });
+    let files = bench.service.files();
+    let ours: Vec<_> = files.iter().filter(|(_, content)| content == b"ours").collect();
+    assert_eq!(ours, [&("root/name".to_owned(), b"ours".to_vec())], "{files:?}");
+    assert!(
+        files
+            .iter()
+            .any(|(name, content)| name.contains("conflict") && content == b"another's")
+    );
+}
+
+#[test]
 fn a_writer_during_the_upload_gets_a_copy_and_contents_never_mix() {
     for keeps_ids in [false, true] {
         for operation in ["begin", "unit", "poll"] {

@@ -41,7 +41,7 @@ impl Worker {
                 }
                 same => same?,
             };
-            if same && (entry.name == attempt.name || self.was_name_taken(attempt).await?) {
+            if same {
                 return Ok(Some(entry));
             }
         }
@@ -192,17 +192,6 @@ impl Worker {
             .map_err(|error| Failure::Local(error.into()))?;
         found.retain(|entry| known.get(&key(entry)).is_none_or(|facts| facts.hash.is_none()));
         Ok(())
-    }
-
-    /// Whether the service had a reason to store the attempt's file under another name than it was given.
-    async fn was_name_taken(&self, attempt: &AttemptRow) -> Result<bool, Failure> {
-        if attempt.replaces.is_some() {
-            return Ok(true);
-        }
-        let folder = FolderId::new(attempt.folder.clone());
-        let listing = self.provider().list(&folder, ListHint::default()).await?;
-        let is_holder = |entry: &Entry| matches!(entry, Entry::File(file) if file.name == attempt.name);
-        Ok(listing.entries.iter().any(is_holder))
     }
 }
 

@@ -226,7 +226,8 @@ impl Uploads {
     /// Gives a pending file another place and name. `replaces`, where given, becomes the file whose place
     /// the content takes; what it replaced before is then deleted as well once the content is there. `over`
     /// is the pending file that had the name: it goes in the same transaction, and what it was to replace
-    /// is replaced by this one.
+    /// is replaced by this one. Fails with [`UploadError::Gone`] where one of the two was uploaded or removed this
+    /// moment; nothing is changed then.
     pub async fn rename(
         self: &Arc<Self>,
         id: PendingId,
@@ -252,6 +253,11 @@ impl Uploads {
                 None => {}
             }
             let gone = over.map(|over| journal.get(over.0)).transpose()?.flatten();
+            let gone = gone.filter(|gone| gone.state != RowState::Removed);
+            // What it became on the service is what has to be replaced.
+            if over.is_some() && gone.is_none() {
+                return Ok(None);
+            }
             if let Some(gone) = &gone {
                 gone.replaces
                     .iter()

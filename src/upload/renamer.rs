@@ -133,8 +133,13 @@ impl Renamer {
             .uploads
             .table()
             .is_place_held(&row.account, &row.to_folder, &row.to_name, None);
+        // One that would store twins chooses no name like the wanted one.
+        let chooses = !self.provider.name_rules().numbered_twins;
+        let replaces = chooses && (row.target.is_some() || row.target_pending.is_some());
         match self.provider.rename(&item, &row.to_name, row.mtime).await {
-            Ok(()) if (is_held || was_cut_short) && row.tries < NAMINGS => self.check_name(row, item).await,
+            Ok(()) if (is_held || was_cut_short || replaces) && row.tries < NAMINGS => {
+                self.check_name(row, item).await
+            }
             Ok(()) => Fate::Done,
             // Somebody else took it away.
             Err(error) if error.kind == ErrorKind::NotFound => Fate::Done,
@@ -142,7 +147,7 @@ impl Renamer {
         }
     }
 
-    /// While another pending file bears the name still, the service may have given one like it.
+    /// While another file bears the name still, the service may have given one like it.
     async fn check_name(&self, row: &RenameRow, item: ItemId) -> Fate {
         let ItemId::File(file) = item else {
             return Fate::Done;
@@ -165,7 +170,7 @@ impl Renamer {
             let noted = noted.map_err(|error| Fate::later(ErrorKind::Unexpected, error.to_string()))?;
             let pending = match noted {
                 Noted::Begun => return Ok(true),
-                Noted::SourceEnded => return Ok(false),
+                Noted::Gone | Noted::SourceEnded => return Ok(false),
                 Noted::TargetEnded => target
                     .as_mut()
                     .map(|(unwanted, pending)| (unwanted, pending.take())),

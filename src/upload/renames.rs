@@ -44,7 +44,9 @@ pub struct NewRename {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Noted {
     Begun,
-    /// The pending file that was to be renamed along was uploaded or removed this moment: the intent is dropped.
+    /// There is no such intent any more.
+    Gone,
+    /// The pending file that was to be renamed along was uploaded or removed this moment: nothing is noted.
     SourceEnded,
     /// The same of the pending file whose place is taken: nothing is noted.
     TargetEnded,
@@ -331,7 +333,6 @@ fn begin(
     if let Some(pending) = row.pending {
         along = journal.get(pending)?.filter(|row| row.state != RowState::Removed);
         if along.is_none() && source == Source::Watched {
-            journal.remove_rename(id)?;
             return Ok(Begun::SourceEnded);
         }
     }
@@ -429,11 +430,12 @@ impl Uploads {
         let uploads = self.clone();
         let note = move |begun: &Begun| match begun {
             Begun::Changed(changes) => uploads.update(|table| note_changes(table, id, changes)),
-            Begun::Gone | Begun::SourceEnded => uploads.update(|table| table.renames.remove(id)),
-            Begun::TargetEnded => {}
+            Begun::Gone => uploads.update(|table| table.renames.remove(id)),
+            Begun::SourceEnded | Begun::TargetEnded => {}
         };
         match self.database.journal("note a rename", work, note).await? {
-            Begun::Gone | Begun::SourceEnded => Ok(Noted::SourceEnded),
+            Begun::Gone => Ok(Noted::Gone),
+            Begun::SourceEnded => Ok(Noted::SourceEnded),
             Begun::TargetEnded => Ok(Noted::TargetEnded),
             Begun::Changed(changes) => {
                 let unlinked = changes.discarded.and_then(|discarded| discarded.unlinked);
@@ -576,12 +578,21 @@ pub struct RenameIntent {
 impl RenameIntent {
     /// The content does not go under the id of the target: the target is replaced by a rename.
     pub async fn not_in_place(&self) -> Result<(), UploadError> {
+        self.change(|row| row.in_place = false).await
+    }
+
+    /// The pending file that was to be renamed along was uploaded: the item is what it became.
+    pub async fn without_pending(&self) -> Result<(), UploadError> {
+        self.change(|row| row.pending = None).await
+    }
+
+    async fn change(&self, change: impl FnOnce(&mut RenameRow) + Send + 'static) -> Result<(), UploadError> {
         let id = self.id;
         let work = move |journal: &JournalTransaction<'_>| {
             let Some(mut row) = journal.rename_row(id)? else {
                 return Ok(None);
             };
-            row.in_place = false;
+            change(&mut row);
             journal.put_rename(&row)?;
             Ok(Some(row))
         };

@@ -273,15 +273,18 @@ impl Worker {
             }
         } else {
             // Moved to where another file bore its name, it may have been given one like it.
-            if named || moved {
+            let renames = named || moved;
+            if renames && obsolete.is_empty() {
                 self.give_name(row, entry).await?;
             }
             if !obsolete.is_empty() {
+                if renames {
+                    self.ask_for_name(row, entry).await?;
+                }
                 self.delete(obsolete).await?;
-                if moved || named {
+                if renames {
                     // While another file bore the name, the service may have chosen a name like it.
-                    let renamed = self.provider().rename(&item, &row.name, Some(row.mtime)).await;
-                    self.check(renamed, entry).await?;
+                    self.give_name(row, entry).await?;
                 }
                 self.note_replaced_by(row, entry).await?;
             }
@@ -295,8 +298,33 @@ impl Worker {
         Ok(())
     }
 
-    /// Renames the file to what the row says.
+    /// Gives the file the name that the row says, and makes sure that it bears it: a service that finds the name
+    /// taken may say yes and choose one like it.
     async fn give_name(&self, row: &JournalRow, entry: &mut FileEntry) -> Result<(), Failure> {
+        let is_held = self.ask_for_name(row, entry).await?;
+        if self.has_numbered_twins() && !is_held {
+            return Ok(());
+        }
+        for is_last in [false, true] {
+            let Some(found) = self.file_now(&entry.id).await? else {
+                return self.note_vanished().await;
+            };
+            entry.name = found.name;
+            if !self.is_named_otherwise(row, entry) {
+                return Ok(());
+            }
+            // Of two that want each other's names one goes first.
+            if is_held || is_last {
+                break;
+            }
+            self.make_room(row, entry).await?;
+            self.ask_for_name(row, entry).await?;
+        }
+        Err(Failure::wait(BORNE))
+    }
+
+    /// Renames the file to what the row says. Returns whether another pending file is known to bear the name.
+    async fn ask_for_name(&self, row: &JournalRow, entry: &mut FileEntry) -> Result<bool, Failure> {
         let item = ItemId::File(entry.id.clone());
         self.await_place(&row.folder, &row.name).await?;
         let is_held = self.is_held_by_another(row);
@@ -313,14 +341,7 @@ impl Worker {
         }
         self.check(renamed, entry).await?;
         entry.name = row.name.clone();
-        // Of two that want each other's names one goes first, and gets a name like the wanted one for a while.
-        if is_held && let Some(found) = self.file_now(&entry.id).await? {
-            entry.name = found.name;
-            if self.is_named_otherwise(row, entry) {
-                return Err(Failure::wait(BORNE));
-            }
-        }
-        Ok(())
+        Ok(is_held)
     }
 
     fn is_held_by_another(&self, row: &JournalRow) -> bool {
@@ -438,7 +459,7 @@ impl Worker {
 
     /// The service refuses the row's name for a file that bears another: the content is announced under the
     /// right name, and the file goes when that one is there.
-    async fn announce_anew(&self, entry: &FileEntry) -> Result<(), Failure> {
+    async fn announce_anew(&self, entry: &FileEntry) -> Result<bool, Failure> {
         let file = entry.id.as_str().to_owned();
         self.uploads
             .change(self.id, move |row| {
@@ -466,15 +487,19 @@ impl Worker {
                     .await?
                     .is_empty()
                 {
-                    self.clear_attempt().await?;
-                    return Err(Failure::wait(
-                        "the uploaded file vanished from the service; it is sent again",
-                    ));
+                    return self.note_vanished().await;
                 }
                 Err(error.into())
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    async fn note_vanished(&self) -> Result<(), Failure> {
+        self.clear_attempt().await?;
+        Err(Failure::wait(
+            "the uploaded file vanished from the service; it is sent again",
+        ))
     }
 
     /// Another file bears the name that ours is to get, on a service that has no twins.

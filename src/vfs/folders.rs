@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::provider::{Capability, Entry, FileEntry, FolderId, ListHint, Listing};
+use crate::provider::{Capability, Entry, FileEntry, FileId, FolderId, ListHint, Listing};
 use crate::upload::{PendingFile, UploadStatus};
 
 use super::account::Account;
@@ -250,9 +250,12 @@ impl Vfs {
                 .note_listed(&account.setup.name, &id, &listing.entries);
             let undated = listing.lacks_times();
             leaving.extend(self.uploads.leaving(&account.setup.name, &id));
+            let rows = self.pending_in(account, &id);
+            let mut remains = self.uploads.own_remains(&account.setup.name, &id);
+            remains.extend(replaced_since(&waiting, &rows));
             let laid_over = Waiting {
-                rows: self.pending_in(account, &id),
-                remains: self.uploads.own_remains(&account.setup.name, &id),
+                rows,
+                remains,
                 leaving,
             };
             self.catch_up(&mut listing, waiting);
@@ -406,4 +409,18 @@ impl Vfs {
         let folder = node.folder().ok_or_else(|| Error::plain(libc::ENOTDIR))?;
         folder.id.clone().ok_or_else(|| Error::plain(libc::EPERM))
     }
+}
+
+/// The files that pending ones were to replace when a listing was asked for, and have replaced since.
+fn replaced_since<'a>(
+    before: &'a [PendingFile],
+    now: &'a [PendingHere],
+) -> impl Iterator<Item = FileId> + 'a {
+    before.iter().flat_map(|old| {
+        let now = now.iter().find(|now| now.id == old.id);
+        let replaced = old.replaces.iter().chain(&old.superseded);
+        let replaced =
+            replaced.filter(move |file| now.is_some_and(|now| now.replaces.as_ref() != Some(file)));
+        replaced.cloned()
+    })
 }

@@ -293,26 +293,52 @@ impl Vfs {
         if let Err(error) = self.first_step(rename, &item, target.as_ref(), &steps).await {
             return Err(self.give_up(rename, intent, error).await);
         }
-        if let Some(intent) = &intent {
-            let mut settling = Settling::default();
-            loop {
-                let target = rename.target.map(|target| self.unwanted(rename.account, target));
-                let target = target.transpose()?;
-                let freed = target.as_ref().map_or(0, |(target, _)| target.size);
-                match intent.begun(target).await? {
-                    Noted::Begun => {
-                        rename.account.count_stored(0, freed);
-                        break;
-                    }
-                    Noted::SourceEnded => return Ok(Row::Ended),
-                    // Uploaded this moment: what it became is what is replaced.
-                    Noted::TargetEnded => settling.pause().await?,
-                }
-            }
-        }
+        let intent = match intent {
+            None => None,
+            Some(intent) => match self.note_begun(rename, intent, &remote, row).await? {
+                Some(intent) => Some(intent),
+                None => return Ok(Row::Ended),
+            },
+        };
         self.show_replaced(rename, false);
         self.show_remote_name(rename);
         self.finish(rename, intent).await.map(|()| Row::Renamed)
+    }
+
+    /// Writes down that the first step took effect, with what is replaced as it is by now. `None` where the upload of
+    /// the source put another file in the place of the one that was renamed: the rename begins anew.
+    async fn note_begun(
+        &self,
+        rename: &Rename<'_>,
+        intent: RenameIntent,
+        remote: &FileId,
+        row: Option<PendingId>,
+    ) -> Result<Option<RenameIntent>> {
+        let mut settling = Settling::default();
+        loop {
+            let target = rename.target.map(|target| self.unwanted(rename.account, target));
+            let target = target.transpose()?;
+            let freed = target.as_ref().map_or(0, |(target, _)| target.size);
+            match intent.begun(target).await? {
+                Noted::Begun => {
+                    rename.account.count_stored(0, freed);
+                    return Ok(Some(intent));
+                }
+                Noted::Gone => return Ok(None),
+                // Uploaded this moment. Forgotten before it is known what that made, the rename would be half done
+                // after a crash.
+                Noted::SourceEnded => {
+                    settling.pause().await?;
+                    match self.identity(rename.ino) {
+                        (Some(now), None) if now == *remote => intent.without_pending().await?,
+                        (_, now) if now == row => {}
+                        _ => return Ok(intent.abandon().await.map(|()| None)?),
+                    }
+                }
+                // Uploaded this moment: what it became is what is replaced.
+                Noted::TargetEnded => settling.pause().await?,
+            }
+        }
     }
 
     /// Notes the name that a file on the service has, or is about to have.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::model::{Content, Operation, State, Step};
 use crate::harness::content;
 
-pub const NAMES: [&str; 8] = [
+const NAMES: [&str; 8] = [
     "one.txt",
     "two.bin",
     "three",

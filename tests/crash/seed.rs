@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::load::{Load, NAMES};
+use super::load::Load;
 use super::model::{Content, Operation, State};
 use crate::harness::kind::ONE_CLOUD_FILE;
 use crate::harness::{MEDIA, Mount, Tune, World, sha256_of};
@@ -132,7 +132,7 @@ fn play(
                 .map(|(at, zone)| {
                     let load = Load::new(seed * 1000 + round * 10 + at);
                     let root = root.join(zone.account).join(zone.folder);
-                    scope.spawn(move || zone.work(load, &root, killed, began, weather))
+                    scope.spawn(move || zone.work(world, load, &root, killed, began, weather))
                 })
                 .collect();
             std::thread::sleep(load_ends);
@@ -152,14 +152,14 @@ fn play(
         for zone in zones.iter_mut() {
             zone.note(began, &format!("killed in round {round} and started again"));
             let root = zone.root(&mount);
-            zone.resolve(&root, weather, "after a kill")?;
+            zone.resolve(world, &root, weather, "after a kill")?;
         }
     }
     drain(world)?;
     world.service.strike(&json!([]));
     for zone in zones.iter_mut() {
         let root = zone.root(&mount);
-        zone.resolve(&root, Weather::Fair, "after all was uploaded")?;
+        zone.resolve(world, &root, Weather::Fair, "after all was uploaded")?;
     }
     // Copies may have been removed.
     drain(world)?;
@@ -276,6 +276,7 @@ impl Zone {
     /// Works until the mount is killed.
     fn work(
         &mut self,
+        world: &World,
         mut load: Load,
         root: &Path,
         killed: &AtomicBool,
@@ -304,7 +305,7 @@ impl Zone {
                     if weather == Weather::Fair {
                         return Err(format!("{}/{}: {operation}: {error}", self.account, self.folder));
                     }
-                    if let Err(failure) = self.resolve(root, weather, "after an error")
+                    if let Err(failure) = self.resolve(world, root, weather, "after an error")
                         && !killed.load(Ordering::SeqCst)
                     {
                         return Err(failure);
@@ -319,29 +320,35 @@ impl Zone {
         Ok(())
     }
 
-    /// Looks which of the possible states it is. A rename of several steps that was cut short is finished or taken
-    /// back a moment later; until then the names that it is about may be in between, and nothing else.
-    fn resolve(&mut self, root: &Path, weather: Weather, when: &str) -> Result<(), String> {
+    /// Looks which of the possible states it is. A rename of several steps that was cut short is looked up, and is
+    /// finished or taken back a moment later; until then the names that it is about may be in between, and nothing
+    /// else.
+    fn resolve(&mut self, world: &World, root: &Path, weather: Weather, when: &str) -> Result<(), String> {
         let began = Instant::now();
         let renames = matches!(self.cut_short.take(), Some(Operation::Rename { .. }));
         loop {
             let found = look(root, weather);
             let found = found.map_err(|e| format!("{}/{} {when}: {e}", self.account, self.folder))?;
+            let settles = renames && began.elapsed() < SETTLES;
+            if settles && self.keeps_the_rest(&found) && self.renames(world) {
+                std::thread::sleep(Duration::from_millis(100));
+                continue;
+            }
             if self.states.contains(&found) {
                 self.states = vec![found];
                 return Ok(());
             }
-            let copies = self.copies(&found);
-            if !copies.is_empty() && began.elapsed() < SETTLES {
-                for copy in copies {
-                    let removed = fs::remove_file(root.join(&copy));
-                    self.log
-                        .push(format!("         a copy is removed: {copy} {removed:?}"));
+            let spoiled = self.spoiled(&found);
+            if !spoiled.is_empty() && began.elapsed() < SETTLES {
+                for path in spoiled {
+                    let removed = fs::remove_file(root.join(&path));
+                    self.log.push(format!(
+                        "         what the service spoiled is removed: {path} {removed:?}"
+                    ));
                 }
                 continue;
             }
-            let moment = if renames { SETTLES } else { Duration::ZERO };
-            if began.elapsed() < moment && self.keeps_the_rest(&found) {
+            if settles && self.keeps_the_rest(&found) {
                 std::thread::sleep(Duration::from_millis(100));
                 continue;
             }
@@ -356,26 +363,24 @@ impl Zone {
         }
     }
 
-    /// Files that no state has, under names that are given to copies, with a content that was written here once: on a
-    /// host that tells no hash, and where answers are lost, such may stay after a kill. None where all has to be exact.
-    fn copies(&self, found: &State) -> Vec<String> {
-        let may_stay = self.account == CLOUD || self.weather == Weather::Foul;
-        if !may_stay || std::env::var_os("LOCKERFS_CRASH_STRICT").is_some() {
-            return Vec::new();
-        }
-        // A failing service stores other bytes than it was sent.
-        let is_ours = |content: &Content| self.weather == Weather::Foul || self.written.contains(content);
-        let is_copy = |(path, content): &(&String, &Content)| {
-            let unknown = self.states.iter().all(|state| !state.files.contains_key(*path));
+    /// Copies of what a failing service made of an upload: it stored other bytes than it was sent, under our name, and
+    /// the program was killed before it heard of it. Nobody can tell them from another's file, so they are kept aside.
+    fn spoiled(&self, found: &State) -> Vec<String> {
+        let is_spoiled = |(path, content): &(&String, &Content)| {
             let name = path.rsplit_once('/').map_or(path.as_str(), |(_, name)| name);
-            let inside = name.split_once(" (").and_then(|(_, rest)| rest.split_once(')'));
-            let marked = inside.is_some_and(|(mark, _)| {
-                mark.starts_with("conflict ") || mark.bytes().all(|byte| byte.is_ascii_digit())
-            });
-            unknown && !NAMES.contains(&name) && (marked || name.contains(" (conflict ")) && is_ours(content)
+            name.contains(" (conflict ") && !self.written.contains(*content)
         };
-        let copies = found.files.iter().filter(is_copy);
-        copies.map(|(path, _)| path.clone()).collect()
+        let spoiled = found.files.iter().filter(is_spoiled);
+        spoiled
+            .map(|(path, _)| path.clone())
+            .filter(|_| self.weather == Weather::Foul)
+            .collect()
+    }
+
+    /// Whether a rename of the account is not at its end.
+    fn renames(&self, world: &World) -> bool {
+        let is_rename = |row: &serde_json::Value| row["action"] == "rename" && row["account"] == self.account;
+        world.pending().iter().any(is_rename)
     }
 
     /// Whether all is there, and right, that is the same in all possible states.
