@@ -128,7 +128,10 @@ fn a_source_that_was_uploaded_this_moment_keeps_its_rename() {
                 std::mem::forget(intent);
                 return;
             }
-            intent.without_pending().await.unwrap();
+            let anew = life.uploads.begin_rename_anew(over(&new, &old), Some(intent));
+            let intent = anew.await.unwrap();
+            assert_eq!(life.uploads.operations().len(), 1);
+            first_step(&bench, &new).await;
             assert_eq!(intent.begun(target).await.unwrap(), Noted::Begun);
             intent.finish(LONG).await.unwrap();
         });

@@ -6,11 +6,11 @@ mod upload_bench;
 
 use std::time::{Duration, SystemTime};
 
-use lockerfs::provider::{Capability, ErrorKind, FileId, FolderId, Retry};
+use lockerfs::provider::{Capability, ErrorKind, FileId, FolderId, ItemId, Provider, Retry};
 use lockerfs::state::{ItemFacts, ItemKey};
 use lockerfs::upload::{Options, PendingFile, UploadStatus};
 use md5::{Digest, Md5};
-use upload_bench::memory_provider::Fault;
+use upload_bench::memory_provider::{Fault, MemoryProvider};
 use upload_bench::{Bench, Life, new, only};
 
 /// A failure after which nobody knows whether the content arrived. It did not.
@@ -485,4 +485,49 @@ fn what_a_person_deleted_for_an_account_that_cannot_is_not_asked_for_again() {
     });
     assert_eq!(files(&bench), only("f.txt", b"content"));
     assert_eq!(bench.service.calls("whole"), 1);
+}
+
+#[test]
+fn a_file_that_gave_the_name_up_after_the_look_is_left_alone() {
+    let bench = Bench::plain();
+    let holder = bench.service.put("root", "f.txt", b"another's");
+    let sent = bench.service.pause_after("whole");
+    bench.life(async |life| {
+        life.add("f.txt", b"ours").await;
+        sent.reached().await;
+        let looked = bench.service.pause_after("list");
+        sent.open();
+        looked.reached().await;
+        let provider = MemoryProvider::new(bench.service.clone());
+        let item = ItemId::File(holder.clone());
+        provider.rename(&item, "its own", None).await.unwrap();
+        looked.open();
+        drained(life).await;
+    });
+    let mut expected = only("f.txt", b"ours");
+    expected.extend(only("its own", b"another's"));
+    assert_eq!(files(&bench), expected);
+}
+
+#[test]
+fn what_may_be_another_uploads_and_is_looked_for_is_not_put_aside() {
+    let bench = Bench::plain();
+    bench.service.put("root", "f.txt", b"another's");
+    bench.service.fault("whole", Fault::LoseReply);
+    let change = |options: &mut Options| {
+        options.late_rate = 1;
+        options.late_limit = Duration::from_millis(400);
+    };
+    bench.life_with(change, async |life| {
+        let lost = life.add("f.txt", b"first").await;
+        let is_lost = |file: &PendingFile| matches!(file.status, UploadStatus::Waiting { .. });
+        life.until(lost, is_lost).await;
+        life.add("f (2).txt", b"second").await;
+        drained(life).await;
+    });
+    let files = files(&bench);
+    for ours in [only("f.txt", b"first"), only("f (2).txt", b"second")].concat() {
+        assert!(files.contains(&ours), "{files:?}");
+    }
+    assert_eq!((files.len(), bench.service.calls("whole")), (3, 2), "{files:?}");
 }

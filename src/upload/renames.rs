@@ -394,20 +394,37 @@ fn note_changes(table: &mut super::table::Table, id: i64, changes: &Changes) {
 impl Uploads {
     /// Writes a rename down before its first step.
     pub async fn begin_rename(self: &Arc<Self>, new: NewRename) -> Result<RenameIntent, UploadError> {
+        self.begin_rename_anew(new, None).await
+    }
+
+    /// The same in the place of an intent whose source was uploaded before it was begun, so that there is no moment
+    /// without one.
+    pub async fn begin_rename_anew(
+        self: &Arc<Self>,
+        new: NewRename,
+        before: Option<RenameIntent>,
+    ) -> Result<RenameIntent, UploadError> {
         let target = new.target.iter().filter_map(|(target, _)| target.item.as_ref());
         // What is put under the id of the target is not to be deleted with it.
         for item in target.filter(|_| new.in_place).chain([&new.item]) {
             self.keep_item(&new.account, item).await?;
         }
         let mut row = row_of(new);
+        let old = before.as_ref().map(|before| before.id);
         let work = move |journal: &JournalTransaction<'_>| {
+            if let Some(old) = old {
+                journal.remove_rename(old)?;
+            }
             row.id = journal.add_rename(&row)?;
             Ok(row)
         };
         let uploads = self.clone();
         let (give, taken) = tokio::sync::oneshot::channel();
         let note = move |row: &RenameRow| {
-            uploads.update(|table| table.renames.add(row.clone(), true));
+            uploads.update(|table| {
+                old.into_iter().for_each(|old| table.renames.remove(old));
+                table.renames.add(row.clone(), true);
+            });
             // A caller that goes away leaves the intent in the channel, which drops it.
             let _ = give.send(RenameIntent {
                 uploads,
@@ -578,21 +595,12 @@ pub struct RenameIntent {
 impl RenameIntent {
     /// The content does not go under the id of the target: the target is replaced by a rename.
     pub async fn not_in_place(&self) -> Result<(), UploadError> {
-        self.change(|row| row.in_place = false).await
-    }
-
-    /// The pending file that was to be renamed along was uploaded: the item is what it became.
-    pub async fn without_pending(&self) -> Result<(), UploadError> {
-        self.change(|row| row.pending = None).await
-    }
-
-    async fn change(&self, change: impl FnOnce(&mut RenameRow) + Send + 'static) -> Result<(), UploadError> {
         let id = self.id;
         let work = move |journal: &JournalTransaction<'_>| {
             let Some(mut row) = journal.rename_row(id)? else {
                 return Ok(None);
             };
-            change(&mut row);
+            row.in_place = false;
             journal.put_rename(&row)?;
             Ok(Some(row))
         };

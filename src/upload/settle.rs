@@ -393,7 +393,7 @@ impl Worker {
     async fn clear_name(&self, row: &JournalRow, entry: &mut FileEntry) -> Result<(), Failure> {
         self.await_place(&row.folder, &row.name).await?;
         for other in self.bearers(row, entry).await? {
-            self.set_aside(&other.id, &row.name).await?;
+            self.set_aside(&other.id, &row.folder, &row.name).await?;
         }
         Ok(())
     }
@@ -508,16 +508,10 @@ impl Worker {
             if obsolete(row, entry).contains(&other.id) {
                 self.delete(vec![other.id]).await?;
             } else {
-                self.set_aside(&other.id, &row.name).await?;
+                self.set_aside(&other.id, &row.folder, &row.name).await?;
             }
         }
         Ok(())
-    }
-
-    /// Frees a name from another file. One that another pending file is about to name otherwise is waited for.
-    async fn set_aside(&self, other: &FileId, name: &str) -> Result<(), Failure> {
-        self.check_at_rest(other)?;
-        self.keep_aside(other, name).await
     }
 
     /// Deletes files that nobody needs, into the trash where there is one.

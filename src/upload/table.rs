@@ -707,6 +707,22 @@ impl Table {
         sent.is_some_and(|sent| sent.sha256 == *sha256)
     }
 
+    /// Whether another item sent so many bytes to a place on the service and does not know yet what that made.
+    pub fn is_place_sought(&self, account: &str, folder: &str, name: &str, size: u64, me: PendingId) -> bool {
+        let target = (folder.to_owned(), name.to_owned());
+        let owner = self
+            .queues
+            .get(account)
+            .and_then(|queue| queue.targets.get(&target));
+        let owner = owner.filter(|owner| **owner != me);
+        let owner = owner.and_then(|owner| self.items.get(owner));
+        owner.is_some_and(|item| {
+            let sent = item.row.attempt.as_ref();
+            let seeks = sent.is_some_and(|sent| sent.file.is_none() && sent.size == size);
+            seeks && item.row.state != RowState::Parked
+        })
+    }
+
     /// Marks an account as one whose queue is worked on, and returns what wakes its worker.
     pub fn serve(&mut self, account: &str) -> Arc<Notify> {
         let queue = self.queue(account);

@@ -7,7 +7,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use crate::http::FileRange;
 use crate::provider::{
     ErrorKind, FileEntry, FileId, ItemId, ProviderError, Retry, UploadPlan, UploadProgress, UploadRequest,
-    UploadTicket,
+    UploadTicket, without_number,
 };
 use crate::state::{AttemptRow, RowState};
 
@@ -422,7 +422,9 @@ impl Worker {
         let known = file.as_str().to_owned();
         let is_superseded = row.superseded.contains(&known);
         if row.replaces.as_ref() != Some(&known) && !is_superseded {
-            return self.clear_foreign(&sending.attempt, file).await;
+            return self
+                .set_aside(&file, &sending.attempt.folder, &sending.attempt.name)
+                .await;
         }
         if is_superseded && sending.attempt.replaces.is_some() {
             self.delete(vec![file]).await?;
@@ -439,23 +441,39 @@ impl Worker {
         .await
     }
 
-    /// Takes the name for an attempt from a file that it does not replace. One that another pending file is about to
-    /// name otherwise is waited for; what bears another name by now is left alone.
-    async fn clear_foreign(&self, attempt: &AttemptRow, file: FileId) -> Result<(), Failure> {
-        self.check_at_rest(&file)?;
-        let is_there = self.file_now(&file).await?.is_some_and(|found| {
-            let parent = found.parent.as_ref();
-            found.name == attempt.name && parent.is_none_or(|parent| parent.as_str() == attempt.folder)
-        });
-        match is_there {
-            true => self.keep_aside(&file, &attempt.name).await,
-            false => Ok(()),
+    /// Takes a name from a file that is not to be replaced. One that another pending file is about to name otherwise is
+    /// waited for; what bears another name by now is left alone.
+    pub async fn set_aside(&self, file: &FileId, folder: &str, name: &str) -> Result<(), Failure> {
+        let Some(found) = self.file_now(file).await? else {
+            return Ok(());
+        };
+        let parent = found.parent.as_ref();
+        if found.name != name || parent.is_some_and(|parent| parent.as_str() != folder) {
+            return Ok(());
         }
+        self.check_not_sought(&found, folder)?;
+        // After the look: what was at work with it before may have given it its name since the look before.
+        self.check_at_rest(file)?;
+        self.keep_aside(file, name).await
+    }
+
+    /// Fails for now where a file may be what another pending one sent and has not found yet: the service may have
+    /// numbered it.
+    fn check_not_sought(&self, found: &FileEntry, folder: &str) -> Result<(), Failure> {
+        let plain = without_number(&found.name).filter(|_| self.has_numbered_twins());
+        let mut names = [Some(found.name.clone()), plain].into_iter().flatten();
+        let (account, table) = (&self.account.name, self.uploads.table());
+        if names.any(|name| table.is_place_sought(account, folder, &name, found.size, self.id)) {
+            return Err(Failure::wait(
+                "a file that bears this name may be what was sent of another one, which is looked for",
+            ));
+        }
+        Ok(())
     }
 
     /// Fails for now where another pending file is at work with a file that bears a name which is wanted here. Two
     /// that want each other's names do not wait for ever: what is put aside gets its own name in its turn.
-    pub fn check_at_rest(&self, file: &FileId) -> Result<(), Failure> {
+    fn check_at_rest(&self, file: &FileId) -> Result<(), Failure> {
         let patient = self.row().is_some_and(|row| row.tries < PATIENT_TRIES);
         let table = self.uploads.table();
         if patient && table.is_in_motion(&self.account.name, file.as_str(), self.id) {
@@ -467,7 +485,7 @@ impl Worker {
     }
 
     /// Gives a file of which we know nothing another name, so that nothing of it is lost.
-    pub async fn keep_aside(&self, file: &FileId, name: &str) -> Result<(), Failure> {
+    async fn keep_aside(&self, file: &FileId, name: &str) -> Result<(), Failure> {
         let aside = conflict_name(name, time::OffsetDateTime::now_utc());
         tracing::warn!(
             name,

@@ -29,8 +29,8 @@ const REPLACED_PAUSE: Duration = Duration::from_millis(200);
 /// Whether the journal still had the row that a rename is about.
 enum Row {
     Renamed,
-    /// Uploaded this moment.
-    Ended,
+    /// Uploaded this moment: the rename begins anew, in the place of what was written down of it.
+    Ended(Option<RenameIntent>),
 }
 
 /// What a rename takes on the service.
@@ -121,7 +121,9 @@ impl Vfs {
         let target = target.transpose()?.map(|unwanted| (unwanted, None));
         let item = ItemId::Folder(folder);
         let steps = self.steps(rename, target.is_some());
-        let intent = self.intend(rename, &item, None, target.clone(), &steps).await?;
+        let intent = self
+            .intend(rename, &item, None, target.clone(), &steps, None)
+            .await?;
         if let Err(error) = self.first_step(rename, &item, target.as_ref(), &steps).await {
             return Err(self.give_up(rename, intent, error).await);
         }
@@ -179,16 +181,25 @@ impl Vfs {
         }
         let mut settling = Settling::default();
         let mut replaced = 0;
+        let mut begun: Option<RenameIntent> = None;
         loop {
             let (remote, row) = self.identity(rename.ino);
+            if remote.is_none()
+                && let Some(intent) = begun.take()
+            {
+                intent.abandon().await?;
+            }
             let moved = match (remote, row) {
                 (None, Some(row)) => self.rename_row(rename, row).await,
-                (Some(remote), row) => self.rename_remote(rename, remote, row).await,
+                (Some(remote), row) => self.rename_remote(rename, remote, row, begun.take()).await,
                 (None, None) => self.rename_open(rename).await,
             };
             match moved {
                 Ok(Row::Renamed) => return Ok(()),
-                Ok(Row::Ended) => settling.pause().await?,
+                Ok(Row::Ended(intent)) => {
+                    begun = intent;
+                    settling.pause().await?;
+                }
                 // An upload may have put another file in the place of the one that was to be renamed.
                 Err(error) if error.errno.0 == libc::ENOENT && row.is_some() && replaced < REPLACED_LOOKS => {
                     replaced += 1;
@@ -223,7 +234,7 @@ impl Vfs {
                 }
                 Ok(Row::Renamed)
             }
-            Err(UploadError::Gone) => Ok(Row::Ended),
+            Err(UploadError::Gone) => Ok(Row::Ended(None)),
             Err(error) => Err(error.into()),
         }
     }
@@ -265,6 +276,7 @@ impl Vfs {
         rename: &Rename<'_>,
         remote: FileId,
         row: Option<PendingId>,
+        begun: Option<RenameIntent>,
     ) -> Result<Row> {
         let item = ItemId::File(remote.clone());
         let target = rename.target.map(|target| self.unwanted(rename.account, target));
@@ -273,7 +285,9 @@ impl Vfs {
             in_place: row.is_none() && self.may_replace_in_place(rename, target.as_ref()),
             ..self.steps(rename, target.is_some())
         };
-        let intent = self.intend(rename, &item, row, target.clone(), &steps).await?;
+        let intent = self
+            .intend(rename, &item, row, target.clone(), &steps, begun)
+            .await?;
         if steps.in_place
             && let Some(old) = rename.target.and_then(|target| self.identity(target).0)
         {
@@ -293,27 +307,27 @@ impl Vfs {
         if let Err(error) = self.first_step(rename, &item, target.as_ref(), &steps).await {
             return Err(self.give_up(rename, intent, error).await);
         }
-        let intent = match intent {
-            None => None,
-            Some(intent) => match self.note_begun(rename, intent, &remote, row).await? {
-                Some(intent) => Some(intent),
-                None => return Ok(Row::Ended),
-            },
+        let holds = match &intent {
+            Some(intent) => self.note_begun(rename, intent, row).await?,
+            None => true,
         };
+        if !holds {
+            return Ok(Row::Ended(intent));
+        }
         self.show_replaced(rename, false);
         self.show_remote_name(rename);
         self.finish(rename, intent).await.map(|()| Row::Renamed)
     }
 
-    /// Writes down that the first step took effect, with what is replaced as it is by now. `None` where the upload of
-    /// the source put another file in the place of the one that was renamed: the rename begins anew.
+    /// Writes down that the first step took effect, with what is replaced as it is by now. False where the upload of
+    /// the source ended before that: it may have put another file in the place of the one that was renamed, or given
+    /// it its former name.
     async fn note_begun(
         &self,
         rename: &Rename<'_>,
-        intent: RenameIntent,
-        remote: &FileId,
+        intent: &RenameIntent,
         row: Option<PendingId>,
-    ) -> Result<Option<RenameIntent>> {
+    ) -> Result<bool> {
         let mut settling = Settling::default();
         loop {
             let target = rename.target.map(|target| self.unwanted(rename.account, target));
@@ -322,18 +336,14 @@ impl Vfs {
             match intent.begun(target).await? {
                 Noted::Begun => {
                     rename.account.count_stored(0, freed);
-                    return Ok(Some(intent));
+                    return Ok(true);
                 }
-                Noted::Gone => return Ok(None),
-                // Uploaded this moment. Forgotten before it is known what that made, the rename would be half done
-                // after a crash.
+                Noted::Gone => return Ok(false),
                 Noted::SourceEnded => {
-                    settling.pause().await?;
-                    match self.identity(rename.ino) {
-                        (Some(now), None) if now == *remote => intent.without_pending().await?,
-                        (_, now) if now == row => {}
-                        _ => return Ok(intent.abandon().await.map(|()| None)?),
+                    while row.is_some() && self.identity(rename.ino).1 == row {
+                        settling.pause().await?;
                     }
+                    return Ok(false);
                 }
                 // Uploaded this moment: what it became is what is replaced.
                 Noted::TargetEnded => settling.pause().await?,
@@ -362,7 +372,8 @@ impl Vfs {
         }
     }
 
-    /// Makes the way free for a rename, and writes it down where it takes several steps.
+    /// Makes the way free for a rename, and writes it down where it takes several steps, in the place of what was
+    /// written down of it before.
     async fn intend(
         &self,
         rename: &Rename<'_>,
@@ -370,6 +381,7 @@ impl Vfs {
         row: Option<PendingId>,
         target: Option<(Unwanted, Option<PendingId>)>,
         steps: &Steps,
+        before: Option<RenameIntent>,
     ) -> Result<Option<RenameIntent>> {
         let account = rename.account;
         if steps.moves {
@@ -379,14 +391,17 @@ impl Vfs {
             account.require(Capability::Rename)?;
         }
         let name = &account.setup.name;
-        self.uploads.wait_until_renamed(name, item, CLEARING).await?;
+        if before.is_none() {
+            self.uploads.wait_until_renamed(name, item, CLEARING).await?;
+        }
         self.uploads.keep_item(name, item).await?;
         self.clear_the_way(rename).await?;
-        if !(steps.replaces || row.is_some() || (steps.moves && steps.names)) {
+        let takes_several = steps.replaces || row.is_some() || (steps.moves && steps.names);
+        if !takes_several && before.is_none() {
             return Ok(None);
         }
         let old_name = self.remote_name_of(rename.ino).unwrap_or_default();
-        let intent = self.uploads.begin_rename(NewRename {
+        let new = NewRename {
             account: name.clone(),
             item: item.clone(),
             from: (self.folder_id(rename.old_parent)?, old_name),
@@ -395,8 +410,8 @@ impl Vfs {
             pending: row,
             target,
             in_place: steps.in_place,
-        });
-        Ok(Some(intent.await?))
+        };
+        Ok(Some(self.uploads.begin_rename_anew(new, before).await?))
     }
 
     /// The step from which on a rename holds: the move to another folder, or else the new name. A target of that

@@ -30,6 +30,8 @@ const WATCHDOG: Duration = Duration::from_secs(150);
 const DRAIN: Duration = Duration::from_secs(60);
 /// How long a rename that was cut short may take until it is finished or taken back.
 const SETTLES: Duration = Duration::from_secs(25);
+/// How it is told that a file of a failing service is put away.
+pub const SPOILED: &str = "what the service spoiled is removed:";
 /// How often what a failing service refused is looked at again.
 const LOOKS: u32 = 25;
 
@@ -132,7 +134,7 @@ fn play(
                 .map(|(at, zone)| {
                     let load = Load::new(seed * 1000 + round * 10 + at);
                     let root = root.join(zone.account).join(zone.folder);
-                    scope.spawn(move || zone.work(world, load, &root, killed, began, weather))
+                    scope.spawn(move || zone.work(load, &root, killed, began, weather))
                 })
                 .collect();
             std::thread::sleep(load_ends);
@@ -152,14 +154,14 @@ fn play(
         for zone in zones.iter_mut() {
             zone.note(began, &format!("killed in round {round} and started again"));
             let root = zone.root(&mount);
-            zone.resolve(world, &root, weather, "after a kill")?;
+            zone.resolve(Some(world), &root, weather, "after a kill")?;
         }
     }
     drain(world)?;
     world.service.strike(&json!([]));
     for zone in zones.iter_mut() {
         let root = zone.root(&mount);
-        zone.resolve(world, &root, Weather::Fair, "after all was uploaded")?;
+        zone.resolve(Some(world), &root, Weather::Fair, "after all was uploaded")?;
     }
     // Copies may have been removed.
     drain(world)?;
@@ -276,7 +278,6 @@ impl Zone {
     /// Works until the mount is killed.
     fn work(
         &mut self,
-        world: &World,
         mut load: Load,
         root: &Path,
         killed: &AtomicBool,
@@ -305,7 +306,11 @@ impl Zone {
                     if weather == Weather::Fair {
                         return Err(format!("{}/{}: {operation}: {error}", self.account, self.folder));
                     }
-                    if let Err(failure) = self.resolve(world, root, weather, "after an error")
+                    // What became of it is known a moment later; until then it may be either way.
+                    if matches!(operation, Operation::Rename { .. }) {
+                        return Ok(());
+                    }
+                    if let Err(failure) = self.resolve(None, root, weather, "after an error")
                         && !killed.load(Ordering::SeqCst)
                     {
                         return Err(failure);
@@ -323,14 +328,20 @@ impl Zone {
     /// Looks which of the possible states it is. A rename of several steps that was cut short is looked up, and is
     /// finished or taken back a moment later; until then the names that it is about may be in between, and nothing
     /// else.
-    fn resolve(&mut self, world: &World, root: &Path, weather: Weather, when: &str) -> Result<(), String> {
+    fn resolve(
+        &mut self,
+        world: Option<&World>,
+        root: &Path,
+        weather: Weather,
+        when: &str,
+    ) -> Result<(), String> {
         let began = Instant::now();
         let renames = matches!(self.cut_short.take(), Some(Operation::Rename { .. }));
         loop {
             let found = look(root, weather);
             let found = found.map_err(|e| format!("{}/{} {when}: {e}", self.account, self.folder))?;
             let settles = renames && began.elapsed() < SETTLES;
-            if settles && self.keeps_the_rest(&found) && self.renames(world) {
+            if settles && self.keeps_the_rest(&found) && world.is_some_and(|world| self.renames(world)) {
                 std::thread::sleep(Duration::from_millis(100));
                 continue;
             }

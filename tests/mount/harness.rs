@@ -16,11 +16,10 @@ pub use process::detach;
 pub use process::{Daemon, Mount, Place, Ran, Watching, is_mount_point, run};
 pub use service::{Calls, Service};
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lockerfs::provider::Capability;
@@ -106,8 +105,8 @@ pub struct World {
     account_lines: String,
     accounts: Vec<Account>,
     kinds: BTreeMap<String, &'static Kind>,
-    place: Mutex<Place>,
-    places: AtomicUsize,
+    place: RefCell<Place>,
+    places: RefCell<usize>,
     folder: TempDir,
 }
 
@@ -159,8 +158,8 @@ impl World {
             account_lines: setup.account_lines,
             accounts,
             kinds: setup.kinds,
-            place: Mutex::new(place),
-            places: AtomicUsize::new(1),
+            place: RefCell::new(place),
+            places: RefCell::new(1),
             folder,
         };
         world.write_config(&world.config_text());
@@ -223,13 +222,13 @@ impl World {
 
     /// Where the program keeps its things, and where it is mounted.
     pub fn place(&self) -> Place {
-        self.place.lock().expect("a place").clone()
+        self.place.borrow().clone()
     }
 
     /// Another place, with empty state and cache, without leaving the present one.
     pub fn another_place(&self) -> Place {
-        let number = self.places.fetch_add(1, Ordering::SeqCst) + 1;
-        let place = Place::new(self.folder.path(), number);
+        *self.places.borrow_mut() += 1;
+        let place = Place::new(self.folder.path(), *self.places.borrow());
         place.prepare();
         place
     }
@@ -237,12 +236,12 @@ impl World {
     /// From now on the program starts with empty state and cache directories.
     pub fn forget(&self) {
         let place = self.another_place();
-        *self.place.lock().expect("a place") = place;
+        self.place.replace(place);
     }
 
     /// From now on the program starts with the state and cache of a former place.
     pub fn return_to(&self, place: Place) {
-        *self.place.lock().expect("a place") = place;
+        self.place.replace(place);
     }
 
     /// Mounts at the present place and returns when the mount is there.
@@ -365,7 +364,7 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        for number in 1..=self.places.load(Ordering::SeqCst) {
+        for number in 1..=*self.places.borrow() {
             process::detach(&Place::new(self.folder.path(), number).mount_point);
         }
     }
