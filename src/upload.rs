@@ -148,7 +148,7 @@ impl Default for Pace {
 
 /// Bytes from which on a file rests for [`SHORT_REST`] at most.
 const RESTS_SHORTLY: u64 = 32 << 20;
-const SHORT_REST: Duration = Duration::from_millis(100);
+const SHORT_REST: Duration = Duration::from_millis(30);
 
 /// How the engine works. [`Options::new`] has the defaults.
 #[derive(Debug, Clone)]

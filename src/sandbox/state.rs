@@ -4,7 +4,7 @@
 //! disk or network. Changes of the live views are carried out afterwards, by [`Shared::catch_up`], before a
 //! call is answered. State is written behind, as a whole and atomically, and once more at the stop.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -107,6 +107,8 @@ pub struct Shared {
     pub blobs: Arc<Blobs>,
     pub calls: Calls,
     pub faults: Faults,
+    /// SHA-256 of contents that a mishap had stored in the place of what was sent.
+    pub spoiled: Mutex<BTreeSet<String>>,
     pub line: Arc<Line>,
     world: Mutex<World>,
     /// In the order of the accounts.
@@ -175,6 +177,7 @@ impl Shared {
             address,
             blobs,
             calls: Calls::default(),
+            spoiled: Mutex::default(),
             faults,
             line,
             world,

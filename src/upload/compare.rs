@@ -18,6 +18,7 @@ use super::engine::Worker;
 use super::journal::blocking;
 use super::outcome::{Failure, LAST_LOOK};
 use super::staged_file::{Base, StagedFile};
+use super::transfer::PATIENT_TRIES;
 
 /// Bytes read back at once.
 const PIECE: u64 = 1 << 20;
@@ -53,8 +54,11 @@ impl Worker {
         let Some(row) = self.row().filter(|row| row.state == RowState::Removed) else {
             return false;
         };
-        let is_lasting = matches!(failure, Failure::Park(_) | Failure::Wait(_));
-        is_lasting || (failure.is_answered() && row.tries >= LAST_LOOK)
+        match failure {
+            Failure::Park(_) => true,
+            Failure::Wait(_) => row.tries >= PATIENT_TRIES,
+            failure => failure.is_answered() && row.tries >= LAST_LOOK,
+        }
     }
 
     /// What an attempt made beside `entry`, where an answer was lost and it was sent again.

@@ -22,7 +22,8 @@ use super::table::LARGE;
 const ROUNDS: u32 = 6;
 /// Uploads in order that break off in one run, before it is put off.
 const BROKEN: u32 = 3;
-/// Tries in which a name is left to a file that is about to get another one.
+/// Tries in which others are waited for: a name is left to a file that is about to get another one, and what cannot be
+/// read is looked at again.
 pub(super) const PATIENT_TRIES: u32 = 3;
 /// Bytes up to which a content that is sent in one request is sent to its end although nobody wants it.
 const STOPPABLE: u64 = 4 << 20;

@@ -1,6 +1,5 @@
 //! One seed: a load on a mount, kills, and what has to be there afterwards.
 
-use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
@@ -15,7 +14,7 @@ use serde_json::json;
 use super::load::Load;
 use super::model::{Content, Operation, State};
 use crate::harness::kind::ONE_CLOUD_FILE;
-use crate::harness::{MEDIA, Mount, Tune, World, sha256_of};
+use crate::harness::{MEDIA, Mount, Service, Tune, World, sha256_of};
 
 const CLOUD: &str = "cloud";
 /// Where each writer works: account and folder.
@@ -51,8 +50,6 @@ struct Zone {
     states: Vec<State>,
     cut_short: Option<Operation>,
     weather: Weather,
-    /// All contents that a file had here at any time.
-    written: HashSet<Content>,
     log: Vec<String>,
 }
 
@@ -70,7 +67,6 @@ pub fn run(seed: u64, weather: Weather) -> Result<(), String> {
         states: vec![State::default()],
         cut_short: None,
         weather,
-        written: HashSet::new(),
         log: Vec::new(),
     });
     let watchdog = Watchdog::start(world.place().mount_point, WATCHDOG);
@@ -127,14 +123,14 @@ fn play(
         let loaded = round < ROUNDS;
         let results: Vec<_> = std::thread::scope(|scope| {
             let root = mount.mount_point().to_owned();
-            let killed = &killed;
+            let (killed, service) = (&killed, &world.service);
             let writers: Vec<_> = (0..)
                 .zip(zones.iter_mut())
                 .filter(|_| loaded)
                 .map(|(at, zone)| {
                     let load = Load::new(seed * 1000 + round * 10 + at);
                     let root = root.join(zone.account).join(zone.folder);
-                    scope.spawn(move || zone.work(load, &root, killed, began, weather))
+                    scope.spawn(move || zone.work(service, load, &root, killed, began, weather))
                 })
                 .collect();
             std::thread::sleep(load_ends);
@@ -154,14 +150,20 @@ fn play(
         for zone in zones.iter_mut() {
             zone.note(began, &format!("killed in round {round} and started again"));
             let root = zone.root(&mount);
-            zone.resolve(Some(world), &root, weather, "after a kill")?;
+            zone.resolve(Some(world), &world.service, &root, weather, "after a kill")?;
         }
     }
     drain(world)?;
     world.service.strike(&json!([]));
     for zone in zones.iter_mut() {
         let root = zone.root(&mount);
-        zone.resolve(Some(world), &root, Weather::Fair, "after all was uploaded")?;
+        zone.resolve(
+            Some(world),
+            &world.service,
+            &root,
+            Weather::Fair,
+            "after all was uploaded",
+        )?;
     }
     // Copies may have been removed.
     drain(world)?;
@@ -278,6 +280,7 @@ impl Zone {
     /// Works until the mount is killed.
     fn work(
         &mut self,
+        service: &Service,
         mut load: Load,
         root: &Path,
         killed: &AtomicBool,
@@ -288,9 +291,6 @@ impl Zone {
             let before = self.states[0].clone();
             let operation = load.next(&before);
             self.note(began, &operation.to_string());
-            for state in operation.outcomes(&before) {
-                self.written.extend(state.files.into_values());
-            }
             match operation.perform(root, &before) {
                 Ok(()) => self.states = vec![operation.after(&before)],
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
@@ -310,7 +310,7 @@ impl Zone {
                     if matches!(operation, Operation::Rename { .. }) {
                         return Ok(());
                     }
-                    if let Err(failure) = self.resolve(None, root, weather, "after an error")
+                    if let Err(failure) = self.resolve(None, service, root, weather, "after an error")
                         && !killed.load(Ordering::SeqCst)
                     {
                         return Err(failure);
@@ -331,6 +331,7 @@ impl Zone {
     fn resolve(
         &mut self,
         world: Option<&World>,
+        service: &Service,
         root: &Path,
         weather: Weather,
         when: &str,
@@ -338,10 +339,12 @@ impl Zone {
         let began = Instant::now();
         let renames = matches!(self.cut_short.take(), Some(Operation::Rename { .. }));
         loop {
+            let is_open =
+                renames && began.elapsed() < SETTLES && world.is_some_and(|world| self.renames(world));
             let found = look(root, weather);
             let found = found.map_err(|e| format!("{}/{} {when}: {e}", self.account, self.folder))?;
             let settles = renames && began.elapsed() < SETTLES;
-            if settles && self.keeps_the_rest(&found) && world.is_some_and(|world| self.renames(world)) {
+            if is_open && self.keeps_the_rest(&found) {
                 std::thread::sleep(Duration::from_millis(100));
                 continue;
             }
@@ -349,13 +352,13 @@ impl Zone {
                 self.states = vec![found];
                 return Ok(());
             }
-            let spoiled = self.spoiled(&found);
+            let spoiled = self.spoiled(&found, service);
             if !spoiled.is_empty() && began.elapsed() < SETTLES {
                 for path in spoiled {
                     let removed = fs::remove_file(root.join(&path));
-                    self.log.push(format!(
-                        "         what the service spoiled is removed: {path} {removed:?}"
-                    ));
+                    let told = format!("{SPOILED} {path} {removed:?}");
+                    eprintln!("{told}");
+                    self.log.push(format!("         {told}"));
                 }
                 continue;
             }
@@ -374,18 +377,23 @@ impl Zone {
         }
     }
 
-    /// Copies of what a failing service made of an upload: it stored other bytes than it was sent, under our name, and
-    /// the program was killed before it heard of it. Nobody can tell them from another's file, so they are kept aside.
-    fn spoiled(&self, found: &State) -> Vec<String> {
-        let is_spoiled = |(path, content): &(&String, &Content)| {
-            let name = path.rsplit_once('/').map_or(path.as_str(), |(_, name)| name);
-            name.contains(" (conflict ") && !self.written.contains(*content)
+    /// What a failing service made of an upload and no state has: it stored other bytes than it was sent, and the program
+    /// was killed before it heard of it. Nobody can tell such a file from another's, so it is kept.
+    fn spoiled(&self, found: &State, service: &Service) -> Vec<String> {
+        if self.weather == Weather::Fair {
+            return Vec::new();
+        }
+        let spoiled = service.spoiled();
+        let expected = |path: &String, content: &Content| {
+            self.states
+                .iter()
+                .any(|state| state.files.get(path) == Some(content))
         };
-        let spoiled = found.files.iter().filter(is_spoiled);
-        spoiled
-            .map(|(path, _)| path.clone())
-            .filter(|_| self.weather == Weather::Foul)
-            .collect()
+        let is_spoiled = |(path, content): &(&String, &Content)| {
+            spoiled.contains(&sha256_of(content)) && !expected(path, content)
+        };
+        let files = found.files.iter().filter(is_spoiled);
+        files.map(|(path, _)| path.clone()).collect()
     }
 
     /// Whether a rename of the account is not at its end.

@@ -1,6 +1,6 @@
 //! `file/upload`: one request, one file, and a silence until it is stored.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use serde_json::json;
 
@@ -51,6 +51,10 @@ async fn store(shared: &Shared, index: usize, form: Form, fault: Option<Fault>) 
         tracing::warn!(%error, "the sandbox could not store an upload");
         Fail::new("Error uploading file. Could not move the file into storage.")
     })?;
+    if matches!(fault, Some(Fault::StoreWrong { .. })) {
+        let mut spoiled = shared.spoiled.lock().unwrap_or_else(PoisonError::into_inner);
+        spoiled.insert(content.sha256.clone());
+    }
     let received = Received {
         file_name,
         content_type: content_type.unwrap_or_else(|| OCTETS.to_owned()),

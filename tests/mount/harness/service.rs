@@ -1,6 +1,6 @@
 //! The emulated service, which can be stopped and started again as a machine can.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -136,6 +136,15 @@ impl Service {
             "/sandbox/touch",
             &json!({"account": account, "path": path, "content": content}),
         );
+    }
+
+    /// SHA-256 of what mishaps had stored in the place of what was sent.
+    #[allow(dead_code, reason = "each test binary takes what it needs")]
+    pub fn spoiled(&self) -> BTreeSet<String> {
+        let told = self.get("/sandbox/spoiled");
+        let hashes = told.as_array().expect("a list of hashes");
+        let text = |hash: &Value| hash.as_str().expect("a hash").to_owned();
+        hashes.iter().map(text).collect()
     }
 
     pub fn stored(&self, account: &str) -> BTreeMap<String, Stored> {
