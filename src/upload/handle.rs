@@ -53,11 +53,16 @@ pub struct Uploads {
 }
 
 impl Uploads {
-    pub(super) fn new(database: Database, options: Options, staging: Staging, table: Table) -> Arc<Self> {
+    pub(super) fn new(
+        database: Database,
+        options: Options,
+        staging: Arc<Staging>,
+        table: Table,
+    ) -> Arc<Self> {
         Arc::new(Uploads {
             database,
             options,
-            staging: Arc::new(staging),
+            staging,
             table: Mutex::new(table),
             accounts: OnceLock::new(),
             events: OnceLock::new(),

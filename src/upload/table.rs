@@ -58,14 +58,16 @@ impl Table {
         }
     }
 
-    pub fn add(&mut self, item: Item) {
+    pub fn add(&mut self, mut item: Item) {
         let id = PendingId::from_i64(item.row.id);
-        if item.row.attempt.is_some() && item.row.state != RowState::Parked {
-            let target = item.target();
+        let target = item.row.attempt.is_some() && item.row.state != RowState::Parked;
+        let target = target.then(|| item.target());
+        let moved = item.find_place(self.drains > 0);
+        if let Some(target) = target {
             self.queue(&item.row.account).targets.insert(target, id);
         }
         self.items.insert(id, item);
-        self.reschedule(id);
+        self.put_in_order(id, moved);
     }
 
     pub fn item(&self, id: PendingId) -> Option<&Item> {

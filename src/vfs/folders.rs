@@ -266,6 +266,7 @@ impl Vfs {
                 newest_first: account.can(Capability::ModificationTime),
             };
             let merged = self.tree().merge(ino, version, listing, rules, laid_over);
+            self.sweep();
             if let Some(merged) = merged {
                 self.tell_kernel(ino, merged);
                 if undated {

@@ -58,7 +58,7 @@ pub(super) struct Move {
 
 impl Item {
     /// Finds the place in the order that what was changed leads to; `None` where it is as before.
-    fn find_place(&mut self, hurry: bool) -> Option<Move> {
+    pub(super) fn find_place(&mut self, hurry: bool) -> Option<Move> {
         if (hurry || self.hurried > 0) && !self.is_waiting() {
             self.due = self.due.min(Instant::now());
         }
@@ -81,22 +81,24 @@ impl Table {
             let value = change(item);
             (value, item.find_place(hurry))
         })?;
+        self.put_in_order(id, moved);
+        Some(value)
+    }
+
+    pub(super) fn put_in_order(&mut self, id: PendingId, moved: Option<Move>) {
         if let Some(moved) = moved {
             let queue = self.queue(&moved.account);
             queue.put(id, &moved);
             queue.wake.notify_one();
         }
-        Some(value)
-    }
-
-    pub(super) fn reschedule(&mut self, id: PendingId) {
-        self.change(id, |_| ());
     }
 
     /// Puts all items at their place again, after a drain began.
     pub fn reschedule_all(&mut self) {
         let ids: Vec<_> = self.items.ids().collect();
-        ids.into_iter().for_each(|id| self.reschedule(id));
+        for id in ids {
+            self.change(id, |_| ());
+        }
         self.deletions.wake_all();
     }
 
