@@ -3,6 +3,7 @@
 mod demo;
 #[path = "suite.rs"]
 mod suite;
+mod sync_order;
 mod uploading;
 
 const KIND: &suite::harness::Kind = &suite::harness::MEDIAFIRE;
