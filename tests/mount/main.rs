@@ -4,6 +4,7 @@ mod demo;
 mod long_queue;
 #[path = "suite.rs"]
 mod suite;
+mod sync_order;
 mod uploading;
 
 const KIND: &suite::harness::Kind = &suite::harness::MEDIAFIRE;
