@@ -32,6 +32,7 @@ impl StateDir {
                 source,
             }
         };
+        let made_in = first_that_exists(path);
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -68,6 +69,15 @@ impl StateDir {
                 .create(&part)
                 .map_err(failed("make", &part))?;
         }
+        // What is promised in the directory is nothing worth if a power cut takes the directory itself.
+        let new = path
+            .ancestors()
+            .take_while(|ancestor| *ancestor != made_in && !ancestor.as_os_str().is_empty());
+        for directory in std::iter::once(made_in).chain(new) {
+            File::open(directory)
+                .and_then(|directory| directory.sync_all())
+                .map_err(failed("sync", directory))?;
+        }
         Ok(directory)
     }
 
@@ -88,6 +98,13 @@ impl StateDir {
     pub fn recovered_path(&self) -> PathBuf {
         self.path.join("recovered")
     }
+}
+
+/// The path, or where the first part of it that is missing would be made.
+fn first_that_exists(path: &Path) -> &Path {
+    path.ancestors()
+        .find(|ancestor| ancestor.exists())
+        .unwrap_or(Path::new("."))
 }
 
 /// Locks, after the moment that a command needs to look into a journal that no mount holds.
@@ -112,6 +129,19 @@ fn lock_exclusively(file: &File) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_is_made_with_all_that_leads_to_it_and_taken_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b/state");
+        for _ in 0..2 {
+            let taken = StateDir::open(&path).unwrap();
+            assert!(taken.staging_path().is_dir());
+        }
+        assert_eq!(first_that_exists(&path), path);
+        assert_eq!(first_that_exists(&path.join("x/y")), path);
+        assert_eq!(first_that_exists(Path::new("missing/x")), Path::new("."));
+    }
 
     #[test]
     fn a_second_owner_is_refused_and_told_where() {

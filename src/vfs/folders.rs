@@ -1,6 +1,6 @@
 //! Folders: listings fetched once and kept, lookups and directory streams answered from them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -251,7 +251,7 @@ impl Vfs {
             let undated = listing.lacks_times();
             leaving.extend(self.uploads.leaving(&account.setup.name, &id));
             let rows = self.pending_in(account, &id);
-            let mut remains = self.uploads.own_remains(&account.setup.name, &id);
+            let mut remains = self.own_remains(account, &id, &listing, &waiting);
             remains.extend(replaced_since(&waiting, &rows));
             let laid_over = Waiting {
                 rows,
@@ -269,6 +269,7 @@ impl Vfs {
                 newest_first: account.can(Capability::ModificationTime),
             };
             let merged = self.tree().merge(ino, version, listing, rules, laid_over);
+            self.sweep();
             if let Some(merged) = merged {
                 self.tell_kernel(ino, merged);
                 if undated {
@@ -325,6 +326,25 @@ impl Vfs {
             ListingState::Known { .. } => ListHint::default(),
         };
         Ok((index, id, hint, folder.version))
+    }
+
+    /// What of a listing, and of what ended while it was on its way, is not shown beside the pending files.
+    fn own_remains(
+        &self,
+        account: &Account,
+        folder: &FolderId,
+        listing: &Listing,
+        waiting: &[PendingFile],
+    ) -> HashSet<FileId> {
+        let listed = listing.entries.iter().filter_map(|entry| match entry {
+            Entry::File(file) => Some(&file.id),
+            Entry::Folder(_) => None,
+        });
+        let ended = waiting.iter().filter_map(|row| self.uploads.finished(row.id));
+        let ended: Vec<_> = ended.map(|entry| entry.id).collect();
+        let known = waiting.iter().filter_map(|row| row.uploaded.as_ref());
+        let files = listed.chain(&ended).chain(known);
+        self.uploads.own_remains(&account.setup.name, folder, files)
     }
 
     /// What the journal holds for a folder of the service.
@@ -412,15 +432,13 @@ impl Vfs {
 }
 
 /// The files that pending ones were to replace when a listing was asked for, and have replaced since.
-fn replaced_since<'a>(
-    before: &'a [PendingFile],
-    now: &'a [PendingHere],
-) -> impl Iterator<Item = FileId> + 'a {
-    before.iter().flat_map(|old| {
-        let now = now.iter().find(|now| now.id == old.id);
-        let replaced = old.replaces.iter().chain(&old.superseded);
-        let replaced =
-            replaced.filter(move |file| now.is_some_and(|now| now.replaces.as_ref() != Some(file)));
-        replaced.cloned()
-    })
+fn replaced_since(before: &[PendingFile], now: &[PendingHere]) -> Vec<FileId> {
+    let now: HashMap<_, _> = now.iter().map(|now| (now.id, now.replaces.as_ref())).collect();
+    let of_row = |old: &PendingFile| {
+        let replaces = now.get(&old.id).copied();
+        let replaced = old.replaces.iter().chain(&old.superseded).cloned();
+        let replaced = replaced.filter(|file| replaces.is_some_and(|replaces| replaces != Some(file)));
+        replaced.collect::<Vec<_>>()
+    };
+    before.iter().flat_map(of_row).collect()
 }

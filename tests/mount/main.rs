@@ -1,8 +1,10 @@
 //! The program as its users meet it: the binary, a real mount, and an emulated MediaFire behind it.
 
 mod demo;
+mod long_queue;
 #[path = "suite.rs"]
 mod suite;
+mod sync_order;
 mod uploading;
 
 const KIND: &suite::harness::Kind = &suite::harness::MEDIAFIRE;

@@ -99,7 +99,20 @@ impl Ran {
 }
 
 fn base_command(config: &Path, place: &Place) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lockerfs"));
+    base_command_under(&[], config, place)
+}
+
+/// Run by another program, which is given as it is called.
+fn base_command_under(under: &[&str], config: &Path, place: &Place) -> Command {
+    const PROGRAM: &str = env!("CARGO_BIN_EXE_lockerfs");
+    let mut command = match under {
+        [] => Command::new(PROGRAM),
+        [tool, arguments @ ..] => {
+            let mut command = Command::new(tool);
+            command.args(arguments).arg(PROGRAM);
+            command
+        }
+    };
     command
         .env("XDG_RUNTIME_DIR", &place.runtime)
         .arg("--config")
@@ -134,7 +147,10 @@ fn finish(command: &mut Command) -> Ran {
     command
         .stdout(out.try_clone().expect("a handle"))
         .stderr(err.try_clone().expect("a handle"));
-    let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let mut child = command.spawn().unwrap_or_else(|e| {
+        let tool = command.get_program();
+        panic!("cannot run {tool:?}, which this test needs: {e}; scripts/test installs what is missing")
+    });
     let Some(status) = wait_exit(&mut child, COMMAND) else {
         let _ = child.kill();
         let _ = child.wait();
@@ -221,12 +237,17 @@ pub struct Mount {
 
 impl Mount {
     pub fn start(config: &Path, place: &Place) -> Mount {
+        Mount::start_under(&[], config, place)
+    }
+
+    /// As [`Mount::start`], by a tool that becomes the program in the process that it was started as.
+    pub fn start_under(under: &[&str], config: &Path, place: &Place) -> Mount {
         let log = File::options()
             .create(true)
             .append(true)
             .open(&place.log)
             .expect("open the log");
-        let mut command = base_command(config, place);
+        let mut command = base_command_under(under, config, place);
         command
             .arg("mount")
             .arg(&place.mount_point)
@@ -235,7 +256,12 @@ impl Mount {
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a handle"))
             .stderr(log);
-        let child = command.spawn().expect("start lockerfs");
+        let child = command.spawn().unwrap_or_else(|e| match under {
+            [tool, ..] => {
+                panic!("cannot run {tool}, which this test needs: {e}; scripts/test installs what is missing")
+            }
+            [] => panic!("start lockerfs: {e}"),
+        });
         let done = Arc::new(AtomicBool::new(false));
         watch(child.id(), done.clone());
         let mut mount = Mount {
