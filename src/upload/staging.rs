@@ -413,7 +413,7 @@ mod tests {
         drop(file);
         assert_eq!(lacking(), 0);
         // What is cut off first is never spoken for.
-        let file = staging.create(Some(base(1 << 60))).unwrap();
+        let file = staging.create(Some(base(8 << 40))).unwrap();
         let no_room = file.write_at(5, b"x").unwrap_err();
         assert_eq!(no_room.raw_os_error(), Some(libc::ENOSPC));
         file.set_len(10).unwrap();
