@@ -109,6 +109,7 @@ pub struct JournalTransaction<'a> {
     pub(super) connection: &'a Connection,
 }
 
+/// In the order in which [`read_row`] takes them.
 const COLUMNS: &str = "id, account, folder, name, size, mtime, staging, generation, replaces, superseded, \
     state, tries, next_try, last_error, base_file, base_size, base_hash, base_revision, missing, \
     sent_generation, sent_folder, sent_name, sent_size, sent_mtime, sent_sha256, sent_replaces, \
@@ -147,6 +148,17 @@ impl JournalTransaction<'_> {
         self.write(Some(row.id), row)
     }
 
+    /// Writes when and how a row is tried next: of many rows in a fraction of the time that whole rows take.
+    pub fn put_schedule(&self, row: &JournalRow) -> Result<(), StateError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("UPDATE pending SET state = ?2, next_try = ?3 WHERE id = ?1")
+            .map_err(writing)?;
+        let next_try = row.next_try.map(to_nanoseconds);
+        let written = statement.execute((row.id, word_of(row.state), next_try));
+        written.map(drop).map_err(writing)
+    }
+
     pub fn delete(&self, id: i64) -> Result<(), StateError> {
         let mut statement = self
             .connection
@@ -166,10 +178,7 @@ impl JournalTransaction<'_> {
     }
 
     fn write(&self, id: Option<i64>, row: &JournalRow) -> Result<(), StateError> {
-        let state = STATES
-            .iter()
-            .find(|(state, _)| *state == row.state)
-            .map(|(_, word)| *word);
+        let state = word_of(row.state);
         let (base, attempt) = (row.base.as_ref(), row.attempt.as_ref());
         let missing: Vec<_> = row.missing.iter().map(|range| [range.start, range.end]).collect();
         let mut statement = self.connection.prepare_cached(PUT).map_err(writing)?;
@@ -231,12 +240,20 @@ impl Database {
 
     /// All rows, in the order of their ids.
     pub async fn journal_rows(&self) -> Result<Vec<JournalRow>, StateError> {
-        let read = |connection: &Connection| {
+        self.journal_rows_after(i64::MIN, usize::MAX).await
+    }
+
+    /// Up to `most` rows with ids above `after`, in the order of their ids: a long journal, part by part.
+    pub async fn journal_rows_after(&self, after: i64, most: usize) -> Result<Vec<JournalRow>, StateError> {
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let read = move |connection: &Connection| {
             let mut statement = connection
-                .prepare(&format!("SELECT {COLUMNS} FROM pending ORDER BY id"))
+                .prepare_cached(&format!(
+                    "SELECT {COLUMNS} FROM pending WHERE id > ?1 ORDER BY id LIMIT ?2"
+                ))
                 .map_err(reading)?;
             let rows = statement
-                .query_map([], |row| Ok(read_row(row)))
+                .query_map([after, most], |row| Ok(read_row(row)))
                 .map_err(reading)?;
             rows.map(|row| row.map_err(reading)?).collect()
         };
@@ -270,66 +287,137 @@ impl Database {
     }
 }
 
+fn word_of(state: RowState) -> Option<&'static str> {
+    let word = STATES.iter().find(|(known, _)| *known == state);
+    word.map(|(_, word)| *word)
+}
+
+/// Reads a row's columns in the order of [`COLUMNS`]: looking each up by its name would take most of the time of
+/// reading a long journal.
+struct Columns<'a> {
+    row: &'a Row<'a>,
+    next: usize,
+}
+
+impl Columns<'_> {
+    fn take<T: rusqlite::types::FromSql>(&mut self) -> Result<T, StateError> {
+        let value = self.row.get(self.next).map_err(reading);
+        self.next += 1;
+        value
+    }
+
+    fn unsigned(&mut self) -> Result<u64, StateError> {
+        let at = self.next;
+        let value: i64 = self.take()?;
+        u64::try_from(value).map_err(|_| self.corrupt(at, &value.to_string()))
+    }
+
+    fn time(&mut self) -> Result<SystemTime, StateError> {
+        self.take().map(from_nanoseconds)
+    }
+
+    fn maybe_time(&mut self) -> Result<Option<SystemTime>, StateError> {
+        Ok(self.take::<Option<i64>>()?.map(from_nanoseconds))
+    }
+
+    fn list<T: serde::de::DeserializeOwned>(&mut self) -> Result<Vec<T>, StateError> {
+        let at = self.next;
+        self.next += 1;
+        let text = self.row.get_ref(at).map_err(reading)?;
+        let text = text
+            .as_str()
+            .map_err(|error| self.corrupt(at, &error.to_string()))?;
+        // Most are.
+        if text == "[]" {
+            return Ok(Vec::new());
+        }
+        serde_json::from_str(text).map_err(|error| self.corrupt(at, &error.to_string()))
+    }
+
+    fn skip(&mut self, columns: usize) {
+        self.next += columns;
+    }
+
+    fn corrupt(&self, at: usize, found: &str) -> StateError {
+        let name = self.row.as_ref().column_name(at).unwrap_or("a column");
+        StateError::Corrupt {
+            what: format!("{name} is {found}"),
+        }
+    }
+}
+
 fn read_row(row: &Row<'_>) -> Result<JournalRow, StateError> {
-    let word: String = column(row, "state")?;
-    let state = STATES
-        .iter()
-        .find(|(_, text)| *text == word)
-        .map(|(state, _)| *state);
+    let mut columns = Columns { row, next: 0 };
+    let columns = &mut columns;
     Ok(JournalRow {
-        id: column(row, "id")?,
-        account: column(row, "account")?,
-        folder: column(row, "folder")?,
-        name: column(row, "name")?,
-        size: unsigned(row, "size")?,
-        mtime: from_nanoseconds(column(row, "mtime")?),
-        staging: column(row, "staging")?,
-        generation: unsigned(row, "generation")?,
-        replaces: column(row, "replaces")?,
-        superseded: json(row, "superseded")?,
-        state: state.ok_or_else(|| StateError::Corrupt {
-            what: format!("the row state {word:?}"),
-        })?,
-        tries: column(row, "tries")?,
-        next_try: column::<Option<i64>>(row, "next_try")?.map(from_nanoseconds),
-        last_error: column(row, "last_error")?,
-        base: read_base(row)?,
-        missing: json::<Vec<[u64; 2]>>(row, "missing")?
-            .into_iter()
-            .map(|[start, end]| start..end)
-            .collect(),
-        attempt: read_attempt(row)?,
+        id: columns.take()?,
+        account: columns.take()?,
+        folder: columns.take()?,
+        name: columns.take()?,
+        size: columns.unsigned()?,
+        mtime: columns.time()?,
+        staging: columns.take()?,
+        generation: columns.unsigned()?,
+        replaces: columns.take()?,
+        superseded: columns.list()?,
+        state: read_state(columns)?,
+        tries: columns.take()?,
+        next_try: columns.maybe_time()?,
+        last_error: columns.take()?,
+        base: read_base(columns)?,
+        missing: read_ranges(columns)?,
+        attempt: read_attempt(columns)?,
     })
 }
 
-fn read_base(row: &Row<'_>) -> Result<Option<BaseRow>, StateError> {
-    let Some(file) = column(row, "base_file")? else {
+fn read_state(columns: &mut Columns<'_>) -> Result<RowState, StateError> {
+    let at = columns.next;
+    columns.skip(1);
+    let word = columns.row.get_ref(at).map_err(reading)?;
+    let word = word
+        .as_str()
+        .map_err(|error| columns.corrupt(at, &error.to_string()))?;
+    let state = STATES.iter().find(|(_, text)| *text == word);
+    state
+        .map(|(state, _)| *state)
+        .ok_or_else(|| columns.corrupt(at, &format!("{word:?}")))
+}
+
+fn read_ranges(columns: &mut Columns<'_>) -> Result<Vec<Range<u64>>, StateError> {
+    let ranges: Vec<[u64; 2]> = columns.list()?;
+    Ok(ranges.into_iter().map(|[start, end]| start..end).collect())
+}
+
+fn read_base(columns: &mut Columns<'_>) -> Result<Option<BaseRow>, StateError> {
+    let Some(file) = columns.take()? else {
+        columns.skip(3);
         return Ok(None);
     };
     Ok(Some(BaseRow {
         file,
-        size: unsigned(row, "base_size")?,
-        hash: column(row, "base_hash")?,
-        revision: column(row, "base_revision")?,
+        size: columns.unsigned()?,
+        hash: columns.take()?,
+        revision: columns.take()?,
     }))
 }
 
-fn read_attempt(row: &Row<'_>) -> Result<Option<AttemptRow>, StateError> {
-    if column::<Option<i64>>(row, "sent_generation")?.is_none() {
+fn read_attempt(columns: &mut Columns<'_>) -> Result<Option<AttemptRow>, StateError> {
+    if columns.take::<Option<i64>>()?.is_none() {
         return Ok(None);
     }
+    columns.next -= 1;
     Ok(Some(AttemptRow {
-        generation: unsigned(row, "sent_generation")?,
-        folder: column(row, "sent_folder")?,
-        name: column(row, "sent_name")?,
-        size: unsigned(row, "sent_size")?,
-        mtime: from_nanoseconds(column(row, "sent_mtime")?),
-        sha256: column(row, "sent_sha256")?,
-        replaces: column(row, "sent_replaces")?,
-        sent_after: column(row, "sent_after")?,
-        unclear: column::<Option<i64>>(row, "sent_unclear")?.map(from_nanoseconds),
-        ticket: column(row, "sent_ticket")?,
-        file: column(row, "sent_file")?,
+        generation: columns.unsigned()?,
+        folder: columns.take()?,
+        name: columns.take()?,
+        size: columns.unsigned()?,
+        mtime: columns.time()?,
+        sha256: columns.take()?,
+        replaces: columns.take()?,
+        sent_after: columns.take()?,
+        unclear: columns.maybe_time()?,
+        ticket: columns.take()?,
+        file: columns.take()?,
     }))
 }
 
@@ -341,13 +429,6 @@ pub(super) fn unsigned(row: &Row<'_>, name: &str) -> Result<u64, StateError> {
     let value: i64 = column(row, name)?;
     u64::try_from(value).map_err(|_| StateError::Corrupt {
         what: format!("{name} is {value}"),
-    })
-}
-
-fn json<T: serde::de::DeserializeOwned>(row: &Row<'_>, name: &str) -> Result<T, StateError> {
-    let text: String = column(row, name)?;
-    serde_json::from_str(&text).map_err(|error| StateError::Corrupt {
-        what: format!("{name}: {error}"),
     })
 }
 

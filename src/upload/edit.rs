@@ -40,8 +40,7 @@ impl Drop for Hold {
             return;
         }
         let options = &self.uploads.options;
-        let unused = self.uploads.update(|table| {
-            let item = table.item_mut(self.id)?;
+        let let_go = |item: &mut Item| {
             let delay = options.rest(&item.row.account, item.row.size);
             item.holds = item.holds.saturating_sub(1);
             if item.holds > 0 {
@@ -50,11 +49,10 @@ impl Drop for Hold {
             if !item.is_waiting() {
                 item.due = Instant::now() + delay;
             }
-            let unused = item.draft.take_if(|draft| draft.modifications() == 0);
-            table.reschedule(self.id);
-            unused
-        });
-        if let Some(draft) = unused {
+            item.draft.take_if(|draft| draft.modifications() == 0)
+        };
+        let unused = self.uploads.update(|table| table.change(self.id, let_go));
+        if let Some(draft) = unused.flatten() {
             let staging = self.uploads.staging.clone();
             self.uploads.spawn(async move {
                 // Not noted in the journal: at worst the next start moves it to the recovered files.
@@ -68,14 +66,12 @@ impl Uploads {
     /// Holds a pending file: its upload does not begin before the hold is dropped. One that is under way
     /// goes on. A file that is gone gives a hold on nothing.
     pub fn hold(self: &Arc<Self>, id: PendingId) -> Hold {
-        let counted = self.update(|table| {
-            let held = table
-                .item_mut(id)
-                .filter(|item| can_be_held(item))
-                .map(|item| item.holds += 1);
-            table.reschedule(id);
-            held.is_some()
-        });
+        let hold = |item: &mut Item| {
+            let can_be_held = can_be_held(item);
+            item.holds += usize::from(can_be_held);
+            can_be_held
+        };
+        let counted = self.update(|table| table.change(id, hold)).unwrap_or(false);
         Hold {
             uploads: self.clone(),
             id,
@@ -123,8 +119,7 @@ impl Uploads {
             false => staging.copy(&from),
         };
         let copy = blocking("copy a staged file", copy).await.map(Arc::new)?;
-        let chosen = self.update(|table| {
-            let item = table.item_mut(id).filter(|item| !item.is_removed())?;
+        let choose = |item: &mut Item| {
             let unchanged = item
                 .staged
                 .as_ref()
@@ -139,7 +134,8 @@ impl Uploads {
                 // Its copy is committed already.
                 (None, false) => item.staged.clone(),
             }
-        });
+        };
+        let chosen = self.update(|table| table.change_live(id, choose).flatten());
         if chosen.as_ref().is_none_or(|chosen| !Arc::ptr_eq(chosen, &copy)) {
             self.discard(&copy);
         }
@@ -147,13 +143,9 @@ impl Uploads {
     }
 
     fn begin_edit(self: &Arc<Self>, id: PendingId, empties: bool) -> Result<Begun, UploadError> {
-        self.update(|table| {
-            let item = table
-                .item_mut(id)
-                .filter(|item| !item.is_removed())
-                .ok_or(UploadError::Gone)?;
+        let begin = |item: &mut Item| {
             if !can_be_held(item) {
-                return Ok(Begun::Finishing(item.outcome.subscribe()));
+                return Ok(Begun::Finishing(item.subscribe()));
             }
             let Some(newest) = item.newest().cloned() else {
                 let reason = item.row.last_error.clone().unwrap_or_default();
@@ -165,14 +157,15 @@ impl Uploads {
                 .as_ref()
                 .is_some_and(|run| matches!(run.step, Step::Sending | Step::Verifying));
             let copied = item.draft.is_none() && (is_sent || newest.wants_copy(empties));
-            table.reschedule(id);
             let hold = Hold::taken(self.clone(), id);
             Ok(if copied {
                 Begun::Copied(newest, hold)
             } else {
                 Begun::Present(newest, hold)
             })
-        })
+        };
+        let begun = self.update(|table| table.change_live(id, begin));
+        begun.unwrap_or(Err(UploadError::Gone))
     }
 }
 

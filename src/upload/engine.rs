@@ -239,14 +239,14 @@ impl Worker {
     fn take_for_sending(&self, row: &JournalRow) -> bool {
         self.uploads.update(|table| {
             let own = table.owns_target(self.id);
-            let Some(item) = table.item_mut(self.id) else {
-                return false;
-            };
-            let free = own && item.is_released() && item.row.generation == row.generation;
-            if let Some(run) = item.run.as_mut().filter(|_| free) {
-                run.step = Step::Sending;
-            }
-            free
+            let taken = table.change(self.id, |item| {
+                let free = own && item.is_released() && item.row.generation == row.generation;
+                if let Some(run) = item.run.as_mut().filter(|_| free) {
+                    run.step = Step::Sending;
+                }
+                free
+            });
+            taken.unwrap_or(false)
         })
     }
 
@@ -440,11 +440,12 @@ impl Worker {
     }
 
     pub fn set_step(&self, step: Step) {
-        self.uploads.update(|table| {
-            if let Some(run) = table.item_mut(self.id).and_then(|item| item.run.as_mut()) {
+        let set = |item: &mut Item| {
+            if let Some(run) = item.run.as_mut() {
                 run.step = step;
             }
-        });
+        };
+        self.uploads.update(|table| table.change(self.id, set));
         self.uploads.tell_changed(self.id);
     }
 

@@ -8,7 +8,7 @@ use super::UploadEvent;
 use super::engine::Worker;
 use super::journal::{Change, Changed, Facts};
 use super::outcome::Failure;
-use super::table::{Outcome, Step};
+use super::table::{Item, Outcome, Step};
 
 impl Worker {
     /// Forgets the row and its content, if nobody changed the row since it was read. False where somebody
@@ -21,17 +21,15 @@ impl Worker {
         entry: &FileEntry,
         hash: Option<&str>,
     ) -> Result<bool, Failure> {
-        let held = self.uploads.update(|table| {
-            let Some(item) = table.item_mut(self.id) else {
-                return false;
-            };
+        let close = |item: &mut Item| {
             let held = item.holds > 0 || item.draft.is_some();
             if let Some(run) = item.run.as_mut().filter(|_| !held) {
                 run.step = Step::Finishing;
             }
             held
-        });
-        if held {
+        };
+        let held = self.uploads.update(|table| table.change(self.id, close));
+        if held.unwrap_or(false) {
             return self.rest(row, attempt, entry, hash).await;
         }
         let (id, seen, facts) = (self.id, row.clone(), self.facts(row, entry, hash));
@@ -107,9 +105,8 @@ impl Worker {
             generation: row.generation,
             entry: entry.clone(),
         };
-        self.uploads.update(|table| {
-            table.item(self.id).map(|item| item.outcome.send_replace(outcome));
-        });
+        self.uploads
+            .update(|table| table.change(self.id, |item| item.tell(outcome)));
         Ok(true)
     }
 

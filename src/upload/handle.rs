@@ -19,7 +19,7 @@ use super::queue::{self, Account};
 use super::renamer;
 use super::staged_file::{Base, StagedFile};
 use super::staging::Staging;
-use super::table::{Outcome, Table};
+use super::table::{Item, Outcome, Table};
 use super::{BaseContent, Options, Overview, PendingFile, PendingId, UploadError, UploadEvent};
 
 /// Events that may wait for their receiver.
@@ -28,6 +28,9 @@ const EVENTS: usize = 1024;
 /// How long a drain waits for writers to let go. A program's `close()` returns a little before the kernel
 /// tells that the file is not open any more.
 const LETTING_GO: Duration = Duration::from_secs(1);
+
+/// Pending files that are told under one lock.
+const TOGETHER: usize = 1024;
 
 /// All pending uploads of all accounts.
 pub struct Uploads {
@@ -51,11 +54,16 @@ pub struct Uploads {
 }
 
 impl Uploads {
-    pub(super) fn new(database: Database, options: Options, staging: Staging, table: Table) -> Arc<Self> {
+    pub(super) fn new(
+        database: Database,
+        options: Options,
+        staging: Arc<Staging>,
+        table: Table,
+    ) -> Arc<Self> {
         Arc::new(Uploads {
             database,
             options,
-            staging: Arc::new(staging),
+            staging,
             table: Mutex::new(table),
             accounts: OnceLock::new(),
             events: OnceLock::new(),
@@ -110,9 +118,22 @@ impl Uploads {
         receiver
     }
 
-    /// All pending files, by id.
+    /// All pending files, by id. Each is told as it is at a moment of its own.
     pub fn pending(&self) -> Vec<PendingFile> {
-        self.table().snapshots()
+        let mut all: Vec<PendingFile> = Vec::new();
+        loop {
+            let after = all.last().map_or(PendingId::from_i64(i64::MIN), |last| last.id);
+            let more = self.table().snapshots_after(after, TOGETHER);
+            if more.is_empty() {
+                return all;
+            }
+            all.extend(more);
+        }
+    }
+
+    /// The pending files that are never sent.
+    pub fn local(&self) -> Vec<PendingFile> {
+        self.table().local_snapshots()
     }
 
     /// The sums over all pending files, and up to `rows` of each stage.
@@ -120,9 +141,9 @@ impl Uploads {
         self.table().overview(rows)
     }
 
-    /// Up to `rows` pending files with ids above `after`, by id: all of them, part by part.
+    /// Up to `rows` pending files with ids above `after`, by id: part by part, all that are to be sent.
     pub fn pending_after(&self, after: PendingId, rows: usize) -> Vec<PendingFile> {
-        self.table().snapshots_after(after, rows)
+        self.table().snapshots_to_send(after, rows)
     }
 
     pub fn get(&self, id: PendingId) -> Option<PendingFile> {
@@ -145,11 +166,16 @@ impl Uploads {
         self.table().note_listed(account, folder.as_str(), &listed);
     }
 
-    /// Files on the service that uploads of an account made and that are not in their place yet, that go when
-    /// they are, or whose place a pending file of another folder takes: whoever shows the pending files does not
+    /// Those of `files` on the service that uploads of an account made and that are not in their place yet, that go
+    /// when they are, or whose place a pending file of another folder takes: whoever shows the pending files does not
     /// show these in `folder` beside them.
-    pub fn own_remains(&self, account: &str, folder: &FolderId) -> HashSet<FileId> {
-        self.table().own_remains(account, folder)
+    pub fn own_remains<'a>(
+        &self,
+        account: &str,
+        folder: &FolderId,
+        files: impl Iterator<Item = &'a FileId>,
+    ) -> HashSet<FileId> {
+        self.table().own_remains(account, folder, files)
     }
 
     /// Names and sizes of what uploads of files that were removed or renamed since may have left in a folder, until
@@ -302,26 +328,14 @@ impl Uploads {
                 super::journal::Change::Save
             })
             .await?;
-        self.update(|table| {
-            if let Some(item) = table.item_mut(id) {
-                item.due = std::time::Instant::now();
-            }
-            table.reschedule(id);
-        });
+        let hurry = |item: &mut Item| item.due = std::time::Instant::now();
+        self.update(|table| table.change(id, hurry));
         Ok(matches!(changed, super::journal::Changed::Saved(_)))
     }
 
     /// Tries all parked files again now and returns how many there are.
     pub async fn retry_parked(self: &Arc<Self>) -> Result<usize, UploadError> {
-        let parked = |item: &super::table::Item| item.row.state == RowState::Parked;
-        let ids: Vec<_> = {
-            let table = self.table();
-            table
-                .ids()
-                .into_iter()
-                .filter(|id| table.item(*id).is_some_and(parked))
-                .collect()
-        };
+        let ids = self.table().parked();
         let mut count = 0;
         for id in ids {
             count += usize::from(self.retry(id).await?);
@@ -390,18 +404,14 @@ impl Uploads {
 
     fn hurry(self: &Arc<Self>, id: PendingId) -> Option<(watch::Receiver<Outcome>, u64, HurryGuard)> {
         self.update(|table| {
-            let item = table.item_mut(id).filter(|item| !item.is_removed())?;
-            item.hurried += 1;
-            let found = (item.outcome.subscribe(), item.row.generation);
-            table.reschedule(id);
-            Some((
-                found.0,
-                found.1,
-                HurryGuard {
+            table.change_live(id, |item| {
+                item.hurried += 1;
+                let guard = HurryGuard {
                     uploads: self.clone(),
                     id,
-                },
-            ))
+                };
+                (item.subscribe(), item.row.generation, guard)
+            })
         })
     }
 }
@@ -413,12 +423,8 @@ struct HurryGuard {
 
 impl Drop for HurryGuard {
     fn drop(&mut self) {
-        self.uploads.update(|table| {
-            if let Some(item) = table.item_mut(self.id) {
-                item.hurried -= 1;
-            }
-            table.reschedule(self.id);
-        });
+        let end = |item: &mut Item| item.hurried -= 1;
+        self.uploads.update(|table| table.change(self.id, end));
     }
 }
 

@@ -199,18 +199,12 @@ impl Uploads {
             };
             content.mark_journaled();
             uploads.update(|table| {
-                if let Some(item) = table.item_mut(id) {
-                    if item
-                        .draft
-                        .as_ref()
-                        .is_some_and(|draft| Arc::ptr_eq(draft, &content))
-                    {
-                        item.draft = None;
-                    }
+                table.change(id, |item| {
+                    item.draft.take_if(|draft| Arc::ptr_eq(draft, &content));
                     item.staged = Some(content);
                     item.committed = *modifications;
                     item.due = Instant::now() + uploads.options.rest(&row.account, row.size);
-                }
+                });
                 table.set_row(row.clone());
             });
             uploads.tell_changed(id);
@@ -275,9 +269,7 @@ impl Uploads {
         let note = move |renamed: &Option<(JournalRow, Option<Unlinked>)>| {
             let Some((row, gone)) = renamed else { return };
             uploads.update(|table| {
-                if let Some(item) = table.item_mut(id).filter(|item| item.is_waiting()) {
-                    item.due = Instant::now();
-                }
+                table.change(id, Item::hurry_if_waiting);
                 table.set_row(row.clone());
                 if let (Some(over), Some(gone)) = (over, gone) {
                     note_unlinked(table, over, gone);
@@ -507,10 +499,10 @@ pub(super) fn note_unlinked(table: &mut Table, id: PendingId, gone: &Unlinked) {
             table.remove(id, None);
         }
         Some(row) => {
-            if let Some(item) = table.item_mut(id) {
+            table.change(id, |item| {
                 (item.staged, item.draft) = (None, None);
-                item.outcome.send_replace(Outcome::Removed);
-            }
+                item.tell(Outcome::Removed);
+            });
             table.set_row(row.clone());
         }
     }

@@ -7,6 +7,7 @@ use crate::state::RowState;
 
 use super::handle::Uploads;
 use super::journal::{Change, Changed};
+use super::table::Item;
 use super::{PendingId, UploadError};
 
 impl Uploads {
@@ -30,12 +31,10 @@ impl Uploads {
             .await?;
         match changed {
             Changed::Saved(_) if !local => {
-                self.update(|table| {
-                    if let Some(item) = table.item_mut(id) {
-                        item.due = Instant::now() + self.options.of_account(&item.row.account).upload_delay;
-                    }
-                    table.reschedule(id);
-                });
+                let rest = |item: &mut Item| {
+                    item.due = Instant::now() + self.options.of_account(&item.row.account).upload_delay;
+                };
+                self.update(|table| table.change(id, rest));
                 Ok(true)
             }
             Changed::Saved(_) => Ok(true),

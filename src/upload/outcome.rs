@@ -142,9 +142,7 @@ pub(super) async fn end(
         verdict = Some(Verdict::Backoff(std::mem::take(text), None));
     }
     let is_answered = failure.as_ref().is_some_and(Failure::is_answered);
-    if let Some(item) = uploads.table().item_mut(id) {
-        item.failure = kind;
-    }
+    uploads.table().change(id, |item| item.failure = kind);
     let due = match verdict {
         None => None,
         Some(verdict) => {

@@ -2,8 +2,12 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::io;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::provider::{ContentHash, FileId};
 use crate::state::{Database, JournalRow, JournalTransaction, RowState};
@@ -15,6 +19,11 @@ use super::staging::Staging;
 use super::table::{Item, Table};
 use super::{Options, UploadError};
 
+/// Rows that are read and looked at together.
+const ROWS_OF_PART: usize = 2048;
+/// Parts that may be looked at while one goes into the table.
+const PARTS_AHEAD: usize = 2;
+
 const LOST: &str = "its content is missing from the staging directory; retrying cannot help: remove it, or \
     put the file back and mount again";
 
@@ -22,57 +31,128 @@ impl Uploads {
     /// Takes the journal up. What was being uploaded is queued again. A file in the staging directory that
     /// the journal does not know is moved to the recovered files; a row whose file is missing is parked.
     pub async fn open(database: Database, options: Options) -> Result<Arc<Uploads>, UploadError> {
-        let rows = database.journal_rows().await?;
         let discarded = database.discarded().await?;
-        let deletions = database.deletion_rows().await?;
-        let renames = database.rename_rows().await?;
-        let (directory, recovered) = (options.staging.clone(), options.recovered.clone());
-        let reserve = options.reserve;
+        let (directory, reserve) = (options.staging.clone(), options.reserve);
         let forgotten = discarded.clone();
-        let (staging, found) = blocking("open the staging directory", move || {
+        let (staging, mut unknown) = blocking("open the staging directory", move || {
             fs::create_dir_all(&directory)?;
             let staging = Staging::new(directory, reserve);
             for name in &discarded {
                 staging.delete(name);
             }
-            let known: HashSet<_> = rows.iter().filter_map(|row| row.staging.clone()).collect();
-            for name in staging.names()?.into_iter().filter(|name| !known.contains(name)) {
-                staging.recover(&name, &recovered)?;
-            }
-            let found: std::io::Result<Vec<_>> = rows
-                .into_iter()
-                .map(|row| adopt(&staging, &row).map(|staged| (row, staged)))
-                .collect();
-            Ok((staging, found?))
+            let names: HashSet<_> = staging.names()?.into_iter().collect();
+            Ok((Arc::new(staging), names))
         })
         .await?;
-        database.forget_discarded(forgotten).await?;
 
         let mut table = Table::new();
         for account in database.paused_accounts().await? {
             table.set_paused(&account, true);
         }
         let now = Instant::now();
+        let deletions = database.deletion_rows().await?;
         deletions
             .into_iter()
             .for_each(|row| table.deletions.add(row, now));
+        let renames = database.rename_rows().await?;
         renames.into_iter().for_each(|row| table.renames.add(row, false));
+
         let mut restored = Vec::new();
-        for (before, staged) in found {
-            let row = restore(before.clone(), staged.as_ref());
-            if row != before {
-                restored.push(row.clone());
+        let mut parts = adopt_rows(database.clone(), staging.clone());
+        while let Some(part) = parts.recv().await {
+            for (item, change) in part?.adopted().await? {
+                if let Some(name) = &item.row.staging {
+                    unknown.remove(name);
+                }
+                restored.extend(change.map(|change| (change, item.row.clone())));
+                table.add(item);
             }
-            table.add(Item::new(row, staged.map(Arc::new), 0, Instant::now()));
         }
-        let write =
-            move |journal: &JournalTransaction<'_>| restored.iter().try_for_each(|row| journal.put(row));
+        let (kept_by, recovered) = (staging.clone(), options.recovered.clone());
+        blocking("open the staging directory", move || {
+            let mut unknown = unknown.iter();
+            unknown.try_for_each(|name| kept_by.recover(name, &recovered))
+        })
+        .await?;
+        database.forget_discarded(forgotten).await?;
+        let write = move |journal: &JournalTransaction<'_>| {
+            restored.iter().try_for_each(|(change, row)| match change {
+                Restored::Schedule => journal.put_schedule(row),
+                Restored::Row => journal.put(row),
+            })
+        };
         database.journal("take the journal up", write, |()| {}).await?;
         Ok(Uploads::new(database, options, staging, table))
     }
 }
 
-fn adopt(staging: &Staging, row: &JournalRow) -> std::io::Result<Option<StagedFile>> {
+/// The rows in the order of the journal. While one part goes into the table, the
+/// files of the next are looked at and the rows of the one after it are read: a long journal is taken up in the time
+/// of the slowest of these, and never held twice.
+fn adopt_rows(database: Database, staging: Arc<Staging>) -> mpsc::Receiver<Result<Part, UploadError>> {
+    let (parts, receiver) = mpsc::channel(PARTS_AHEAD);
+    let read = async move {
+        let mut after = i64::MIN;
+        loop {
+            let rows = match database.journal_rows_after(after, ROWS_OF_PART).await {
+                Ok(rows) => rows,
+                // Who takes up the journal fails with it, or does not wait any more.
+                Err(error) => return drop(parts.send(Err(error.into())).await),
+            };
+            let Some(last) = rows.last() else { return };
+            after = last.id;
+            let staging = staging.clone();
+            let adopt = move || rows.into_iter().map(|row| adopt(&staging, row)).collect();
+            let adopt = tokio::task::spawn_blocking(adopt);
+            if parts.send(Ok(Part(adopt))).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::spawn(read);
+    receiver
+}
+
+/// Some rows whose files are being looked at.
+struct Part(JoinHandle<io::Result<Vec<Adopted>>>);
+
+/// An item, and what of its row begins changed.
+type Adopted = (Item, Option<Restored>);
+
+enum Restored {
+    /// When it is tried next alone.
+    Schedule,
+    Row,
+}
+
+impl Part {
+    async fn adopted(self) -> Result<Vec<Adopted>, UploadError> {
+        let adopted = self.0.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let operation = "look at a staged file";
+        adopted.map_err(|source| UploadError::Io { operation, source })
+    }
+}
+
+fn adopt(staging: &Staging, before: JournalRow) -> io::Result<Adopted> {
+    let staged = find(staging, &before)?;
+    let row = restore(before.clone(), staged.as_ref());
+    let restored = (row != before).then(|| {
+        let rescheduled = JournalRow {
+            state: row.state,
+            next_try: row.next_try,
+            ..before
+        };
+        if rescheduled == row {
+            Restored::Schedule
+        } else {
+            Restored::Row
+        }
+    });
+    let item = Item::new(row, staged.map(Arc::new), 0, Instant::now());
+    Ok((item, restored))
+}
+
+fn find(staging: &Staging, row: &JournalRow) -> io::Result<Option<StagedFile>> {
     let Some(name) = &row.staging else { return Ok(None) };
     let base = row.base.as_ref().map(|base| Base {
         file: FileId::new(base.file.clone()),
@@ -103,7 +183,10 @@ fn restore(mut row: JournalRow, staged: Option<&StagedFile>) -> JournalRow {
                 _ => false,
             };
             if !rests {
-                row.state = RowState::Queued;
+                // The same by now, and that of most rows: they need not be written.
+                if row.state != RowState::Staged {
+                    row.state = RowState::Queued;
+                }
                 // What the service or its login lacked may be there by now.
                 row.next_try = None;
             }

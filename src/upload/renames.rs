@@ -377,9 +377,7 @@ fn note_changes(table: &mut super::table::Table, id: i64, changes: &Changes) {
     }
     if let Some(along) = &changes.along {
         let pending = PendingId(along.id);
-        if let Some(item) = table.item_mut(pending).filter(|item| item.is_waiting()) {
-            item.due = Instant::now();
-        }
+        table.change(pending, super::table::Item::hurry_if_waiting);
         if along.replaces == changes.renamed {
             table.set_left(pending, None);
         }

@@ -39,7 +39,6 @@ pub struct Base {
 pub struct StagedFile {
     body: Arc<Body>,
     name: String,
-    path: PathBuf,
     space: Arc<DiskSpace>,
     base: Option<Base>,
     /// Whether all of the base that is needed is here and was found unchanged.
@@ -155,7 +154,6 @@ impl StagedFile {
         let has_base = base.is_some();
         StagedFile {
             name,
-            path: path.clone(),
             space,
             base,
             base_done: AtomicBool::new(false),
@@ -436,7 +434,7 @@ impl StagedFile {
         };
         self.file()?.sync_data()?;
         if !self.entry_synced.load(Ordering::Acquire) {
-            if let Some(directory) = self.path.parent() {
+            if let Some(directory) = self.body.path.parent() {
                 File::open(directory)?.sync_all()?;
             }
             self.entry_synced.store(true, Ordering::Release);

@@ -87,10 +87,7 @@ impl Uploads {
             if item.row.attempt.as_ref().is_some_and(|sent| sent.file.is_some()) {
                 return Err(SteerError::Arrived);
             }
-            if let Some(item) = table.item_mut(id) {
-                item.holds += 1;
-            }
-            table.reschedule(id);
+            table.change(id, |item| item.holds += 1);
             Ok(super::edit::Hold::taken(self.clone(), id))
         })?;
         let removed = self.remove(id).await;

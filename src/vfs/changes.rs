@@ -84,6 +84,8 @@ impl Vfs {
                 } => self.deletion_changed(&account, &folder, size, shown),
                 UploadEvent::Renamed { account, folders } => self.doubt_listings(&account, &folders),
             }
+            // A content that is on the service by now takes room on the disk as long as it is open here.
+            self.sweep();
         }
     }
 

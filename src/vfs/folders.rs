@@ -1,10 +1,10 @@
 //! Folders: listings fetched once and kept, lookups and directory streams answered from them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::provider::{Capability, Entry, FileEntry, FolderId, ListHint, Listing};
+use crate::provider::{Capability, Entry, FileEntry, FileId, FolderId, ListHint, Listing};
 use crate::upload::{PendingFile, UploadStatus};
 
 use super::account::Account;
@@ -252,7 +252,7 @@ impl Vfs {
             leaving.extend(self.uploads.leaving(&account.setup.name, &id));
             let laid_over = Waiting {
                 rows: self.pending_in(account, &id),
-                remains: self.uploads.own_remains(&account.setup.name, &id),
+                remains: self.own_remains(account, &id, &listing, &waiting),
                 leaving,
             };
             self.catch_up(&mut listing, waiting);
@@ -266,6 +266,7 @@ impl Vfs {
                 newest_first: account.can(Capability::ModificationTime),
             };
             let merged = self.tree().merge(ino, version, listing, rules, laid_over);
+            self.sweep();
             if let Some(merged) = merged {
                 self.tell_kernel(ino, merged);
                 if undated {
@@ -322,6 +323,25 @@ impl Vfs {
             ListingState::Known { .. } => ListHint::default(),
         };
         Ok((index, id, hint, folder.version))
+    }
+
+    /// What of a listing, and of what ended while it was on its way, is not shown beside the pending files.
+    fn own_remains(
+        &self,
+        account: &Account,
+        folder: &FolderId,
+        listing: &Listing,
+        waiting: &[PendingFile],
+    ) -> HashSet<FileId> {
+        let listed = listing.entries.iter().filter_map(|entry| match entry {
+            Entry::File(file) => Some(&file.id),
+            Entry::Folder(_) => None,
+        });
+        let ended = waiting.iter().filter_map(|row| self.uploads.finished(row.id));
+        let ended: Vec<_> = ended.map(|entry| entry.id).collect();
+        let known = waiting.iter().filter_map(|row| row.uploaded.as_ref());
+        let files = listed.chain(&ended).chain(known);
+        self.uploads.own_remains(&account.setup.name, folder, files)
     }
 
     /// What the journal holds for a folder of the service.

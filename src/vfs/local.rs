@@ -8,7 +8,7 @@ mod folders;
 
 use std::sync::Arc;
 
-use crate::upload::{PendingId, UploadError, UploadStatus};
+use crate::upload::{PendingId, UploadError};
 
 use super::Vfs;
 use super::account::Account;
@@ -80,14 +80,12 @@ impl Vfs {
     /// Lets go to the service what the list of names does not hold here any more, and what a crash left between a
     /// new name and its upload.
     pub(super) async fn release_others(self: Arc<Self>) {
-        for file in self.uploads.pending() {
+        for file in self.uploads.local() {
             let known = self
                 .accounts
                 .iter()
                 .find(|known| known.setup.name == file.account);
-            let Some(account) = known.filter(|_| file.status == UploadStatus::Local) else {
-                continue;
-            };
+            let Some(account) = known else { continue };
             let name = names::to_local(&file.name, &account.rules);
             if is_local(&file.folder) || account.setup.local_only.is_match(&name) {
                 continue;

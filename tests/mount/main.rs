@@ -2,6 +2,7 @@
 
 mod demo;
 mod full_disk;
+mod long_queue;
 #[path = "suite.rs"]
 mod suite;
 mod sync_order;

@@ -1,0 +1,222 @@
+//! What is asked about the pending files. No answer walks all of them, however many wait, unless it tells them all.
+
+use std::collections::HashSet;
+
+use crate::provider::{FileEntry, FileId, FolderId};
+use crate::state::{ItemKey, RowState};
+use crate::upload::status::{Overview, PendingFile, PendingId, Stage, Sums};
+
+use super::Table;
+use super::item::Item;
+use super::items::Class;
+
+impl Table {
+    pub fn snapshot(&self, id: PendingId) -> Option<PendingFile> {
+        self.live(id).map(Item::snapshot)
+    }
+
+    /// Up to `rows` files with ids above `after`, by id.
+    pub fn snapshots_after(&self, after: PendingId, rows: usize) -> Vec<PendingFile> {
+        let shown = self.items.after(after).filter(|(_, item)| !item.is_removed());
+        shown.take(rows).map(|(_, item)| item.snapshot()).collect()
+    }
+
+    /// As [`snapshots_after`](Self::snapshots_after), of those that are to go to the service.
+    pub fn snapshots_to_send(&self, after: PendingId, rows: usize) -> Vec<PendingFile> {
+        let stays = |item: &Item| matches!(item.row.state, RowState::Removed | RowState::Local);
+        let shown = self.items.after(after).filter(|(_, item)| !stays(item));
+        shown.take(rows).map(|(_, item)| item.snapshot()).collect()
+    }
+
+    /// Those that never go to the service.
+    pub fn local_snapshots(&self) -> Vec<PendingFile> {
+        let open = self.items.in_class(Class::Active);
+        let open = open.filter(|(_, item)| item.row.state == RowState::Local);
+        let local = self.items.in_class(Class::Local).chain(open);
+        local.map(|(_, item)| item.snapshot()).collect()
+    }
+
+    pub fn snapshots_in(&self, account: &str, folder: &FolderId) -> Vec<PendingFile> {
+        let here = self.items.in_folder(account, folder.as_str());
+        here.map(|(_, item)| item.snapshot()).collect()
+    }
+
+    pub fn parked(&self) -> Vec<PendingId> {
+        let open = self.items.in_class(Class::Active);
+        let open = open.filter(|(_, item)| item.row.state == RowState::Parked);
+        let parked = self.items.in_class(Class::Parked).chain(open);
+        parked.map(|(id, _)| id).collect()
+    }
+
+    /// Files of an account for which it had no room when they were tried last in this run of the program.
+    pub fn without_room(&self, account: &str) -> Vec<PendingId> {
+        self.items.without_room(account).collect()
+    }
+
+    /// Counts all files, and takes at most `rows` of each stage, the oldest ones.
+    pub fn overview(&self, rows: usize) -> Overview {
+        let mut overview = Overview {
+            rate: self.meter.rate(),
+            ..Overview::default()
+        };
+        let mut chosen = Vec::new();
+        for (stage, class) in [
+            (Stage::Parked, Class::Parked),
+            (Stage::Waiting, Class::Waiting),
+            (Stage::Queued, Class::Ready),
+            (Stage::Kept, Class::Kept),
+            (Stage::Local, Class::Local),
+        ] {
+            let Some(group) = self.items.class(class) else {
+                continue;
+            };
+            overview.stages.insert(
+                stage,
+                Sums {
+                    files: group.ids.len() as u64,
+                    bytes: group.bytes,
+                    sent: 0,
+                },
+            );
+            // Those that rest are told apart below.
+            let is_of = |(_, item): &(PendingId, &Item)| class != Class::Ready || item.stage() == stage;
+            let first = self.items.in_class(class).filter(is_of).take(rows);
+            chosen.extend(first.map(|(id, _)| (stage, id)));
+        }
+        for (id, item) in self.resting() {
+            let queued = overview.stages.entry(Stage::Queued).or_default();
+            queued.files -= 1;
+            queued.bytes = queued.bytes.saturating_sub(item.row.size);
+            chosen.push(overview.count(id, item));
+        }
+        for (id, item) in self.items.in_class(Class::Active) {
+            chosen.push(overview.count(id, item));
+        }
+        overview.stages.retain(|_, sums| sums.files > 0);
+        chosen.sort_unstable();
+        let mut taken = 0;
+        let mut last = None;
+        chosen.retain(|(stage, _)| {
+            taken = if last.replace(*stage) == Some(*stage) {
+                taken + 1
+            } else {
+                1
+            };
+            // Local files are counted alone: nobody waits for them.
+            taken <= rows && *stage != Stage::Local
+        });
+        overview.files = chosen
+            .into_iter()
+            .filter_map(|(_, id)| self.snapshot(id))
+            .collect();
+        overview
+    }
+
+    /// Files that nobody has open and that rest before they are queued.
+    fn resting(&self) -> impl Iterator<Item = (PendingId, &Item)> {
+        let later = self.due_later().filter_map(|id| Some((id, self.item(id)?)));
+        later.filter(|(_, item)| Class::of(item) == Class::Ready && item.stage() == Stage::Staged)
+    }
+
+    pub fn leaving(&self, account: &str, folder: &FolderId) -> Vec<(String, u64)> {
+        let leaving = self.items.leaving(account, folder.as_str());
+        let sent = leaving.filter_map(|(_, item)| item.leaves());
+        sent.map(|sent| (sent.name.clone(), sent.size)).collect()
+    }
+
+    /// Those of the files of the service that items made and that are not in their place yet, that go when they are,
+    /// or whose place an item of another folder takes.
+    pub fn own_remains<'a>(
+        &self,
+        account: &str,
+        folder: &FolderId,
+        files: impl Iterator<Item = &'a FileId>,
+    ) -> HashSet<FileId> {
+        let remains = |file: &FileId| {
+            self.items.about(account, file.as_str()).any(|(_, item)| {
+                let row = &item.row;
+                let made = row.attempt.as_ref().and_then(|attempt| attempt.file.as_ref());
+                // In its own folder the row itself stands for the file that it replaces.
+                let replaced = row.replaces.as_ref().filter(|_| row.folder != folder.as_str());
+                let mut own = made.into_iter().chain(&row.superseded).chain(replaced);
+                own.any(|own| own == file.as_str())
+            })
+        };
+        files.filter(|file| remains(file)).cloned().collect()
+    }
+
+    pub fn unfinished(&self) -> usize {
+        self.items.unfinished() + self.deletions.len() + self.renames.len()
+    }
+
+    pub fn waiting_bytes(&self, account: &str) -> u64 {
+        self.items.waiting_bytes(account)
+    }
+
+    /// Whether an upload ended lately in a folder.
+    pub fn stored_in(&self, account: &str, folder: &FolderId) -> bool {
+        let mut finished = self.finished.iter().map(|(_, finished)| finished);
+        finished.any(|(owner, entry)| owner == account && entry.parent.as_ref() == Some(folder))
+    }
+
+    pub fn finished(&mut self, id: PendingId) -> Option<FileEntry> {
+        self.finished.get(&id).map(|(_, entry)| entry.clone())
+    }
+
+    /// Whether a file of an account is the result of another item, or is one that another item is going
+    /// to replace or go on with.
+    pub fn is_of_another(&self, account: &str, file: &str, me: PendingId) -> bool {
+        let mut finished = self.finished.iter().map(|(_, finished)| finished);
+        finished.any(|(owner, entry)| owner == account && entry.id.as_str() == file)
+            || self.items.about(account, file).any(|(id, _)| id != me)
+    }
+
+    /// Whether another item that is at work goes on with a file of an account, replaces it or lets it go, or a rename
+    /// of it is open.
+    pub fn is_in_motion(&self, account: &str, file: &str, me: PendingId) -> bool {
+        let renamed = self.renames.is_open(account, &ItemKey::File(file.to_owned()));
+        let mut about = self.items.about(account, file);
+        renamed || about.any(|(id, item)| id != me && item.row.state != RowState::Parked)
+    }
+
+    /// Whether work is left that goes on by itself.
+    pub fn is_busy(&self) -> bool {
+        let goes_on = self.queues.iter().filter(|(_, queue)| queue.served);
+        let mut goes_on = goes_on.filter_map(|(name, queue)| Some((self.items.of_account(name)?, queue)));
+        goes_on.any(|(of, queue)| !of.removed.is_empty() || (of.awake > 0 && !queue.paused))
+            || self.items.in_class(Class::Active).any(|(_, item)| {
+                let queue = self.queues.get(&item.row.account).filter(|queue| queue.served);
+                let could_run = |paused: bool| !paused && item.is_released() && !item.is_at_rest();
+                queue.is_some_and(|queue| item.run.is_some() || could_run(queue.paused))
+            })
+            || self.deletions.is_busy()
+            || self.renames.is_busy()
+    }
+
+    /// Whether a file would go on its way if its writers let go of it.
+    pub fn is_held(&self) -> bool {
+        self.items.in_class(Class::Active).any(|(_, item)| {
+            let queue = self.queues.get(&item.row.account);
+            queue.is_some_and(|queue| queue.served && !queue.paused)
+                && !item.is_released()
+                && !item.is_at_rest()
+        })
+    }
+
+    /// Whether a staged file of this name belongs to an item.
+    pub fn uses(&self, name: &str) -> bool {
+        self.items.uses(name)
+    }
+}
+
+impl Overview {
+    /// Counts a file by what it tells of itself.
+    fn count(&mut self, id: PendingId, item: &Item) -> (Stage, PendingId) {
+        let stage = item.stage();
+        let sums = self.stages.entry(stage).or_default();
+        sums.files += 1;
+        sums.bytes = sums.bytes.saturating_add(item.size());
+        sums.sent = sums.sent.saturating_add(item.sent().min(item.size()));
+        (stage, id)
+    }
+}
