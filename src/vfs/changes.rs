@@ -212,8 +212,6 @@ impl Vfs {
             }
             tree.drop_if_unused(ino);
             drop(tree);
-            // Else the content would take room on the disk until something else is closed.
-            self.sweep();
             if let Some(account) = self.accounts.get(index) {
                 account.count_stored(entry.size, replaced);
             }
