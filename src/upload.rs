@@ -26,6 +26,7 @@ mod compare;
 mod deleter;
 mod deletions;
 mod discard;
+mod disk_space;
 mod edit;
 mod engine;
 mod fate;
@@ -70,6 +71,7 @@ use crate::provider::{ErrorKind, FileEntry, FileId, FolderId};
 use crate::state::StateError;
 
 pub use discard::{DeletionWatch, Unwanted};
+pub use disk_space::DiskRoom;
 pub use edit::Hold;
 pub use handle::Uploads;
 pub use operations::{NoOperationId, OperationId, OperationKind, OperationState, PendingOperation};

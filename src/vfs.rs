@@ -11,6 +11,7 @@
 //! 2. The tree's mutex, for moments, never over I/O or an `.await`; nothing else is locked under it but the
 //!    tables of `upload`.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::SystemTime;
@@ -22,6 +23,7 @@ use crate::upload::Uploads;
 mod account;
 mod attributes;
 mod changes;
+mod closing;
 mod dates;
 mod error;
 mod facts;
@@ -88,6 +90,8 @@ pub struct Vfs {
     handles: Handles,
     kernel: OnceLock<changes::KernelQueue>,
     ending: AtomicBool,
+    /// Files that are closed and that the journal could not be told of yet.
+    late: Mutex<HashSet<u64>>,
 }
 
 impl Vfs {
@@ -119,6 +123,7 @@ impl Vfs {
             handles: Handles::default(),
             kernel: OnceLock::new(),
             ending: AtomicBool::new(false),
+            late: Mutex::default(),
         })
     }
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lockerfs::control::{
-    AccountState, AccountStatus, Action, Choice, Client, ControlError, DrainProgress, Handler, PendingState,
-    PendingStatus, Server, StatusReport, Totals,
+    AccountState, AccountStatus, Action, Choice, Client, ControlError, DiskStatus, DrainProgress, Handler,
+    PendingState, PendingStatus, Server, StatusReport, Totals,
 };
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -33,6 +33,12 @@ fn report(numbers: std::ops::Range<usize>) -> StatusReport {
             storage_used: Some(1),
             storage_limit: None,
         }],
+        disk: Some(DiskStatus {
+            free: 3,
+            reserve: 2,
+            lacking: 1,
+            full: true,
+        }),
         totals: totals(FILES as u64),
         pending: numbers.map(pending).collect(),
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use super::seen::Seen;
 use super::text;
-use crate::control::{AccountState, AccountStatus, Action, PendingState, PendingStatus, Totals};
+use crate::control::{AccountState, AccountStatus, Action, DiskStatus, PendingState, PendingStatus, Totals};
 
 /// What can be done about a file that needs a person.
 const REMEDY: &str = "  Mend the cause, then `lockerfs queue retry`. `lockerfs queue export ID FILE` saves a copy, \
@@ -24,7 +24,7 @@ pub(super) fn whole(seen: &Seen, rows: usize, now: SystemTime) -> String {
         Seen::Running(report) => {
             let (version, place, pid) = (&report.version, report.mount_point.display(), report.pid);
             let head = format!("lockerfs {version} serves {place} (process {pid})\n");
-            head + &accounts(&report.accounts)
+            head + &accounts(&report.accounts) + &report.disk.map(disk).unwrap_or_default()
         }
         Seen::Resting(resting) => {
             let place = resting.state_dir.display();
@@ -207,6 +207,26 @@ fn section(part: &Section, pending: &[PendingStatus], limit: usize, now: SystemT
     shown.sort_by_key(|file| file.state);
     shown.truncate(limit);
     format!("{}\n{}", part.title, rows(&shown, part.number, now))
+}
+
+/// Nothing, unless the disk is full.
+fn disk(disk: DiskStatus) -> String {
+    if !disk.full {
+        return String::new();
+    }
+    let lacking = match disk.lacking {
+        0 => String::new(),
+        bytes => format!(
+            " and {} are for parts of edited files that are still to be fetched",
+            text::size(bytes)
+        ),
+    };
+    format!(
+        "The disk of the state directory is full: {} free, of which {} are kept for the journal (`reserve`){lacking}. \
+        Writing fails (ENOSPC) until files are uploaded or you make room there; what is closed already is safe.\n",
+        text::size(disk.free),
+        text::size(disk.reserve),
+    )
 }
 
 fn accounts(accounts: &[AccountStatus]) -> String {

@@ -78,6 +78,9 @@ pub struct StatusReport {
     pub pid: u32,
     pub mount_point: PathBuf,
     pub accounts: Vec<AccountStatus>,
+    /// The disk of the state directory, where that could be asked.
+    #[serde(default)]
+    pub disk: Option<DiskStatus>,
     pub totals: Totals,
     /// Oldest first where these are all; else some of each state, first what needs a person.
     pub pending: Vec<PendingStatus>,
@@ -172,6 +175,18 @@ impl Totals {
     pub fn left(&self) -> u64 {
         self.bytes.saturating_sub(self.sent)
     }
+}
+
+/// The room for files that wait for their upload. In bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskStatus {
+    pub free: u64,
+    /// What waiting files leave free.
+    pub reserve: u64,
+    /// What edited files will take that are still to be fetched in part.
+    pub lacking: u64,
+    /// Whether new content is refused, or will be with the next writes.
+    pub full: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

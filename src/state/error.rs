@@ -21,7 +21,7 @@ pub enum StateError {
     },
 
     /// The disk is full: nothing was written.
-    #[error("cannot {operation}: the disk that holds the state directory is full")]
+    #[error("cannot {operation}: the disk that holds the state directory is full; make room on it")]
     DiskFull { operation: &'static str },
 
     #[error("cannot {operation}: the state database says: {message}")]
@@ -48,10 +48,18 @@ impl StateError {
     pub(super) fn sqlite(operation: &'static str, error: &rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DiskFull) => StateError::DiskFull { operation },
+            _ if lacks_room_beside(error) => StateError::DiskFull { operation },
             _ => StateError::Database {
                 operation,
                 message: error.to_string(),
             },
         }
     }
+}
+
+/// Whether SQLite could not enlarge the index beside its log, which it tells in a way of its own.
+fn lacks_room_beside(error: &rusqlite::Error) -> bool {
+    error
+        .sqlite_error()
+        .is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
 }

@@ -13,6 +13,7 @@ use crate::provider::{Entry, FileEntry, FileId, FolderId, Provider};
 use crate::state::{Database, RowState};
 
 use super::deleter;
+use super::disk_space::DiskRoom;
 use super::poll;
 use super::queue::{self, Account};
 use super::renamer;
@@ -208,6 +209,11 @@ impl Uploads {
     /// The newest content of a pending file, for readers. `None` where it is gone or was lost.
     pub fn staged(&self, id: PendingId) -> Option<Arc<StagedFile>> {
         self.table().live(id).and_then(|item| item.newest().cloned())
+    }
+
+    /// How much room there is on the disk of the staging directory.
+    pub fn disk_room(&self) -> io::Result<DiskRoom> {
+        self.staging.room()
     }
 
     /// An empty file to write to. Nothing of it is promised before it is committed.

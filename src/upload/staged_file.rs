@@ -18,10 +18,10 @@ use sha2::{Digest as _, Sha256};
 use crate::provider::{ContentHash, FileId};
 
 use super::UploadError;
+use super::disk_space::DiskSpace;
 use super::hash::each_part;
 use super::prefix::{Follower, Prefix};
 use super::ranges::RangeSet;
-use super::staging::DiskSpace;
 
 /// The remote content that a staged file was begun from, as it was then.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +71,8 @@ pub(super) struct Body {
 struct State {
     len: u64,
     missing: RangeSet,
+    /// Bytes of them for which room was taken on the disk: all, from the first change on.
+    lacking: Option<u64>,
     claims: Vec<Claim>,
     next_claim: u64,
     /// Whether the journal is told, or was told, which parts are missing.
@@ -172,6 +174,7 @@ impl StagedFile {
                 state: Mutex::new(State {
                     len,
                     missing,
+                    lacking: None,
                     claims: Vec::new(),
                     next_claim: 0,
                     sealed: false,
@@ -185,11 +188,9 @@ impl StagedFile {
     }
 
     /// With the thread that hashes it while it is written.
-    pub(super) fn followed_by(self, follower: &Follower) -> Self {
-        StagedFile {
-            follower: follower.clone(),
-            ..self
-        }
+    pub(super) fn followed_by(mut self, follower: &Follower) -> Self {
+        self.follower = follower.clone();
+        self
     }
 
     /// Up to `len` bytes from `offset`; fewer at the end of the file. Missing bytes read as zeros: the
@@ -221,7 +222,8 @@ impl StagedFile {
             .checked_add(bytes.len() as u64)
             .filter(|end| *end <= i64::MAX as u64)
             .ok_or_else(|| io::Error::from_raw_os_error(libc::EFBIG))?;
-        self.space.take(bytes.len() as u64)?;
+        let _room = self.space.take(bytes.len() as u64)?;
+        self.take_lacking(u64::MAX)?;
         self.modify(
             offset..end,
             ClaimKind::Write,
@@ -285,6 +287,7 @@ impl StagedFile {
         if len > i64::MAX as u64 {
             return Err(io::Error::from_raw_os_error(libc::EFBIG));
         }
+        self.take_lacking(len)?;
         self.modify(
             0..u64::MAX,
             ClaimKind::Resize,
@@ -342,9 +345,66 @@ impl StagedFile {
         let mut state = self.state();
         if filled.is_ok() {
             parts.into_iter().for_each(|part| state.missing.remove(part));
+            self.give_lacking(&mut state);
         }
         self.release(state, id);
         filled
+    }
+
+    /// As [`fill`](Self::fill), for a reader, who has the bytes whether they are kept or not: false where there is no
+    /// room for them.
+    pub fn fill_if_there_is_room(&self, offset: u64, bytes: &[u8]) -> io::Result<bool> {
+        let is_full = |error: &io::Error| error.raw_os_error() == Some(libc::ENOSPC);
+        let has_room = self.state().lacking.is_some();
+        let taken = (!has_room).then(|| self.space.take(bytes.len() as u64));
+        let filled = match taken.transpose() {
+            Ok(_room) => self.fill(offset, bytes),
+            Err(error) => Err(error),
+        };
+        match filled {
+            Ok(()) => Ok(true),
+            Err(error) if is_full(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes room for the missing bytes below `end` that are still to be fetched, with the first change.
+    fn take_lacking(&self, end: u64) -> io::Result<()> {
+        let bytes = {
+            let state = self.state();
+            if state.lacking.is_some() {
+                return Ok(());
+            }
+            total(state.missing.within(0..end))
+        };
+        // Without the lock: it looks at the disk.
+        self.space.take_lacking(bytes)?;
+        let mut state = self.state();
+        if state.lacking.is_some() {
+            // Another writer was faster.
+            self.space.give_lacking(bytes);
+        } else {
+            state.lacking = Some(bytes);
+            self.give_lacking(&mut state);
+        }
+        Ok(())
+    }
+
+    /// Room for what is missing was needed by an earlier life.
+    pub(super) fn note_lacking(&self) {
+        let mut state = self.state();
+        let bytes = total(state.missing.iter());
+        state.lacking = Some(bytes);
+        self.space.note_lacking(bytes);
+    }
+
+    /// Gives back the room for bytes that are not missing any more.
+    fn give_lacking(&self, state: &mut State) {
+        if let Some(lacking) = state.lacking {
+            let still = total(state.missing.iter()).min(lacking);
+            self.space.give_lacking(lacking - still);
+            state.lacking = Some(still);
+        }
     }
 
     /// The remote content that missing parts come from; `None` once nothing more is needed of it.
@@ -484,6 +544,7 @@ impl StagedFile {
         let mut state = self.state();
         if result.is_ok() {
             note(&mut state);
+            self.give_lacking(&mut state);
         }
         self.modifications.fetch_add(1, Ordering::AcqRel);
         self.release(state, id);
@@ -524,4 +585,16 @@ impl StagedFile {
     fn state(&self) -> MutexGuard<'_, State> {
         self.body.state()
     }
+}
+
+impl Drop for StagedFile {
+    fn drop(&mut self) {
+        let lacking = self.state().lacking.take();
+        self.space.give_lacking(lacking.unwrap_or_default());
+    }
+}
+
+/// Bytes of ranges that do not overlap.
+fn total(ranges: impl IntoIterator<Item = Range<u64>>) -> u64 {
+    ranges.into_iter().map(|range| range.end - range.start).sum()
 }

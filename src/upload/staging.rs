@@ -2,19 +2,16 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
+use super::disk_space::{DiskRoom, DiskSpace};
 use super::prefix::Follower;
 use super::ranges::RangeSet;
 use super::staged_file::{Base, StagedFile};
-
-/// Bytes that may be written between two looks at the free space, at most.
-const LOOK_AGAIN: u64 = 32 << 20;
 
 /// Bytes of a staged file that are copied at once.
 const COPIED_AT_ONCE: usize = 1 << 20;
@@ -35,11 +32,7 @@ impl Staging {
         let opened = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
-        let space = DiskSpace {
-            directory: directory.clone(),
-            reserve,
-            budget: AtomicU64::new(0),
-        };
+        let space = DiskSpace::new(directory.clone(), reserve);
         let prefix = format!("{:x}", opened.as_micros());
         Staging {
             directory,
@@ -52,7 +45,7 @@ impl Staging {
 
     /// An empty file, or one of the size of `base` with all of it missing.
     pub fn create(&self, base: Option<Base>) -> io::Result<StagedFile> {
-        self.space.take(0)?;
+        let _room = self.space.take(0)?;
         let len = base.as_ref().map_or(0, |base| base.size);
         let missing = std::iter::once(0..len).collect();
         let (file, path, name) = self.create_file()?;
@@ -71,8 +64,8 @@ impl Staging {
         let base = source.base().cloned();
         let mut present: RangeSet = std::iter::once(0..len).collect();
         missing.iter().for_each(|range| present.remove(range));
-        self.space
-            .take(present.iter().map(|range| range.end - range.start).sum())?;
+        let bytes = present.iter().map(|range| range.end - range.start).sum();
+        let _room = self.space.take(bytes)?;
         let (file, path, name) = self.create_file()?;
         let copied = file.set_len(len).and_then(|()| {
             present
@@ -114,7 +107,13 @@ impl Staging {
         .followed_by(&self.follower);
         staged.mark_entry_synced();
         staged.mark_journaled();
+        staged.note_lacking();
         Ok(Some(staged))
+    }
+
+    /// How much room there is on the disk.
+    pub fn room(&self) -> io::Result<DiskRoom> {
+        self.space.room()
     }
 
     /// The names of all files in the directory.
@@ -191,61 +190,6 @@ fn copy_range(from: &File, to: &File, range: std::ops::Range<u64>) -> io::Result
         }
     }
     Ok(())
-}
-
-/// The free space of the staging disk above a reserve. Looks at the disk once for many small writes.
-#[derive(Debug)]
-pub(super) struct DiskSpace {
-    directory: PathBuf,
-    /// Bytes that stay free.
-    reserve: u64,
-    /// Bytes that may be written before the next look.
-    budget: AtomicU64,
-}
-
-impl DiskSpace {
-    /// Takes room for `bytes`, or fails with `ENOSPC`.
-    pub fn take(&self, bytes: u64) -> io::Result<()> {
-        let within = self
-            .budget
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| {
-                left.checked_sub(bytes.max(1))
-            });
-        if within.is_ok() {
-            return Ok(());
-        }
-        let free = free_bytes(&self.directory)?;
-        match free
-            .checked_sub(self.reserve)
-            .and_then(|free| free.checked_sub(bytes))
-        {
-            Some(left) if left > 0 || self.reserve == 0 => {
-                self.budget.store((left / 4).min(LOOK_AGAIN), Ordering::Release);
-                Ok(())
-            }
-            _ => {
-                self.budget.store(0, Ordering::Release);
-                Err(io::Error::from_raw_os_error(libc::ENOSPC))
-            }
-        }
-    }
-}
-
-fn free_bytes(directory: &Path) -> io::Result<u64> {
-    let path = std::ffi::CString::new(directory.as_os_str().as_bytes())?;
-    let mut facts = std::mem::MaybeUninit::<libc::statvfs>::zeroed();
-    // SAFETY: `path` ends with NUL and `facts` has room for one statvfs; both live through the call. The
-    // zeroed value is a valid statvfs, so it is initialized whatever the call wrote.
-    let (result, facts) = unsafe {
-        (
-            libc::statvfs(path.as_ptr(), facts.as_mut_ptr()),
-            facts.assume_init(),
-        )
-    };
-    if result != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
 }
 
 #[cfg(test)]
@@ -451,6 +395,36 @@ mod tests {
         assert_eq!(open(), 1);
         adopted[8].write_at(7, b"!").unwrap();
         assert_eq!(fs::read(folder.path().join("f8")).unwrap(), b"content!");
+    }
+
+    #[test]
+    fn what_an_edited_file_lacks_is_spoken_for_from_its_first_change_to_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let staging = staging(&folder);
+        let lacking = || staging.room().unwrap().lacking;
+        let file = staging.create(Some(base(1000))).unwrap();
+        assert_eq!(lacking(), 0, "it is only open");
+        file.write_at(100, &[1; 50]).unwrap();
+        assert_eq!(lacking(), 950);
+        file.fill(0, &[0; 300]).unwrap();
+        assert_eq!(lacking(), 700);
+        file.set_len(500).unwrap();
+        assert_eq!(lacking(), 200);
+        drop(file);
+        assert_eq!(lacking(), 0);
+        // What is cut off first is never spoken for.
+        let file = staging.create(Some(base(8 << 40))).unwrap();
+        let no_room = file.write_at(5, b"x").unwrap_err();
+        assert_eq!(no_room.raw_os_error(), Some(libc::ENOSPC));
+        file.set_len(10).unwrap();
+        file.write_at(5, b"x").unwrap();
+        assert_eq!(lacking(), 9);
+        let one = std::iter::once(0..70).collect();
+        fs::write(folder.path().join("earlier"), [0; 100]).unwrap();
+        let adopted = staging.adopt("earlier", one, Some(base(100))).unwrap();
+        assert_eq!(lacking(), 79);
+        drop((adopted, file));
+        assert_eq!(lacking(), 0);
     }
 
     #[test]

@@ -71,6 +71,13 @@ pub fn errno_of(kind: ErrorKind) -> i32 {
     }
 }
 
+fn errno_of_state(error: &StateError) -> i32 {
+    match error {
+        StateError::DiskFull { .. } => libc::ENOSPC,
+        _ => libc::EIO,
+    }
+}
+
 impl From<ProviderError> for Error {
     fn from(error: ProviderError) -> Self {
         Error::told(errno_of(error.kind), error.to_string())
@@ -93,10 +100,10 @@ impl From<UploadError> for Error {
         let errno = match &error {
             UploadError::Gone | UploadError::Outdated => libc::ESTALE,
             UploadError::Io { source, .. } => source.raw_os_error().unwrap_or(libc::EIO),
+            UploadError::State(error) => errno_of_state(error),
             UploadError::Stopped => libc::ESHUTDOWN,
             UploadError::NotDeleted { kind, .. } | UploadError::NotRenamed { kind, .. } => errno_of(*kind),
             UploadError::Parked { kind, .. } => kind.map_or(libc::EIO, errno_of),
-            _ => libc::EIO,
         };
         Error::told(errno, error.to_string())
     }
@@ -104,11 +111,7 @@ impl From<UploadError> for Error {
 
 impl From<StateError> for Error {
     fn from(error: StateError) -> Self {
-        let errno = match error {
-            StateError::DiskFull { .. } => libc::ENOSPC,
-            _ => libc::EIO,
-        };
-        Error::told(errno, error.to_string())
+        Error::told(errno_of_state(&error), error.to_string())
     }
 }
 

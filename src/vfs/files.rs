@@ -107,8 +107,8 @@ impl Vfs {
         match self.content_of(&handle)? {
             Content::Local { staged, base } => {
                 let range = clip(range, staged.len());
-                self.fetch_missing(&handle, &staged, base, range.clone()).await?;
-                read_staged(&staged, range)
+                let fetched = self.fetch_missing(&handle, &staged, base, range.clone()).await?;
+                read_over(&staged, range, &fetched)
             }
             Content::Remote(remote) => {
                 let range = clip(range, remote.size);
@@ -156,14 +156,16 @@ impl Vfs {
         })
     }
 
-    /// Brings the bytes of `range` that a staged file still lacks from the file that it was begun from.
+    /// Brings the bytes of `range` that a staged file still lacks from the file that it was begun from. Those that
+    /// the disk has no room for, with their offsets.
     async fn fetch_missing(
         &self,
         handle: &FileHandle,
         staged: &Arc<StagedFile>,
         base: Option<Remote>,
         range: Range<u64>,
-    ) -> Result<()> {
+    ) -> Result<Vec<(u64, Bytes)>> {
+        let mut without_room = Vec::new();
         for gap in staged.missing(range) {
             let gone = || {
                 Error::told(
@@ -183,10 +185,12 @@ impl Vfs {
                 let staged = staged.clone();
                 at += bytes.len() as u64;
                 let offset = at - bytes.len() as u64;
-                staged.fill(offset, &bytes)?;
+                if !staged.fill_if_there_is_room(offset, &bytes)? {
+                    without_room.push((offset, bytes));
+                }
             }
         }
-        Ok(())
+        Ok(without_room)
     }
 
     fn reader(&self, handle: &FileHandle, remote: &Remote) -> Result<Arc<Reader>> {
@@ -262,6 +266,30 @@ fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 fn clip(range: Range<u64>, size: u64) -> Range<u64> {
     let start = range.start.min(size);
     start..range.end.clamp(start, size)
+}
+
+/// Local content, with bytes that were fetched and not kept where it still lacks them.
+fn read_over(staged: &StagedFile, range: Range<u64>, fetched: &[(u64, Bytes)]) -> Result<Bytes> {
+    if fetched.is_empty() {
+        return read_staged(staged, range);
+    }
+    // Asked first: what is written meanwhile may be read as it was before.
+    let missing = staged.missing(range.clone());
+    let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+    let mut content = staged.read_at(range.start, length)?;
+    for gap in missing {
+        for (offset, bytes) in fetched {
+            let start = gap.start.max(*offset);
+            let end = gap.end.min(offset + bytes.len() as u64);
+            let end = end.min(range.start + content.len() as u64);
+            if start < end {
+                let to = (start - range.start) as usize..(end - range.start) as usize;
+                let from = (start - offset) as usize..(end - offset) as usize;
+                content[to].copy_from_slice(&bytes[from]);
+            }
+        }
+    }
+    Ok(content.into())
 }
 
 fn read_staged(staged: &StagedFile, range: Range<u64>) -> Result<Bytes> {

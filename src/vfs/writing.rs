@@ -18,9 +18,6 @@ use super::{Attributes, Vfs, names};
 /// How often a `close()` that waits for the service looks whether the upload has failed for now.
 const WAITING_LOOK: Duration = Duration::from_millis(250);
 
-/// How often the last close tries to journal what a program wrote after its `close()` (through a mapping).
-const LATE_COMMIT_TRIES: u32 = 5;
-
 /// How long a write waits before it looks whether the commit that it came across is done.
 const COMMITTING_LOOK: Duration = Duration::from_millis(2);
 
@@ -266,10 +263,9 @@ impl Vfs {
         }
         let cut = self.cut(ino, size).await;
         let committed = match self.leave(ino) {
-            true => self.commit(ino).await.map(drop),
+            true => self.end_writing(ino).await,
             false => Ok(()),
         };
-        self.end_writing(ino).await;
         cut.and(committed)
     }
 
@@ -285,7 +281,7 @@ impl Vfs {
     }
 
     /// One writer less; whether that was the last.
-    fn leave(&self, ino: u64) -> bool {
+    pub(super) fn leave(&self, ino: u64) -> bool {
         let mut tree = self.tree();
         tree.file_mut(ino).is_none_or(|file| {
             file.writers = file.writers.saturating_sub(1);
@@ -411,7 +407,7 @@ impl Vfs {
     }
 
     /// Journals what was written since the last commit. The row, if the file waits for an upload.
-    async fn commit(&self, ino: u64) -> Result<Option<PendingId>> {
+    pub(super) async fn commit(&self, ino: u64) -> Result<Option<PendingId>> {
         let _guard = self.locks.one(ino).await;
         self.commit_locked(ino).await
     }
@@ -495,55 +491,6 @@ impl Vfs {
             local.dirty = false;
         }
         Ok(Err(work))
-    }
-
-    /// The last reference to an open file is gone.
-    pub async fn release(self: &Arc<Self>, handle: u64) {
-        let Some(handle) = self.handles.remove_file(handle) else {
-            return;
-        };
-        let ino = handle.ino;
-        if handle.write && self.leave(ino) {
-            self.commit_late(ino).await;
-            self.end_writing(ino).await;
-        }
-        let mut tree = self.tree();
-        if let Some(node) = tree.get_mut(ino) {
-            node.handles = node.handles.saturating_sub(1);
-        }
-        tree.drop_if_unused(ino);
-        drop(tree);
-        self.sweep();
-    }
-
-    /// Commits what came after the last `close()`, which has nobody to tell of an error any more.
-    async fn commit_late(&self, ino: u64) {
-        for try_number in 1..=LATE_COMMIT_TRIES {
-            let Err(error) = self.commit(ino).await else {
-                return;
-            };
-            let path = self.tree().path(ino);
-            tracing::error!(path, %error, try_number, "cannot journal a closed file; it stays staged");
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-    }
-
-    /// Nobody writes any more: lets the row be uploaded, drops a staged file that was never changed.
-    async fn end_writing(&self, ino: u64) {
-        let _guard = self.locks.one(ino).await;
-        let mut tree = self.tree();
-        let Some(file) = tree.file_mut(ino) else { return };
-        if file.writers > 0 {
-            return;
-        }
-        let Some(local) = file.local.as_mut() else { return };
-        let hold = local.hold.take();
-        if local.pending.is_none() && !local.dirty && file.remote.is_some() {
-            tree.set_local(ino, None);
-        }
-        drop(tree);
-        drop(hold);
-        self.sweep();
     }
 }
 

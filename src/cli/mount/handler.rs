@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::assemble::Account;
 use crate::control::{
-    Action, Choice, DrainProgress, Handler, PendingState, PendingStatus, StatusReport, Totals,
+    Action, Choice, DiskStatus, DrainProgress, Handler, PendingState, PendingStatus, StatusReport, Totals,
 };
 use crate::provider::FolderId;
 use crate::upload::{
@@ -51,6 +51,7 @@ impl Handler for MountHandler {
                 .iter()
                 .map(|account| account.status(&self.vfs, &self.uploads))
                 .collect(),
+            disk: disk_status(self.uploads.clone()).await,
             totals,
             pending,
         }
@@ -195,6 +196,21 @@ impl Known {
             .map_err(|_| format!("{id} is no id of what is pending"))?;
         Ok(Known::Upload(PendingId::from_i64(number)))
     }
+}
+
+/// `None` where the disk does not tell.
+async fn disk_status(uploads: Arc<Uploads>) -> Option<DiskStatus> {
+    let room = tokio::task::spawn_blocking(move || uploads.disk_room()).await;
+    let told = room.map_err(std::io::Error::other).and_then(|room| room);
+    let room = told
+        .inspect_err(|error| tracing::debug!(%error, "the disk does not tell its free space"))
+        .ok()?;
+    Some(DiskStatus {
+        free: room.free,
+        reserve: room.reserve,
+        lacking: room.lacking,
+        full: room.is_full(),
+    })
 }
 
 fn sent(file: &PendingFile) -> u64 {
