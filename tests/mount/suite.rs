@@ -9,6 +9,7 @@ mod faults;
 pub mod harness;
 mod local_only;
 mod names;
+mod programs;
 mod reading;
 mod renaming;
 mod steering;
