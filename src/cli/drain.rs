@@ -145,17 +145,16 @@ impl Shown {
 fn picture(progress: &DrainProgress, done: u64, columns: usize) -> String {
     let totals = &progress.totals;
     let (left, all) = (totals.left(), done.saturating_add(totals.left()));
-    // With nothing but empty files to send, there is no share to tell before the end.
+    // With nothing to send but empty files, or what is sent and not verified, there is no share to tell.
     let percent = match (all, totals.files) {
         (0, 1..) => 0,
         _ => text::percent(done, all),
     };
     let bar = text::bar(percent, (columns / 4).clamp(10, 40));
-    let mut line = format!(
-        "{bar} {percent:3}%  {} of {}",
-        text::size(all - left),
-        text::size(all)
-    );
+    let mut line = format!("{bar} {percent:3}%");
+    if all > 0 {
+        line.push_str(&format!("  {} of {}", text::size(all - left), text::size(all)));
+    }
     if totals.rate > 0 {
         line.push_str(&format!("  {}", report::rate(totals.rate)));
     }

@@ -344,5 +344,12 @@ mod tests {
             summary(&totals.at_rate(100_000)),
             "4,321 files to upload, 12.0 MB left, 100.0 kB/s, about 2 min more"
         );
+        let mut parked = Totals::default();
+        parked.add(PendingState::Parked, 2, 3_000_000, 1_000_000);
+        let shown = summary(&parked.at_rate(100_000));
+        assert_eq!(
+            shown, "2 files to upload, 2.0 MB left, 100.0 kB/s",
+            "it waits for a person"
+        );
     }
 }

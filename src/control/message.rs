@@ -98,6 +98,9 @@ pub struct Totals {
     pub sent: u64,
     /// Files among them that need a person.
     pub parked: u64,
+    /// Bytes that are left of those.
+    #[serde(default)]
+    pub parked_bytes: u64,
     /// Files among them that failed and are tried again.
     pub waiting: u64,
     /// Files among them that are sent or verified now.
@@ -114,9 +117,12 @@ pub struct Totals {
     pub parked_operations: u64,
     /// Bytes a second that the services take now.
     pub rate: u64,
-    /// Seconds that the rest takes at this rate.
+    /// Seconds that the rest takes at this rate, without what needs a person.
     pub seconds_left: Option<u64>,
 }
+
+/// Bytes a second below which nothing can be said of the time that is left: it has just begun, or stands still.
+const SLOWEST: u64 = 1000;
 
 impl Totals {
     /// Counts files that are in one state.
@@ -137,7 +143,10 @@ impl Totals {
         self.bytes = self.bytes.saturating_add(bytes);
         self.sent = self.sent.saturating_add(sent);
         match state {
-            PendingState::Parked => self.parked += files,
+            PendingState::Parked => {
+                self.parked += files;
+                self.parked_bytes = self.parked_bytes.saturating_add(bytes.saturating_sub(sent));
+            }
             PendingState::Waiting => self.waiting += files,
             PendingState::Uploading | PendingState::Verifying => self.under_way += files,
             _ => {}
@@ -163,10 +172,10 @@ impl Totals {
     /// Notes how fast it goes, after all is counted.
     #[must_use]
     pub fn at_rate(self, rate: u64) -> Self {
-        let left = self.bytes.saturating_sub(self.sent);
+        let goes_on = self.left().saturating_sub(self.parked_bytes);
         Totals {
             rate,
-            seconds_left: left.checked_div(rate),
+            seconds_left: (goes_on > 0 && rate >= SLOWEST).then(|| goes_on / rate),
             ..self
         }
     }
