@@ -6,8 +6,9 @@ mod upload_bench;
 
 use std::time::{Duration, SystemTime};
 
-use lockerfs::provider::FolderId;
+use lockerfs::provider::{ErrorKind, FolderId, Retry};
 use lockerfs::upload::{Base, PendingFile, UploadError, UploadEvent, UploadStatus};
+use upload_bench::memory_provider::Fault;
 use upload_bench::{Bench, long, new, only};
 
 #[test]
@@ -203,6 +204,27 @@ fn a_file_that_is_renamed_while_it_is_sent_bears_its_name_although_the_service_f
             .iter()
             .any(|(name, content)| name.contains("conflict") && content == b"another's")
     );
+}
+
+#[test]
+fn what_went_to_the_trash_with_the_folder_that_it_was_sent_to_is_sent_again() {
+    let bench = Bench::new(1, false);
+    let sent = bench.service.pause_after("whole");
+    let in_the_trash = Fault::Fail(ErrorKind::NotFound, Retry::Never);
+    bench.life(async |life| {
+        let id = life.add("f", b"content").await;
+        sent.reached().await;
+        let folder = FolderId::new("elsewhere");
+        life.uploads
+            .rename(id, folder, "f".into(), None, None)
+            .await
+            .unwrap();
+        bench.service.fault("move", in_the_trash);
+        sent.open();
+        life.drained().await;
+    });
+    let expected = [("elsewhere/f".to_owned(), b"content".to_vec())];
+    assert_eq!(bench.service.files(), expected);
 }
 
 #[test]

@@ -29,8 +29,12 @@ pub struct Database {
 
 enum Message {
     Job(Box<dyn Job>),
+    Read(Read),
     Close,
 }
+
+/// Answers its caller by itself.
+type Read = Box<dyn FnOnce(&Connection) + Send>;
 
 /// A change that waits for its turn.
 trait Job: Send {
@@ -164,6 +168,28 @@ impl Database {
         answer.await.map_err(|_| StateError::Closed)?
     }
 
+    /// Runs `work`, which changes nothing, on the database's thread after all that was queued before. It shares no
+    /// transaction with changes, so that it is answered on a full disk as well.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Connection) -> Result<T, StateError> + Send + 'static,
+    ) -> Result<T, StateError> {
+        let (reply, answer) = oneshot::channel();
+        let read: Read = Box::new(move |connection| {
+            let outcome = catch_unwind(AssertUnwindSafe(|| work(connection)));
+            let outcome =
+                outcome.unwrap_or_else(|_| Err(broken(operation, "the reading panicked; see the log")));
+            // A caller that went away needs no answer.
+            let _ = reply.send(outcome);
+        });
+        self.messages
+            .send(Message::Read(read))
+            .await
+            .map_err(|_| StateError::Closed)?;
+        answer.await.map_err(|_| StateError::Closed)?
+    }
+
     /// Finishes what is queued and closes the database, for all clones.
     pub async fn close(&self) {
         // An error means that it is closed already.
@@ -177,24 +203,27 @@ impl Database {
 }
 
 fn serve(mut connection: Connection, mut queue: mpsc::Receiver<Message>) {
-    while let Some(message) = queue.blocking_recv() {
-        let Message::Job(first) = message else { break };
-        let mut jobs = vec![first];
-        let mut closing = false;
-        while jobs.len() < BATCH {
-            match queue.try_recv() {
-                Ok(Message::Job(job)) => jobs.push(job),
-                Ok(Message::Close) => {
-                    closing = true;
-                    break;
+    let mut next = queue.blocking_recv();
+    while let Some(message) = next.take() {
+        match message {
+            Message::Close => break,
+            Message::Read(read) => read(&connection),
+            Message::Job(first) => {
+                let mut jobs = vec![first];
+                while jobs.len() < BATCH {
+                    match queue.try_recv() {
+                        Ok(Message::Job(job)) => jobs.push(job),
+                        Ok(other) => {
+                            next = Some(other);
+                            break;
+                        }
+                        Err(_) => break,
+                    }
                 }
-                Err(_) => break,
+                commit_together(&mut connection, jobs);
             }
         }
-        commit_together(&mut connection, jobs);
-        if closing {
-            break;
-        }
+        next = next.or_else(|| queue.blocking_recv());
     }
 }
 
@@ -272,6 +301,28 @@ mod tests {
         let kept = usize::from(before.is_ok()) + usize::from(after.is_ok());
         let count = database.write("count", count, |_| {}).await.unwrap();
         assert_eq!(count, 1 + i64::try_from(kept).unwrap());
+        database.close().await;
+    }
+    #[tokio::test]
+    async fn what_is_read_is_told_whatever_becomes_of_the_changes_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("db")).unwrap();
+        database.write("add", add("a"), |()| {}).await.unwrap();
+        let lose = |connection: &Connection| {
+            connection
+                .execute_batch("ROLLBACK")
+                .map_err(|_| StateError::Closed)
+        };
+        let wrong = |_: &Connection| -> Result<(), StateError> { panic!("on purpose") };
+        let (_, first, added, second, panicked) = tokio::join!(
+            database.write("lose", lose, |()| {}),
+            database.read("count", count),
+            database.write("add", add("b"), |()| {}),
+            database.read("count", count),
+            database.read("panic", wrong),
+        );
+        assert_eq!((first.unwrap(), added.is_ok(), second.unwrap()), (1, true, 2));
+        assert!(matches!(panicked, Err(StateError::Database { .. })));
         database.close().await;
     }
 }

@@ -84,7 +84,7 @@ impl Database {
             }
             Ok(found)
         };
-        self.write("read the index", read, |_| {}).await
+        self.read("read the index", read).await
     }
 
     /// Notes facts: what is given replaces what was known.
@@ -149,7 +149,7 @@ impl Database {
                 .map_err(reading)?;
             folders.collect::<Result<_, _>>().map_err(reading)
         };
-        self.write("read the index", read, |_| {}).await
+        self.read("read the index", read).await
     }
 
     /// Notes a folder as deleted.

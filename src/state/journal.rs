@@ -257,7 +257,7 @@ impl Database {
                 .map_err(reading)?;
             rows.map(|row| row.map_err(reading)?).collect()
         };
-        self.write("read the journal", read, |_| {}).await
+        self.read("read the journal", read).await
     }
 
     /// Files of the staging directory that were noted as discarded and not yet forgotten.
@@ -269,7 +269,7 @@ impl Database {
             let names = statement.query_map([], |row| row.get(0)).map_err(reading)?;
             names.collect::<Result<_, _>>().map_err(reading)
         };
-        self.write("read the journal", read, |_| {}).await
+        self.read("read the journal", read).await
     }
 
     /// Forgets discarded files, which must be deleted by now.

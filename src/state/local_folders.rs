@@ -32,7 +32,7 @@ impl Database {
             let rows = statement.query_map([account, parent], read_row).map_err(failed)?;
             rows.collect::<Result<_, _>>().map_err(failed)
         };
-        self.write(OPERATION, read, |_| {}).await
+        self.read("read the folders of this machine", read).await
     }
 
     /// Makes a folder, or returns the one of that name that is there.

@@ -148,7 +148,7 @@ impl Database {
                 .map_err(reading)?;
             rows.map(|row| row.map_err(reading)?).collect()
         };
-        self.write("read the journal", read, |_| {}).await
+        self.read("read the journal", read).await
     }
 }
 

@@ -14,7 +14,7 @@ impl Database {
             let names = statement.query_map([], |row| row.get(0)).map_err(reading)?;
             names.collect::<Result<_, _>>().map_err(reading)
         };
-        self.write("read what is paused", read, |_| {}).await
+        self.read("read what is paused", read).await
     }
 
     /// Notes that an account is paused, or not. `then` follows the commit, as with [`Database::journal`].

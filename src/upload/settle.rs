@@ -307,7 +307,7 @@ impl Worker {
         }
         for is_last in [false, true] {
             let Some(found) = self.file_now(&entry.id).await? else {
-                return self.note_vanished().await;
+                return self.note_vanished(None).await;
             };
             entry.name = found.name;
             if !self.is_named_otherwise(row, entry) {
@@ -481,13 +481,11 @@ impl Worker {
         match result {
             Ok(()) => Ok(()),
             Err(error) if error.kind == ErrorKind::NotFound => {
-                if self
-                    .provider()
-                    .file_info(std::slice::from_ref(&entry.id))
-                    .await?
-                    .is_empty()
-                {
-                    return self.note_vanished().await;
+                if self.file_now(&entry.id).await?.is_none() {
+                    return self.note_vanished(None).await;
+                }
+                if self.is_place_there().await? {
+                    return self.note_vanished(Some(entry)).await;
                 }
                 Err(error.into())
             }
@@ -495,8 +493,38 @@ impl Worker {
         }
     }
 
-    async fn note_vanished(&self) -> Result<(), Failure> {
-        self.clear_attempt().await?;
+    /// Whether the folder exists that the row is to be in.
+    async fn is_place_there(&self) -> Result<bool, Failure> {
+        let Some(row) = self.row() else { return Ok(false) };
+        match self
+            .provider()
+            .list(&FolderId::new(row.folder), ListHint::default())
+            .await
+        {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The uploaded file is gone, or is where nothing can be done with it, such as in the trash with the folder that it
+    /// was sent to: the content, which is still here, is sent again.
+    async fn note_vanished(&self, left: Option<&FileEntry>) -> Result<(), Failure> {
+        let left = left.map(|entry| entry.id.as_str().to_owned());
+        self.uploads
+            .change(self.id, move |row| {
+                row.attempt = None;
+                if row.state == RowState::Removed {
+                    return Change::Delete;
+                }
+                if let Some(left) = left {
+                    row.replaces.take_if(|replaced| *replaced == left);
+                    row.superseded.push(left);
+                }
+                row.state = RowState::Queued;
+                Change::Save
+            })
+            .await?;
         Err(Failure::wait(
             "the uploaded file vanished from the service; it is sent again",
         ))
