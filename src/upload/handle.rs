@@ -201,6 +201,17 @@ impl Uploads {
         self.table().stored_in(account, folder)
     }
 
+    /// How many uploads have finished so far.
+    pub fn ended(&self) -> u64 {
+        self.table().ended()
+    }
+
+    /// The files that uploads of an account brought to other folders since so many had finished: a listing of `folder`
+    /// that was asked for before may show them there still.
+    pub fn placed_elsewhere_since(&self, account: &str, folder: &FolderId, ended: u64) -> Vec<FileId> {
+        self.table().placed_elsewhere_since(account, folder, ended)
+    }
+
     /// What became of a file that was uploaded a short while ago.
     pub fn finished(&self, id: PendingId) -> Option<FileEntry> {
         self.table().finished(id)

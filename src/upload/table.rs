@@ -37,6 +37,8 @@ pub(super) struct Table {
     queues: HashMap<String, AccountQueue>,
     /// With the account on which each is.
     finished: LruCache<PendingId, (String, FileEntry)>,
+    /// How many uploads have finished.
+    ended: u64,
     /// Callers of drain; while there are any, the upload delay is skipped.
     pub drains: usize,
     pub deletions: Deletions,
@@ -51,6 +53,7 @@ impl Table {
             items: Items::default(),
             queues: HashMap::new(),
             finished: LruCache::new(FINISHED),
+            ended: 0,
             drains: 0,
             deletions: Deletions::default(),
             renames: Renames::default(),
@@ -124,6 +127,7 @@ impl Table {
         match entry {
             Some(entry) => {
                 self.finished.put(id, (item.row.account.clone(), entry.clone()));
+                self.ended += 1;
                 item.tell(Outcome::Done { generation, entry });
             }
             None => item.tell(Outcome::Removed),

@@ -244,6 +244,7 @@ impl Vfs {
             let mut names = self.uploads.names_to_come(&account.setup.name);
             // What goes while the listing is on its way may be in it still.
             let mut leaving = self.uploads.leaving(&account.setup.name, &id);
+            let ended = self.uploads.ended();
             let mut listing = account.provider().list(&id, hint).await?;
             account.facts.complete(&mut listing).await;
             self.uploads
@@ -253,6 +254,10 @@ impl Vfs {
             let rows = self.pending_in(account, &id);
             let mut remains = self.own_remains(account, &id, &listing, &waiting);
             remains.extend(replaced_since(&waiting, &rows));
+            let elsewhere = self
+                .uploads
+                .placed_elsewhere_since(&account.setup.name, &id, ended);
+            remains.extend(elsewhere);
             let laid_over = Waiting {
                 rows,
                 remains,

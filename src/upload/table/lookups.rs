@@ -159,8 +159,23 @@ impl Table {
         finished.any(|(owner, entry)| owner == account && entry.parent.as_ref() == Some(folder))
     }
 
-    pub fn finished(&mut self, id: PendingId) -> Option<FileEntry> {
-        self.finished.get(&id).map(|(_, entry)| entry.clone())
+    pub fn ended(&self) -> u64 {
+        self.ended
+    }
+
+    /// The files of uploads that finished in another folder since so many had.
+    pub fn placed_elsewhere_since(&self, account: &str, folder: &FolderId, ended: u64) -> Vec<FileId> {
+        let since = usize::try_from(self.ended.saturating_sub(ended)).unwrap_or(usize::MAX);
+        let latest = self.finished.iter().take(since).map(|(_, finished)| finished);
+        let elsewhere = latest.filter(|(owner, entry)| {
+            owner == account && entry.parent.as_ref().is_some_and(|parent| parent != folder)
+        });
+        elsewhere.map(|(_, entry)| entry.id.clone()).collect()
+    }
+
+    pub fn finished(&self, id: PendingId) -> Option<FileEntry> {
+        // Looking changes nothing of the order in which they finished.
+        self.finished.peek(&id).map(|(_, entry)| entry.clone())
     }
 
     /// Whether a file of an account is the result of another item, or is one that another item is going
