@@ -426,22 +426,23 @@ mod tests {
         let overview = Overview {
             stages: [
                 (Stage::Kept, sums(1, 0, 0)),
-                (Stage::Uploading, sums(1, 9, 4)),
-                (Stage::Parked, sums(1, 2, 0)),
+                (Stage::Uploading, sums(1, 9000, 4000)),
+                (Stage::Parked, sums(1, 2000, 0)),
             ]
             .into(),
             files: Vec::new(),
-            rate: 2,
+            rate: 1000,
         };
         let expected = Totals {
             files: 2,
-            bytes: 11,
-            sent: 4,
+            bytes: 11_000,
+            sent: 4000,
             parked: 1,
+            parked_bytes: 2000,
             under_way: 1,
             kept: 1,
-            rate: 2,
-            seconds_left: Some(3),
+            rate: 1000,
+            seconds_left: Some(5),
             ..Totals::default()
         };
         assert_eq!(totals(&overview), expected);
