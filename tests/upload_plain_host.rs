@@ -514,15 +514,13 @@ fn what_may_be_another_uploads_and_is_looked_for_is_not_put_aside() {
     let bench = Bench::plain();
     bench.service.put("root", "f.txt", b"another's");
     bench.service.fault("whole", Fault::LoseReply);
-    let change = |options: &mut Options| {
-        options.late_rate = 1;
-        options.late_limit = Duration::from_millis(400);
-    };
-    bench.life_with(change, async |life| {
-        let lost = life.add("f.txt", b"first").await;
-        let is_lost = |file: &PendingFile| matches!(file.status, UploadStatus::Waiting { .. });
-        life.until(lost, is_lost).await;
-        life.add("f (2).txt", b"second").await;
+    let look = bench.service.pause_before("look");
+    bench.life(async |life| {
+        life.add("f.txt", b"first").await;
+        look.reached().await;
+        let second = life.add("f (2).txt", b"second").await;
+        life.until(second, |file| file.tries > 0).await;
+        look.open();
         drained(life).await;
     });
     let files = files(&bench);
