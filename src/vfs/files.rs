@@ -209,6 +209,7 @@ impl Vfs {
             name: remote.name.clone(),
             size: remote.size,
             hash: remote.hash,
+            revision: remote.revision.clone(),
         });
         *slot = Some((remote.clone(), reader.clone()));
         Ok(reader)
