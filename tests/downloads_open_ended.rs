@@ -157,7 +157,7 @@ async fn a_part_of_a_wrong_length_is_never_read_wrong_or_short() {
     }
     host.script().length_off = 1000;
     let error = open(&downloads, &host, "film.mkv")
-        .read(50_000, KIB)
+        .read(200_000, KIB)
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
