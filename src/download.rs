@@ -13,6 +13,7 @@ mod connections;
 mod content;
 mod error;
 mod flight;
+mod heads;
 mod links;
 mod memory;
 mod pattern;
@@ -29,6 +30,7 @@ use bytes::Bytes;
 
 pub use cache::BlockCache;
 pub use error::DownloadError;
+pub use heads::Heads;
 pub use reader::Reader;
 
 use crate::http::DataClient;
@@ -71,6 +73,7 @@ impl Default for Options {
 }
 
 /// A file to read, as the service last told it.
+#[derive(Clone)]
 pub struct Source {
     pub account: String,
     pub provider: Arc<dyn Provider>,
@@ -94,7 +97,7 @@ impl Source {
             (None, None) => String::new(),
         };
         ContentKey {
-            space: self.account.clone(),
+            space: self.provider.id_space(),
             file: self.file.clone(),
             version,
             size: self.size,

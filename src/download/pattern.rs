@@ -11,7 +11,7 @@ use std::ops::Range;
 use super::cache::BLOCK;
 
 /// The first fetch of a file that is read from its start, in bytes.
-const FIRST: u64 = 128 * 1024;
+pub(super) const FIRST: u64 = 128 * 1024;
 /// A file of at most this size is fetched whole, wherever its first read is.
 const SMALL: u64 = 256 * 1024;
 /// How far a read may leap over bytes and still go on a run.

@@ -12,7 +12,7 @@ use super::connections::Interest;
 use super::content::{Admission, Content};
 use super::error::DownloadError;
 use super::flight::Flight;
-use super::pattern::{Pattern, Plan};
+use super::pattern::{FIRST, Pattern, Plan};
 use super::wanted::Wanted;
 
 /// Longer reads are served in parts.
@@ -56,6 +56,12 @@ impl Reader {
     /// Bytes of the whole file.
     pub fn size(&self) -> u64 {
         self.content.size()
+    }
+
+    /// Whether what is fetched first of a file is at hand.
+    pub(super) async fn has_head(&self) -> bool {
+        self.content.prepare().await;
+        self.content.first_gap(0, FIRST.min(self.size())).is_none()
     }
 
     /// Reads `len` bytes at `offset`; fewer only at the end of the file. Any number of reads may run side by

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 
-use crate::download::{Reader, Source};
+use crate::download::Reader;
 use crate::provider::Capability;
 use crate::upload::StagedFile;
 
@@ -202,16 +202,13 @@ impl Vfs {
         {
             return Ok(reader.clone());
         }
-        let reader = self.downloads.open(Source {
-            account: account.setup.name.clone(),
-            provider: account.provider().clone(),
-            file: remote.id.clone(),
-            name: remote.name.clone(),
-            size: remote.size,
-            hash: remote.hash,
-            revision: remote.revision.clone(),
-        });
+        let reader = self.downloads.open(account.source(remote));
+        let first = slot.is_none();
         *slot = Some((remote.clone(), reader.clone()));
+        drop(slot);
+        if first {
+            self.note_first_read(handle.ino);
+        }
         Ok(reader)
     }
 
