@@ -189,9 +189,9 @@ impl Table {
     /// Whether another item that is at work goes on with a file of an account, replaces it or lets it go, or a rename
     /// of it is open.
     pub fn is_in_motion(&self, account: &str, file: &str, me: PendingId) -> bool {
-        let renamed = self.renames.is_open(account, &ItemKey::File(file.to_owned()));
+        let rename = self.renames.of_item(account, &ItemKey::File(file.to_owned()));
         let mut about = self.items.about(account, file);
-        renamed || about.any(|(id, item)| id != me && item.row.state != RowState::Parked)
+        rename.is_some() || about.any(|(id, item)| id != me && item.row.state != RowState::Parked)
     }
 
     /// Whether work is left that goes on by itself.
