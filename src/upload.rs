@@ -56,7 +56,9 @@ mod staging;
 mod status;
 mod steer;
 mod table;
+mod taken_name;
 mod transfer;
+mod units;
 
 use std::collections::HashMap;
 use std::io;

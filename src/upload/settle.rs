@@ -12,17 +12,14 @@ use crate::state::{AttemptRow, JournalRow, RowState};
 use super::engine::Worker;
 use super::hash;
 use super::journal::{Change, take_the_place_of};
-use super::outcome::Failure;
+use super::outcome::{Failure, PATIENT_TRIES};
 use super::table::Step;
-use super::transfer::PATIENT_TRIES;
+use super::taken_name::BORNE;
 
 /// Services keep times to the second.
 const SAME_TIME: Duration = Duration::from_secs(1);
 /// How long a place is waited for at which a removed file is being cleared away, before the file is put off.
 const CLEARING: Duration = Duration::from_secs(2);
-
-/// Why a file does not get its name yet.
-const BORNE: &str = "a file that is about to get another name bears this one on the service";
 
 /// What came out of comparing a file with what was sent.
 enum Verified {
