@@ -198,28 +198,21 @@ impl Table {
     /// what its upload may have left; or, for who is no upload (`me` is `None`), by one that was renamed since and is
     /// yet to take what it sent away from there. Uploads do not wait for the latter: two could wait for each other.
     pub fn is_being_cleared(&self, account: &str, folder: &str, name: &str, me: Option<PendingId>) -> bool {
-        let target = (folder.to_owned(), name.to_owned());
-        let Some(queue) = self.queues.get(account) else {
-            return false;
-        };
         let leaves = |item: &Item| {
             let elsewhere = item.row.folder != folder || item.row.name != name;
             me.is_none() && elsewhere && item.row.state != RowState::Parked
         };
-        let owner = queue.targets.get(&target).filter(|owner| Some(**owner) != me);
-        let owner = owner.and_then(|owner| self.items.get(*owner));
-        let mut left = queue.left.at(&target);
+        let place = place(folder, name);
+        let owner = self.owner(account, &place, me);
         owner.is_some_and(|item| item.is_removed() || leaves(item))
-            || left.any(|id| self.items.get(id).is_some_and(leaves))
+            || self.left_at(account, &place).any(|(_, item)| leaves(item))
     }
 
     /// Whether the service holds, or is going to hold, a file of an item other than `me` under this name.
     pub fn is_place_held(&self, account: &str, folder: &str, name: &str, me: Option<PendingId>) -> bool {
-        let target = (folder.to_owned(), name.to_owned());
-        self.queues.get(account).is_some_and(|queue| {
-            let owner = queue.targets.get(&target).is_some_and(|owner| Some(*owner) != me);
-            owner || queue.left.at(&target).any(|id| Some(id) != me)
-        })
+        let place = place(folder, name);
+        self.owner(account, &place, me).is_some()
+            || self.left_at(account, &place).any(|(id, _)| Some(id) != me)
     }
 
     /// Whether another item sent the same content to a place on the service, so that what is there may be its.
@@ -231,30 +224,31 @@ impl Table {
         sha256: &[u8; 32],
         me: PendingId,
     ) -> bool {
-        let target = (folder.to_owned(), name.to_owned());
-        let owner = self
-            .queues
-            .get(account)
-            .and_then(|queue| queue.targets.get(&target));
-        let owner = owner.filter(|owner| **owner != me);
-        let sent = owner.and_then(|owner| self.items.get(*owner)?.row.attempt.as_ref());
+        let owner = self.owner(account, &place(folder, name), Some(me));
+        let sent = owner.and_then(|item| item.row.attempt.as_ref());
         sent.is_some_and(|sent| sent.sha256 == *sha256)
     }
 
     /// Whether another item sent so many bytes to a place on the service and does not know yet what that made.
     pub fn is_place_sought(&self, account: &str, folder: &str, name: &str, size: u64, me: PendingId) -> bool {
-        let target = (folder.to_owned(), name.to_owned());
-        let owner = self
-            .queues
-            .get(account)
-            .and_then(|queue| queue.targets.get(&target));
-        let owner = owner.filter(|owner| **owner != me);
-        let owner = owner.and_then(|owner| self.items.get(*owner));
-        owner.is_some_and(|item| {
-            let sent = item.row.attempt.as_ref();
-            let seeks = sent.is_some_and(|sent| sent.file.is_none() && sent.size == size);
-            seeks && item.row.state != RowState::Parked
-        })
+        let owner = self.owner(account, &place(folder, name), Some(me));
+        let at_work = owner.filter(|item| item.row.state != RowState::Parked);
+        let sent = at_work.and_then(|item| item.row.attempt.as_ref());
+        sent.is_some_and(|sent| sent.file.is_none() && sent.size == size)
+    }
+
+    /// The item other than `me` that works on a place on the service, or may have left something there.
+    fn owner(&self, account: &str, place: &Place, me: Option<PendingId>) -> Option<&Item> {
+        let owner = self.queues.get(account)?.targets.get(place)?;
+        (Some(*owner) != me).then(|| self.items.get(*owner))?
+    }
+
+    /// The items that go on with, or replace, a file that the service still holds at a place which is not theirs.
+    fn left_at(&self, account: &str, place: &Place) -> impl Iterator<Item = (PendingId, &Item)> {
+        let queue = self.queues.get(account);
+        let left = queue.and_then(|queue| queue.left.ids.get(place));
+        let ids = left.into_iter().flatten();
+        ids.filter_map(|id| Some((*id, self.items.get(*id)?)))
     }
 
     /// Notes where a listing shows files that items go on with whose place may be another than their own.
@@ -381,14 +375,14 @@ impl Left {
         }
     }
 
-    fn at(&self, place: &Place) -> impl Iterator<Item = PendingId> {
-        self.ids.get(place).into_iter().flatten().copied()
-    }
-
     #[cfg(test)]
     pub fn all(&self) -> &HashMap<PendingId, Place> {
         &self.places
     }
+}
+
+fn place(folder: &str, name: &str) -> Place {
+    (folder.to_owned(), name.to_owned())
 }
 
 pub(in crate::upload) fn to_instant(time: SystemTime) -> Instant {
