@@ -172,8 +172,12 @@ impl Uploads {
         let content = staged.clone();
         let work = move |journal: &JournalTransaction<'_>| {
             let Some(mut row) = journal.get(id.0)?.filter(|row| row.state != RowState::Removed) else {
-                return Ok(None);
+                return Ok(Err(UploadError::Gone));
             };
+            // What another content replaced since it was looked for has no bytes any more.
+            if content.is_journaled() && row.staging.as_deref() != Some(content.name()) {
+                return Ok(Err(UploadError::Outdated));
+            }
             // Read here, in the order of the journal, so that a slower caller never writes an older state.
             let synced = content.durable();
             let before = row.staging.replace(content.name().to_owned());
@@ -190,11 +194,11 @@ impl Uploads {
             }
             (row.tries, row.next_try, row.last_error) = (0, None, None);
             journal.put(&row)?;
-            Ok(Some((row, old, synced.modifications)))
+            Ok(Ok((row, old, synced.modifications)))
         };
         let (uploads, content) = (self.clone(), staged.clone());
-        let note = move |committed: &Option<(JournalRow, Option<String>, u64)>| {
-            let Some((row, _, modifications)) = committed else {
+        let note = move |committed: &Result<(JournalRow, Option<String>, u64), UploadError>| {
+            let Ok((row, _, modifications)) = committed else {
                 return;
             };
             content.mark_journaled();
@@ -212,7 +216,7 @@ impl Uploads {
         let committed = seal
             .kept_by(self.database.journal("commit a file to the journal", work, note))
             .await?;
-        let (_, old, _) = committed.ok_or(UploadError::Gone)?;
+        let (_, old, _) = committed?;
         self.delete_discarded(old.into_iter().collect());
         Ok(())
     }

@@ -47,7 +47,7 @@ pub struct StagedFile {
     modifications: AtomicU64,
     /// Whether the directory entry is on the disk.
     entry_synced: AtomicBool,
-    /// Whether a row of the journal promises it.
+    /// Whether a row of the journal promises it, or did.
     journaled: AtomicBool,
     /// The newest state that a sync made durable.
     durable: Mutex<Synced>,
@@ -471,11 +471,16 @@ impl StagedFile {
         self.journaled.store(true, Ordering::Release);
     }
 
+    /// Whether a row of the journal promises it, or did before another content took its place.
+    pub(super) fn is_journaled(&self) -> bool {
+        self.journaled.load(Ordering::Acquire)
+    }
+
     /// Whether a change may only be made in another staged file, which takes this one's place with the next
     /// commit. What the journal promises must be there whole after a crash: the row tells which parts are missing,
     /// and a change would make it wrong; and a content that is written anew is not lost before the new one is there.
     pub fn wants_copy(&self, empties: bool) -> bool {
-        let is_promised = self.journaled.load(Ordering::Acquire);
+        let is_promised = self.is_journaled();
         (is_promised && empties) || (self.base().is_some() && (is_promised || self.state().sealed))
     }
 
