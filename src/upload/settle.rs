@@ -254,43 +254,67 @@ impl Worker {
             self.check(moved, entry).await?;
             entry.parent = Some(folder);
         }
-        let obsolete = obsolete(row, entry);
-        let named = self.is_named_otherwise(row, entry);
         if self.has_numbered_twins() {
-            // Before the name is given: while another file bears it, the service gives one like it.
-            if !obsolete.is_empty() {
-                self.delete(obsolete.clone()).await?;
-                self.note_replaced_by(row, entry).await?;
-            } else if moved || named {
-                self.clear_name(row, entry).await?;
-            }
-            // Moved to where another file bore its name, it may have been given one like it.
-            if self.is_named_otherwise(row, entry) || (moved && !obsolete.is_empty()) {
-                self.give_name(row, entry).await?;
-            }
+            self.replace_and_name(row, entry, moved).await?;
         } else {
-            // Moved to where another file bore its name, it may have been given one like it.
-            let renames = named || moved;
-            if renames && obsolete.is_empty() {
-                self.give_name(row, entry).await?;
-            }
-            if !obsolete.is_empty() {
-                if renames {
-                    self.ask_for_name(row, entry).await?;
-                }
-                self.delete(obsolete).await?;
-                if renames {
-                    // While another file bore the name, the service may have chosen a name like it.
-                    self.give_name(row, entry).await?;
-                }
-                self.note_replaced_by(row, entry).await?;
-            }
+            self.name_and_replace(row, entry, moved).await?;
         }
         if self.has_another_time(row, entry, *told) {
             let set = self.provider().set_mtime(&item, row.mtime).await;
             self.check(set, entry).await?;
             entry.mtime = Some(row.mtime);
             *told = row.mtime;
+        }
+        Ok(())
+    }
+
+    /// Deletes what the file replaces and gives it its name, in this order: while another file bears it, the service
+    /// gives one like it.
+    async fn replace_and_name(
+        &self,
+        row: &JournalRow,
+        entry: &mut FileEntry,
+        moved: bool,
+    ) -> Result<(), Failure> {
+        let obsolete = obsolete(row, entry);
+        let replaces = !obsolete.is_empty();
+        if replaces {
+            self.delete(obsolete).await?;
+            self.note_replaced_by(row, entry).await?;
+        } else if moved || self.is_named_otherwise(row, entry) {
+            self.clear_name(row, entry).await?;
+        }
+        // Moved to where another file bore its name, it may have been given one like it.
+        if self.is_named_otherwise(row, entry) || (moved && replaces) {
+            self.give_name(row, entry).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives the file its name and deletes what it replaces, in this order, so that a name which the service refuses
+    /// takes nothing away.
+    async fn name_and_replace(
+        &self,
+        row: &JournalRow,
+        entry: &mut FileEntry,
+        moved: bool,
+    ) -> Result<(), Failure> {
+        // Moved to where another file bore its name, it may have been given one like it.
+        let renames = moved || self.is_named_otherwise(row, entry);
+        let obsolete = obsolete(row, entry);
+        let replaces = !obsolete.is_empty();
+        if replaces {
+            if renames {
+                self.ask_for_name(row, entry).await?;
+            }
+            self.delete(obsolete).await?;
+        }
+        if renames {
+            // While another file bore the name, the service may have chosen a name like it.
+            self.give_name(row, entry).await?;
+        }
+        if replaces {
+            self.note_replaced_by(row, entry).await?;
         }
         Ok(())
     }
