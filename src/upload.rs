@@ -57,7 +57,6 @@ mod staging;
 mod status;
 mod steer;
 mod table;
-
 mod transfer;
 mod units;
 
