@@ -39,6 +39,7 @@ mod journal;
 mod keep;
 mod local;
 mod meter;
+mod naming;
 mod operations;
 mod outcome;
 mod poll;
@@ -57,6 +58,7 @@ mod status;
 mod steer;
 mod table;
 mod transfer;
+mod units;
 
 use std::collections::HashMap;
 use std::io;

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use lockerfs::provider::{DeleteMode, ErrorKind, FileId, FolderId, ItemId, Provider, Retry};
 use lockerfs::upload::{
-    NewRename, Noted, OperationKind, OperationState, PendingId, Unwanted, UploadError, UploadEvent,
+    NewRename, Noted, OperationKind, OperationState, PendingId, RenameIntent, Unwanted, UploadError,
+    UploadEvent,
 };
 use upload_bench::memory_provider::{Fault, MemoryProvider};
-use upload_bench::{Bench, only};
+use upload_bench::{Bench, Life, only};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -50,6 +51,15 @@ fn over(new: &FileId, old: &FileId) -> NewRename {
 async fn first_step(bench: &Bench, new: &FileId) {
     let provider = MemoryProvider::new(bench.service.clone());
     provider.rename(&file(new), "old", None).await.unwrap();
+}
+
+/// A rename of `new` over `old` whose first step was taken and noted.
+async fn begun(bench: &Bench, life: &Life, new: &FileId, old: &FileId) -> RenameIntent {
+    let intent = life.uploads.begin_rename(over(new, old)).await.unwrap();
+    first_step(bench, new).await;
+    let noted = intent.begun(Some((unwanted("old", old), None))).await.unwrap();
+    assert_eq!(noted, Noted::Begun);
+    intent
 }
 
 fn two_files(bench: &Bench) -> (FileId, FileId) {
@@ -199,9 +209,7 @@ fn a_last_step_that_fails_for_now_is_told_and_done_later() {
     bench.service.number_twins();
     let (new, old) = two_files(&bench);
     bench.life(async |life| {
-        let intent = life.uploads.begin_rename(over(&new, &old)).await.unwrap();
-        first_step(&bench, &new).await;
-        intent.begun(Some((unwanted("old", &old), None))).await.unwrap();
+        let intent = begun(&bench, life, &new, &old).await;
         let away = Fault::Fail(ErrorKind::Unavailable, Retry::AfterWait(Some(LONG)));
         bench.service.fault("rename", away);
         assert_eq!(life.uploads.names_to_come("media")[&file(&new)], "old");
@@ -231,9 +239,7 @@ fn a_refused_last_step_waits_for_a_person_who_may_give_it_up() {
     let bench = Bench::new(0, false);
     let (new, old) = two_files(&bench);
     bench.life(async |life| {
-        let intent = life.uploads.begin_rename(over(&new, &old)).await.unwrap();
-        first_step(&bench, &new).await;
-        intent.begun(Some((unwanted("old", &old), None))).await.unwrap();
+        let intent = begun(&bench, life, &new, &old).await;
         let refused = Fault::Fail(ErrorKind::InvalidName, Retry::Never);
         bench.service.fault("rename", refused);
         let failed = intent.finish(LONG).await;

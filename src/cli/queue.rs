@@ -24,7 +24,7 @@ Examples:
   lockerfs queue retry                     try all again that failed
   lockerfs queue cancel 17                 give up one file; what the service has stays
   lockerfs queue export media:a.txt /tmp   save a copy of what is not uploaded
-  lockerfs queue pause --account media     send nothing more to it until `resume`";
+  lockerfs queue pause --account media     upload nothing more to it until `resume`";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]

@@ -296,8 +296,17 @@ impl Content {
     }
 
     fn first_gap_at_hand(&self, from: u64) -> Option<u64> {
-        let blocks = (from..self.size()).step_by(BLOCK as usize);
-        blocks.into_iter().find(|offset| !self.is_at_hand(*offset))
+        let whole = from..self.size();
+        let not_on_disk = match self.on_disk() {
+            Some(disk) => disk.missing(whole),
+            None => vec![whole],
+        };
+        let blocks = not_on_disk
+            .into_iter()
+            .flat_map(|gap| gap.step_by(BLOCK as usize));
+        blocks
+            .into_iter()
+            .find(|offset| !self.memory.holds(self.number, *offset))
     }
 
     /// Notes blocks that are handed out.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rusqlite::{Connection, Row, named_params, params};
+use rusqlite::{Row, named_params, params};
 
 use super::journal::{from_nanoseconds, reading, to_nanoseconds, writing};
 use super::{Database, ItemKey, JournalTransaction, StateError};
@@ -101,16 +101,8 @@ impl JournalTransaction<'_> {
 impl Database {
     /// All rows of items to be deleted, in the order of their ids.
     pub async fn deletion_rows(&self) -> Result<Vec<DeletionRow>, StateError> {
-        let read = |connection: &Connection| {
-            let mut statement = connection
-                .prepare(&format!("SELECT {COLUMNS} FROM deletions ORDER BY id"))
-                .map_err(reading)?;
-            let rows = statement
-                .query_map([], |row| Ok(read_row(row)))
-                .map_err(reading)?;
-            rows.map(|row| row.map_err(reading)?).collect()
-        };
-        self.read("read the journal", read).await
+        let select = format!("SELECT {COLUMNS} FROM deletions ORDER BY id");
+        self.rows_of(select, [], read_row).await
     }
 }
 

@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
-use rusqlite::{Connection, OptionalExtension, Row, named_params};
+use rusqlite::{Connection, OptionalExtension, Params, Row, named_params};
 
 use super::{Database, StateError};
 
@@ -246,18 +246,25 @@ impl Database {
     /// Up to `most` rows with ids above `after`, in the order of their ids: a long journal, part by part.
     pub async fn journal_rows_after(&self, after: i64, most: usize) -> Result<Vec<JournalRow>, StateError> {
         let most = i64::try_from(most).unwrap_or(i64::MAX);
-        let read = move |connection: &Connection| {
-            let mut statement = connection
-                .prepare_cached(&format!(
-                    "SELECT {COLUMNS} FROM pending WHERE id > ?1 ORDER BY id LIMIT ?2"
-                ))
-                .map_err(reading)?;
+        let select = format!("SELECT {COLUMNS} FROM pending WHERE id > ?1 ORDER BY id LIMIT ?2");
+        self.rows_of(select, [after, most], read_row).await
+    }
+
+    /// The rows that a statement selects, each read by `read`.
+    pub(super) async fn rows_of<T: Send + 'static>(
+        &self,
+        select: String,
+        parameters: impl Params + Send + 'static,
+        read: fn(&Row<'_>) -> Result<T, StateError>,
+    ) -> Result<Vec<T>, StateError> {
+        let work = move |connection: &Connection| {
+            let mut statement = connection.prepare_cached(&select).map_err(reading)?;
             let rows = statement
-                .query_map([after, most], |row| Ok(read_row(row)))
+                .query_map(parameters, |row| Ok(read(row)))
                 .map_err(reading)?;
             rows.map(|row| row.map_err(reading)?).collect()
         };
-        self.read("read the journal", read).await
+        self.read("read the journal", work).await
     }
 
     /// Files of the staging directory that were noted as discarded and not yet forgotten.

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use rusqlite::{Connection, Row, named_params, params};
+use rusqlite::{Row, named_params, params};
 
 use super::deletions::{joined, split};
 use super::journal::{column, from_nanoseconds, reading, to_nanoseconds, unsigned, writing};
@@ -139,16 +139,8 @@ impl JournalTransaction<'_> {
 impl Database {
     /// All rows of renames, in the order of their ids.
     pub async fn rename_rows(&self) -> Result<Vec<RenameRow>, StateError> {
-        let read = |connection: &Connection| {
-            let mut statement = connection
-                .prepare(&format!("SELECT {COLUMNS} FROM renames ORDER BY id"))
-                .map_err(reading)?;
-            let rows = statement
-                .query_map([], |row| Ok(read_row(row)))
-                .map_err(reading)?;
-            rows.map(|row| row.map_err(reading)?).collect()
-        };
-        self.read("read the journal", read).await
+        let select = format!("SELECT {COLUMNS} FROM renames ORDER BY id");
+        self.rows_of(select, [], read_row).await
     }
 }
 

@@ -16,9 +16,8 @@ use crate::state::{AttemptRow, ItemKey, RowState};
 
 use super::engine::Worker;
 use super::journal::blocking;
-use super::outcome::{Failure, LAST_LOOK};
+use super::outcome::{Failure, LAST_LOOK, PATIENT_TRIES};
 use super::staged_file::{Base, StagedFile};
-use super::transfer::PATIENT_TRIES;
 
 /// Bytes read back at once.
 const PIECE: u64 = 1 << 20;

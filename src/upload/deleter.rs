@@ -60,17 +60,7 @@ pub(super) async fn serve(
             }
             Take::Sleep(due) => due,
         };
-        let sleep = async {
-            match due {
-                Some(due) => tokio::time::sleep(due.saturating_duration_since(Instant::now())).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = sleep => {}
-            () = wake.notified() => {}
-            () = uploads.stopping.cancelled() => {}
-        }
+        uploads.sleep(due, &wake).await;
     }
 }
 

@@ -35,19 +35,6 @@ struct Deletion {
 }
 
 impl Deletion {
-    fn state(&self) -> OperationState {
-        let error = || self.row.last_error.clone().unwrap_or_default();
-        match (self.row.parked, self.row.next_try) {
-            (true, _) => OperationState::Parked { reason: error() },
-            _ if self.busy => OperationState::Running,
-            (_, Some(until)) => OperationState::Waiting {
-                until,
-                error: error(),
-            },
-            _ => OperationState::Queued,
-        }
-    }
-
     fn snapshot(&self) -> PendingOperation {
         PendingOperation {
             id: OperationId::Delete(self.row.id),
@@ -56,7 +43,12 @@ impl Deletion {
             folder: FolderId::new(&*self.row.folder),
             name: self.row.name.to_string(),
             to: None,
-            state: self.state(),
+            state: OperationState::of(
+                self.row.parked,
+                self.busy,
+                self.row.next_try,
+                self.row.last_error.as_deref(),
+            ),
             tries: self.row.tries,
         }
     }

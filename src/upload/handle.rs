@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -175,7 +175,9 @@ impl Uploads {
         folder: &FolderId,
         files: impl Iterator<Item = &'a FileId>,
     ) -> HashSet<FileId> {
-        self.table().own_remains(account, folder, files)
+        let table = self.table();
+        let remains = files.filter(|file| table.is_remains(account, folder, file));
+        remains.cloned().collect()
     }
 
     /// Names and sizes of what uploads of files that were removed or renamed since may have left in a folder, until
@@ -385,6 +387,21 @@ impl Uploads {
         let value = change(&mut self.table());
         self.changed.send_replace(());
         value
+    }
+
+    /// Sleeps until `due`, or for ever, where nobody wakes the sleeper and the program goes on.
+    pub(super) async fn sleep(&self, due: Option<Instant>, wake: &Notify) {
+        let until_due = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = until_due => {}
+            () = wake.notified() => {}
+            () = self.stopping.cancelled() => {}
+        }
     }
 
     pub(super) fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {

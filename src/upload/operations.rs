@@ -68,6 +68,21 @@ pub enum OperationState {
     },
 }
 
+impl OperationState {
+    pub(super) fn of(parked: bool, busy: bool, next_try: Option<SystemTime>, error: Option<&str>) -> Self {
+        let error = || error.unwrap_or_default().to_owned();
+        match next_try {
+            _ if parked => OperationState::Parked { reason: error() },
+            _ if busy => OperationState::Running,
+            Some(until) => OperationState::Waiting {
+                until,
+                error: error(),
+            },
+            None => OperationState::Queued,
+        }
+    }
+}
+
 /// A snapshot of something that the service is still to be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingOperation {

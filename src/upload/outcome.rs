@@ -14,6 +14,9 @@ use super::{Options, PendingId, UploadError};
 
 /// Failed tries to look for the remains of a removed file, some hours, after which they are left on the service.
 pub(super) const LAST_LOOK: u32 = 30;
+/// Tries in which others are waited for: a name is left to a file that is about to get another one, and what cannot be
+/// read is looked at again.
+pub(super) const PATIENT_TRIES: u32 = 3;
 /// Characters of a reason that are kept.
 pub(super) const REASON: usize = 600;
 

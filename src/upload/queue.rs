@@ -123,16 +123,6 @@ pub(super) async fn serve(uploads: Arc<Uploads>, account: Arc<Account>) {
         if begun {
             continue;
         }
-        let sleep = async {
-            match due {
-                Some(due) => tokio::time::sleep(due.saturating_duration_since(Instant::now())).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = sleep => {}
-            () = account.wake.notified() => {}
-            () = uploads.stopping.cancelled() => return,
-        }
+        uploads.sleep(due, &account.wake).await;
     }
 }

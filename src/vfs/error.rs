@@ -80,7 +80,10 @@ fn errno_of_state(error: &StateError) -> i32 {
 
 impl From<ProviderError> for Error {
     fn from(error: ProviderError) -> Self {
-        Error::told(errno_of(error.kind), error.to_string())
+        // Folders of this machine fail for reasons that no service has.
+        let here = error.source.as_deref().and_then(|source| source.downcast_ref());
+        let errno = here.map_or_else(|| errno_of(error.kind), errno_of_state);
+        Error::told(errno, error.to_string())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Folders: listings fetched once and kept, lookups and directory streams answered from them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -43,35 +43,19 @@ impl DirectoryEntry {
 /// Sets up the root: the accounts' directories, or the only account itself.
 pub(super) fn plant(tree: &mut Tree, accounts: &[Arc<Account>], single: bool, now: SystemTime) {
     let top = |account: &Account| {
-        Kind::Folder(Folder {
-            id: Some(account.provider().root()),
-            remote_name: String::new(),
-            hint: ListHint::default(),
-            children: BTreeMap::new(),
-            listing: ListingState::Unknown,
-            version: 0,
-            retry_at: None,
-            hides: false,
-            incomplete: false,
-        })
+        let id = account.provider().root();
+        Kind::Folder(Folder::unlisted(Some(id), String::new(), ListHint::default()))
     };
     if let (true, [account]) = (single, accounts) {
         tree.add(Some(0), "", now, top(account));
         return;
     }
     let root = Folder {
-        id: None,
-        remote_name: String::new(),
-        hint: ListHint::default(),
-        children: BTreeMap::new(),
         listing: ListingState::Known {
             at: Instant::now(),
             stale: false,
         },
-        version: 0,
-        retry_at: None,
-        hides: false,
-        incomplete: false,
+        ..Folder::unlisted(None, String::new(), ListHint::default())
     };
     tree.add(None, "", now, Kind::Folder(root));
     for (index, account) in accounts.iter().enumerate() {
@@ -407,15 +391,8 @@ impl Vfs {
                     false => ListingState::Unknown,
                 };
                 let folder = Folder {
-                    id: Some(made.id),
-                    remote_name: made.name,
-                    hint: made.hint,
-                    children: BTreeMap::new(),
                     listing,
-                    version: 0,
-                    retry_at: None,
-                    hides: false,
-                    incomplete: false,
+                    ..Folder::unlisted(Some(made.id), made.name, made.hint)
                 };
                 let mtime = made.mtime.unwrap_or_else(SystemTime::now);
                 let ino = tree.add(Some(index), name, mtime, Kind::Folder(folder));

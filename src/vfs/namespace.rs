@@ -23,15 +23,18 @@ const CLEARING_LOOKS: u32 = 20;
 const CLEARING_PAUSE: Duration = Duration::from_millis(500);
 
 impl Vfs {
+    /// What bears a name in a folder.
+    async fn listed_child(self: &Arc<Self>, parent: u64, name: &str) -> Result<u64> {
+        self.ensure_listed(parent).await?;
+        let ino = self.tree().child(parent, name);
+        ino.ok_or_else(|| Error::plain(libc::ENOENT))
+    }
+
     /// Removes a file's name: in the journal, with all that it stands for. The service is told a moment later, in
     /// whichever life. Who has the file open keeps it.
     pub async fn unlink(self: &Arc<Self>, parent: u64, name: &str) -> Result<()> {
         let (_, account) = self.account_to_change(parent)?;
-        self.ensure_listed(parent).await?;
-        let ino = self
-            .tree()
-            .child(parent, name)
-            .ok_or_else(|| Error::plain(libc::ENOENT))?;
+        let ino = self.listed_child(parent, name).await?;
         if !self.is_file(ino) {
             return Err(Error::plain(libc::EISDIR));
         }
@@ -115,11 +118,7 @@ impl Vfs {
     /// is in it.
     pub async fn remove_folder(self: &Arc<Self>, parent: u64, name: &str) -> Result<()> {
         let (_, account) = self.account_to_change(parent)?;
-        self.ensure_listed(parent).await?;
-        let ino = self
-            .tree()
-            .child(parent, name)
-            .ok_or_else(|| Error::plain(libc::ENOENT))?;
+        let ino = self.listed_child(parent, name).await?;
         let id = self.folder_id(ino)?;
         let name = &account.setup.name;
         // Where each file takes a call of its own, many of them go with the folder instead.

@@ -149,6 +149,23 @@ pub struct Folder {
     pub incomplete: bool,
 }
 
+impl Folder {
+    /// One in which nothing was looked at yet; without an id it is the mount's own root.
+    pub fn unlisted(id: Option<FolderId>, remote_name: String, hint: ListHint) -> Self {
+        Folder {
+            id,
+            remote_name,
+            hint,
+            children: BTreeMap::new(),
+            listing: ListingState::Unknown,
+            version: 0,
+            retry_at: None,
+            hides: false,
+            incomplete: false,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub enum Kind {
     Folder(Folder),

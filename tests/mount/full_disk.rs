@@ -78,6 +78,7 @@ fn world(mebibytes: usize) -> (World, SmallDisk) {
         setup.asks_for_nothing();
         setup.option("upload_delay", "\"10m\"");
         setup.option("reserve", RESERVE);
+        setup.option("local_only", "[\"*.here\"]");
     });
     let disk = SmallDisk::new(world.folder().join("disk"), mebibytes);
     world.return_to(Place {
@@ -322,6 +323,7 @@ fn a_disk_that_another_program_filled_to_the_last_block_loses_nothing_and_is_rec
     // What the journal has no room for changes nothing, and says why.
     assert_no_room(fs::remove_file(mount.path("closed.bin")));
     assert_no_room(fs::rename(mount.path("closed.bin"), mount.path("other.bin")));
+    assert_no_room(fs::create_dir(mount.path("folder.here")));
     assert!(mount.read("remote.bin") == remote, "reading needs no disk");
     for (name, hash) in &kept {
         assert_eq!(&sha256_of(&mount.read(name)), hash, "{name}");

@@ -1,7 +1,5 @@
 //! What is asked about the pending files. No answer walks all of them, however many wait, unless it tells them all.
 
-use std::collections::HashSet;
-
 use crate::provider::{FileEntry, FileId, FolderId};
 use crate::state::{ItemKey, RowState};
 use crate::upload::status::{Overview, PendingFile, PendingId, Stage, Sums};
@@ -124,25 +122,17 @@ impl Table {
         sent.map(|sent| (sent.name.clone(), sent.size)).collect()
     }
 
-    /// Those of the files of the service that items made and that are not in their place yet, that go when they are,
-    /// or whose place an item of another folder takes.
-    pub fn own_remains<'a>(
-        &self,
-        account: &str,
-        folder: &FolderId,
-        files: impl Iterator<Item = &'a FileId>,
-    ) -> HashSet<FileId> {
-        let remains = |file: &FileId| {
-            self.items.about(account, file.as_str()).any(|(_, item)| {
-                let row = &item.row;
-                let made = row.attempt.as_ref().and_then(|attempt| attempt.file.as_ref());
-                // In its own folder the row itself stands for the file that it replaces.
-                let replaced = row.replaces.as_ref().filter(|_| row.folder != folder.as_str());
-                let mut own = made.into_iter().chain(&row.superseded).chain(replaced);
-                own.any(|own| own == file.as_str())
-            })
-        };
-        files.filter(|file| remains(file)).cloned().collect()
+    /// Whether a file of the service, seen in a folder, is one that an item made and that is not in its place yet, that
+    /// goes when it is, or whose place an item of another folder takes.
+    pub fn is_remains(&self, account: &str, folder: &FolderId, file: &FileId) -> bool {
+        self.items.about(account, file.as_str()).any(|(_, item)| {
+            let row = &item.row;
+            let made = row.attempt.as_ref().and_then(|attempt| attempt.file.as_ref());
+            // In its own folder the row itself stands for the file that it replaces.
+            let replaced = row.replaces.as_ref().filter(|_| row.folder != folder.as_str());
+            let mut own = made.into_iter().chain(&row.superseded).chain(replaced);
+            own.any(|own| own == file.as_str())
+        })
     }
 
     pub fn unfinished(&self) -> usize {
@@ -189,9 +179,9 @@ impl Table {
     /// Whether another item that is at work goes on with a file of an account, replaces it or lets it go, or a rename
     /// of it is open.
     pub fn is_in_motion(&self, account: &str, file: &str, me: PendingId) -> bool {
-        let renamed = self.renames.is_open(account, &ItemKey::File(file.to_owned()));
+        let rename = self.renames.of_item(account, &ItemKey::File(file.to_owned()));
         let mut about = self.items.about(account, file);
-        renamed || about.any(|(id, item)| id != me && item.row.state != RowState::Parked)
+        rename.is_some() || about.any(|(id, item)| id != me && item.row.state != RowState::Parked)
     }
 
     /// Whether work is left that goes on by itself.

@@ -49,7 +49,7 @@ pub(in crate::upload) enum Pick {
     Sleep(Option<Instant>),
 }
 
-/// Where an item goes in its account's order, and from where.
+/// How an item moves within its account's order: by kind, and when it is due. Outside of it is `None`.
 pub(super) struct Move {
     account: String,
     from: Option<(Kind, Instant)>,
@@ -57,8 +57,8 @@ pub(super) struct Move {
 }
 
 impl Item {
-    /// Finds the place in the order that what was changed leads to; `None` where it is as before.
-    pub(super) fn find_place(&mut self, hurry: bool) -> Option<Move> {
+    /// Finds where in the order of its account the item stands by now; `None` where that is as before.
+    pub(super) fn reorder(&mut self, hurry: bool) -> Option<Move> {
         if (hurry || self.hurried > 0) && !self.is_waiting() {
             self.due = self.due.min(Instant::now());
         }
@@ -74,12 +74,12 @@ impl Item {
 }
 
 impl Table {
-    /// Changes an item, if it is there, and puts it at its place in the order, or takes it out of it.
+    /// Changes an item, if it is there, and moves it within its account's order, or takes it out of it.
     pub fn change<T>(&mut self, id: PendingId, change: impl FnOnce(&mut Item) -> T) -> Option<T> {
         let hurry = self.drains > 0;
         let (value, moved) = self.items.change(id, |item| {
             let value = change(item);
-            (value, item.find_place(hurry))
+            (value, item.reorder(hurry))
         })?;
         self.put_in_order(id, moved);
         Some(value)
@@ -93,7 +93,7 @@ impl Table {
         }
     }
 
-    /// Puts all items at their place again, after a drain began.
+    /// Orders all items anew, after a drain began.
     pub fn reschedule_all(&mut self) {
         let ids: Vec<_> = self.items.ids().collect();
         for id in ids {
@@ -118,7 +118,7 @@ impl Table {
                 step: Step::Preparing,
                 progress: Arc::new(Progress::new(meter)),
             });
-            item.find_place(false)
+            item.reorder(false)
         });
         let queue = self.queue(account);
         if let Some(moved) = moved.flatten() {
@@ -198,28 +198,21 @@ impl Table {
     /// what its upload may have left; or, for who is no upload (`me` is `None`), by one that was renamed since and is
     /// yet to take what it sent away from there. Uploads do not wait for the latter: two could wait for each other.
     pub fn is_being_cleared(&self, account: &str, folder: &str, name: &str, me: Option<PendingId>) -> bool {
-        let target = (folder.to_owned(), name.to_owned());
-        let Some(queue) = self.queues.get(account) else {
-            return false;
-        };
         let leaves = |item: &Item| {
             let elsewhere = item.row.folder != folder || item.row.name != name;
             me.is_none() && elsewhere && item.row.state != RowState::Parked
         };
-        let owner = queue.targets.get(&target).filter(|owner| Some(**owner) != me);
-        let owner = owner.and_then(|owner| self.items.get(*owner));
-        let mut left = queue.left.at(&target);
+        let place = place(folder, name);
+        let owner = self.owner(account, &place, me);
         owner.is_some_and(|item| item.is_removed() || leaves(item))
-            || left.any(|id| self.items.get(id).is_some_and(leaves))
+            || self.left_at(account, &place).any(|(_, item)| leaves(item))
     }
 
     /// Whether the service holds, or is going to hold, a file of an item other than `me` under this name.
     pub fn is_place_held(&self, account: &str, folder: &str, name: &str, me: Option<PendingId>) -> bool {
-        let target = (folder.to_owned(), name.to_owned());
-        self.queues.get(account).is_some_and(|queue| {
-            let owner = queue.targets.get(&target).is_some_and(|owner| Some(*owner) != me);
-            owner || queue.left.at(&target).any(|id| Some(id) != me)
-        })
+        let place = place(folder, name);
+        self.owner(account, &place, me).is_some()
+            || self.left_at(account, &place).any(|(id, _)| Some(id) != me)
     }
 
     /// Whether another item sent the same content to a place on the service, so that what is there may be its.
@@ -231,30 +224,31 @@ impl Table {
         sha256: &[u8; 32],
         me: PendingId,
     ) -> bool {
-        let target = (folder.to_owned(), name.to_owned());
-        let owner = self
-            .queues
-            .get(account)
-            .and_then(|queue| queue.targets.get(&target));
-        let owner = owner.filter(|owner| **owner != me);
-        let sent = owner.and_then(|owner| self.items.get(*owner)?.row.attempt.as_ref());
+        let owner = self.owner(account, &place(folder, name), Some(me));
+        let sent = owner.and_then(|item| item.row.attempt.as_ref());
         sent.is_some_and(|sent| sent.sha256 == *sha256)
     }
 
     /// Whether another item sent so many bytes to a place on the service and does not know yet what that made.
     pub fn is_place_sought(&self, account: &str, folder: &str, name: &str, size: u64, me: PendingId) -> bool {
-        let target = (folder.to_owned(), name.to_owned());
-        let owner = self
-            .queues
-            .get(account)
-            .and_then(|queue| queue.targets.get(&target));
-        let owner = owner.filter(|owner| **owner != me);
-        let owner = owner.and_then(|owner| self.items.get(*owner));
-        owner.is_some_and(|item| {
-            let sent = item.row.attempt.as_ref();
-            let seeks = sent.is_some_and(|sent| sent.file.is_none() && sent.size == size);
-            seeks && item.row.state != RowState::Parked
-        })
+        let owner = self.owner(account, &place(folder, name), Some(me));
+        let at_work = owner.filter(|item| item.row.state != RowState::Parked);
+        let sent = at_work.and_then(|item| item.row.attempt.as_ref());
+        sent.is_some_and(|sent| sent.file.is_none() && sent.size == size)
+    }
+
+    /// The item other than `me` that works on a place on the service, or may have left something there.
+    fn owner(&self, account: &str, place: &Place, me: Option<PendingId>) -> Option<&Item> {
+        let owner = self.queues.get(account)?.targets.get(place)?;
+        (Some(*owner) != me).then(|| self.items.get(*owner))?
+    }
+
+    /// The items that go on with, or replace, a file that the service still holds at a place which is not theirs.
+    fn left_at(&self, account: &str, place: &Place) -> impl Iterator<Item = (PendingId, &Item)> {
+        let queue = self.queues.get(account);
+        let left = queue.and_then(|queue| queue.left.ids.get(place));
+        let ids = left.into_iter().flatten();
+        ids.filter_map(|id| Some((*id, self.items.get(*id)?)))
     }
 
     /// Notes where a listing shows files that items go on with whose place may be another than their own.
@@ -381,14 +375,14 @@ impl Left {
         }
     }
 
-    fn at(&self, place: &Place) -> impl Iterator<Item = PendingId> {
-        self.ids.get(place).into_iter().flatten().copied()
-    }
-
     #[cfg(test)]
     pub fn all(&self) -> &HashMap<PendingId, Place> {
         &self.places
     }
+}
+
+fn place(folder: &str, name: &str) -> Place {
+    (folder.to_owned(), name.to_owned())
 }
 
 pub(in crate::upload) fn to_instant(time: SystemTime) -> Instant {

@@ -57,13 +57,13 @@ impl LocalFolders {
             .database
             .local_folders(account, parent.as_str().to_owned())
             .await;
-        let rows = rows.map_err(|error| failed("list folders of this machine", &error))?;
+        let rows = rows.map_err(|error| failed("list folders of this machine", error))?;
         Ok(rows.into_iter().map(|row| Entry::Folder(entry(row))).collect())
     }
 
     async fn change(&self, id: i64, change: impl FnOnce(&mut LocalFolderRow) + Send + 'static) -> Result<()> {
         let changed = self.database.change_local_folder(id, change).await;
-        changed.map_err(|error| failed("change a folder of this machine", &error))
+        changed.map_err(|error| failed("change a folder of this machine", error))
     }
 }
 
@@ -83,8 +83,9 @@ fn entry(row: LocalFolderRow) -> FolderEntry {
     }
 }
 
-fn failed(operation: &'static str, error: &StateError) -> ProviderError {
-    ProviderError::new(ErrorKind::Unexpected, Retry::Never, operation, error.to_string())
+fn failed(operation: &'static str, error: StateError) -> ProviderError {
+    let message = error.to_string();
+    ProviderError::new(ErrorKind::Unexpected, Retry::Never, operation, message).with_source(error)
 }
 
 #[async_trait]
@@ -149,7 +150,7 @@ impl Provider for LocalFolders {
             .make_local_folder(account, parent, name.to_owned())
             .await;
         made.map(entry)
-            .map_err(|error| failed("make a folder on this machine", &error))
+            .map_err(|error| failed("make a folder on this machine", error))
     }
 
     async fn rename(&self, item: &ItemId, name: &str, mtime: Option<SystemTime>) -> Result<()> {
@@ -195,7 +196,7 @@ impl Provider for LocalFolders {
             items.iter().cloned().partition(|item| local_item(item).is_some());
         for id in local.iter().filter_map(local_item) {
             let removed = self.database.remove_local_folder(id).await;
-            removed.map_err(|error| failed("remove a folder of this machine", &error))?;
+            removed.map_err(|error| failed("remove a folder of this machine", error))?;
         }
         match others.is_empty() {
             true => Ok(()),

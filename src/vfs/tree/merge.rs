@@ -414,17 +414,11 @@ fn kind_of(entry: &Entry) -> Kind {
             cached_is_true: true,
             foreign: 0,
         }),
-        Entry::Folder(entry) => Kind::Folder(Folder {
-            id: Some(entry.id.clone()),
-            remote_name: entry.name.clone(),
-            hint: entry.hint,
-            children: BTreeMap::new(),
-            listing: ListingState::Unknown,
-            version: 0,
-            retry_at: None,
-            hides: false,
-            incomplete: false,
-        }),
+        Entry::Folder(entry) => Kind::Folder(Folder::unlisted(
+            Some(entry.id.clone()),
+            entry.name.clone(),
+            entry.hint,
+        )),
     }
 }
 

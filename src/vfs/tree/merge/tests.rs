@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use super::*;
 use crate::provider::{FolderEntry, FolderId, ListHint};
 
@@ -14,17 +12,7 @@ const RULES: NameRules = NameRules {
 /// A tree with one account, and its top folder.
 fn tree() -> (Tree, u64) {
     let mut tree = Tree::new();
-    let top = Folder {
-        id: Some(FolderId::new("0")),
-        remote_name: String::new(),
-        hint: ListHint::default(),
-        children: BTreeMap::new(),
-        listing: ListingState::Unknown,
-        version: 0,
-        retry_at: None,
-        hides: false,
-        incomplete: false,
-    };
+    let top = Folder::unlisted(Some(FolderId::new("0")), String::new(), ListHint::default());
     let ino = tree.add(Some(0), "", at(0), Kind::Folder(top));
     (tree, ino)
 }
