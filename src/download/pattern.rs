@@ -235,6 +235,11 @@ impl Plan {
         }
     }
 
+    /// Whether any of these bytes are to be fetched or to be had ahead.
+    pub fn wants(&self, range: &Range<u64>) -> bool {
+        range.start < self.ahead.end.max(self.fetch.end) && self.fetch.start < range.end
+    }
+
     /// What to fetch, from the start of a block to the end of one or of the file.
     pub fn blocks(&self, size: u64) -> Range<u64> {
         self.fetch.start / BLOCK * BLOCK..self.fetch.end.next_multiple_of(BLOCK).min(size)

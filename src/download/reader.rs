@@ -168,7 +168,9 @@ impl Reader {
         let mut guard = self.lock();
         let place = &mut *guard;
         place.flights.retain(|flight| {
-            flight.progress().is_flying() && place.pattern.may_want(&flight.progress().to_come(), most)
+            let to_come = flight.progress().to_come();
+            let is_wanted = plan.wants(&to_come) || place.pattern.may_want(&to_come, most);
+            flight.progress().is_flying() && is_wanted
         });
         if content.fetcher().sends_on() {
             for flight in &place.flights {
