@@ -702,6 +702,28 @@ fn a_second_process_takes_a_folder_of_its_own_in_the_same_cache_directory() {
 }
 
 #[test]
+fn a_folder_that_was_taken_away_harms_nobody_who_has_another_in_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let blocks = dir.path().join("blocks");
+    let (old, new) = (key("old", 2 * MIB), key("new", 100_000));
+    let first = opened(&blocks, 100 * MIB);
+    let content = first.content(&old);
+    store_all(&content, &old);
+    fs::remove_dir_all(&blocks).unwrap();
+    let second = opened(&blocks, 100 * MIB);
+    assert_eq!(store_all(&second.content(&old), &old), old.size);
+    assert_eq!(store_all(&first.content(&new), &new), 0, "it has no place for it");
+    assert_reads(&content, &old, 0..old.size);
+    first.give_back(u64::MAX);
+    content.discard();
+    assert!(!first.content(&new).holds(0..1));
+    assert_reads(&second.content(&old), &old, 0..old.size);
+    drop(second);
+    let second = opened(&blocks, 100 * MIB);
+    assert_reads(&second.content(&old), &old, 0..old.size);
+}
+
+#[test]
 fn what_cannot_be_written_is_not_kept_and_nothing_else_goes_for_it() {
     let dir = tempfile::tempdir().unwrap();
     let (kept, refused) = (key("kept", MIB), key("refused", MIB));
