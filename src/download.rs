@@ -13,6 +13,7 @@ mod body;
 )]
 mod cache;
 mod check;
+mod clean;
 mod connections;
 mod content;
 mod error;
@@ -61,6 +62,8 @@ pub struct Options {
     pub memory: u64,
     /// The most that is fetched ahead of a reader in order, in bytes.
     pub read_ahead: u64,
+    /// Where what was read stays.
+    pub cache: Option<Arc<BlockCache>>,
 }
 
 impl Default for Options {
@@ -72,6 +75,7 @@ impl Default for Options {
             connections: NonZeroUsize::MIN.saturating_add(11),
             memory: 48 * 1024 * 1024,
             read_ahead: 96 * 1024 * 1024,
+            cache: None,
         }
     }
 }
@@ -126,7 +130,6 @@ pub struct Downloads {
     links: Arc<Links>,
     connections: AllConnections,
     memory: Arc<Memory>,
-    cache: Option<Arc<BlockCache>>,
     contents: Mutex<Contents>,
     options: Options,
 }
@@ -141,18 +144,12 @@ struct Contents {
 
 impl Downloads {
     pub fn new(client: DataClient, options: Options) -> Arc<Self> {
-        Self::with_cache(client, options, None)
-    }
-
-    /// Downloads that keep what they read on disk.
-    pub fn with_cache(client: DataClient, options: Options, cache: Option<Arc<BlockCache>>) -> Arc<Self> {
         let links = Arc::new(Links::new(options.link_gather, options.links_kept));
         Arc::new(Downloads {
             client,
             links,
             connections: AllConnections::new(options.connections),
             memory: Arc::new(Memory::new(options.memory)),
-            cache,
             contents: Mutex::default(),
             options,
         })
@@ -187,7 +184,7 @@ impl Downloads {
             ContentNumber(contents.count),
             self.fetcher(source),
             Arc::clone(&self.memory),
-            self.cache.clone(),
+            self.options.cache.clone(),
             key.clone(),
         );
         contents.open.insert(key, Arc::downgrade(&content));

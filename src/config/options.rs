@@ -165,6 +165,16 @@ fn at_least_a_kilobyte(text: &str) -> std::result::Result<u64, String> {
     }
 }
 
+/// The size of a cache; 0 for none. One that holds less than what is read ahead would be of no use.
+fn worth_a_cache(text: &str) -> std::result::Result<u64, String> {
+    let size = parse_size(text)?;
+    if size > 0 && size < 16 << 20 {
+        Err("must be at least \"16MiB\", or \"0\" for no cache on the disk".to_owned())
+    } else {
+        Ok(size)
+    }
+}
+
 fn at_least_a_second(text: &str) -> std::result::Result<Duration, String> {
     let duration = parse_duration(text)?;
     if duration < Duration::from_secs(1) {
@@ -187,6 +197,8 @@ pub struct MountOptions {
     pub read_ahead: u64,
     /// Connections of an account that bring file content at a time.
     pub read_connections: NonZeroUsize,
+    /// Bytes of the disk that the cache of what was read takes at most; 0 for none.
+    pub cache_size: u64,
     /// The owner of all files; the user who mounts where absent.
     pub uid: Option<u32>,
     pub gid: Option<u32>,
@@ -212,6 +224,9 @@ impl MountOptions {
                 .number("read_connections", 1..65)?
                 .and_then(NonZeroUsize::new)
                 .unwrap_or(reads.connections),
+            cache_size: section
+                .string_as("cache_size", worth_a_cache)?
+                .unwrap_or(10 << 30),
             uid: section.number("uid", 0..u32::MAX)?,
             gid: section.number("gid", 0..u32::MAX)?,
             umask: section.string_as("umask", parse_umask)?.unwrap_or(0o022),
