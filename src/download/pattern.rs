@@ -21,6 +21,8 @@ const LEAP: u64 = 128 * 1024;
 const LATE: u64 = 2 * 1024 * 1024;
 /// How long a run must be that did not begin at the start, before anything is fetched ahead of it.
 const BELIEVED: u64 = 256 * 1024;
+/// How many times what a run has read is fetched ahead of it.
+const GROWTH: u64 = 3;
 /// The most that is fetched before a run that goes backwards.
 const BACKWARDS: u64 = 1024 * 1024;
 const MAX_RUNS: usize = 4;
@@ -132,7 +134,7 @@ impl Pattern {
         let leapt_over = run.end.min(range.start)..range.end;
         run.end = run.end.max(range.end);
         let reach = match run.start == 0 || run.read >= BELIEVED {
-            true => run.read.saturating_mul(2).min(most),
+            true => run.read.saturating_mul(GROWTH).min(most),
             false => 0,
         };
         let ahead = run.end..run.end.saturating_add(reach).min(self.size);

@@ -22,6 +22,8 @@ const MIN_REQUEST: u64 = 256 * 1024;
 /// A request of this size is worth its round trip; smaller ones are made only while little is fetched ahead.
 const FULL_REQUEST: u64 = 4 * 1024 * 1024;
 const MAX_REQUEST: u64 = 32 * 1024 * 1024;
+/// The size down to which requests shrink towards the end of a file.
+const LAST_REQUEST: u64 = 2 * 1024 * 1024;
 
 /// One open file. Its memory is that of the bytes it is handing out, and of a block for each connection.
 pub struct Reader {
@@ -212,7 +214,9 @@ impl Reader {
             let Some(permit) = connections.try_acquire() else {
                 return at;
             };
-            let end = at.saturating_add(request);
+            // The last bytes come over all connections too, not over the one that began last.
+            let part_of_rest = (size - at) / connections.share() as u64;
+            let end = at.saturating_add(request.min(part_of_rest.max(LAST_REQUEST)));
             let end = if end.saturating_add(request / 2) >= size {
                 size
             } else {
