@@ -56,8 +56,10 @@ impl Worker {
             let Some(row) = self.row() else { return Ok(()) };
             if row.state == RowState::Removed {
                 let (account, file) = (&self.account.name, entry.id.as_str());
-                let foreign = attempt.replaces.as_deref() == Some(file)
-                    || self.uploads.table().is_of_another(account, file, self.id);
+                let foreign = attempt.replaces.as_deref() == Some(file) || {
+                    let table = self.uploads.table();
+                    table.is_of_another(account, file, self.id) || table.is_renamed_now(account, file)
+                };
                 let ours = twins.iter().chain([&entry.id].into_iter().filter(|_| !foreign));
                 let ours: Vec<_> = ours.cloned().collect();
                 if !ours.is_empty() {
@@ -493,11 +495,12 @@ impl Worker {
     /// Whether the folder exists that the row is to be in.
     async fn is_place_there(&self) -> Result<bool, Failure> {
         let Some(row) = self.row() else { return Ok(false) };
-        match self
-            .provider()
-            .list(&FolderId::new(row.folder), ListHint::default())
-            .await
-        {
+        self.is_folder_there(&row.folder).await
+    }
+
+    pub async fn is_folder_there(&self, folder: &str) -> Result<bool, Failure> {
+        let folder = FolderId::new(folder);
+        match self.provider().list(&folder, ListHint::default()).await {
             Ok(_) => Ok(true),
             Err(error) if error.kind == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error.into()),
