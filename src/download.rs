@@ -7,6 +7,14 @@
 
 mod base;
 mod body;
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        reason = "readers come to it with the engine that fetches by blocks"
+    )
+)]
+mod cache;
 mod connections;
 mod error;
 mod links;

@@ -39,6 +39,7 @@ mod journal;
 mod keep;
 mod local;
 mod meter;
+mod naming;
 mod operations;
 mod outcome;
 mod poll;
@@ -56,7 +57,6 @@ mod staging;
 mod status;
 mod steer;
 mod table;
-mod taken_name;
 mod transfer;
 mod units;
 

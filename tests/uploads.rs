@@ -4,9 +4,11 @@
 #[path = "support/upload_bench.rs"]
 mod upload_bench;
 
+use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
 use lockerfs::provider::{ErrorKind, FolderId, Retry};
+use lockerfs::state::JournalTransaction;
 use lockerfs::upload::{Base, PendingFile, UploadError, UploadEvent, UploadStatus};
 use upload_bench::memory_provider::Fault;
 use upload_bench::{Bench, long, new, only};
@@ -225,6 +227,46 @@ fn what_went_to_the_trash_with_the_folder_that_it_was_sent_to_is_sent_again() {
     });
     let expected = [("elsewhere/f".to_owned(), b"content".to_vec())];
     assert_eq!(bench.service.files(), expected);
+}
+
+#[test]
+fn a_content_that_a_newer_one_replaced_this_moment_does_not_take_its_place_again() {
+    const MOMENT: Duration = Duration::from_millis(500);
+    let bench = Bench::new(0, true);
+    bench.life(async |life| {
+        let first = life.write(b"first");
+        let (id, hold) = life.uploads.commit_held(&first, new("f", None)).await.unwrap();
+        let (older, _hold) = life.uploads.edit(id).await.unwrap();
+        older.write_at(0, b"older").unwrap();
+        let (newer, _hold) = life.uploads.rewrite(id).await.unwrap();
+        newer.write_at(0, b"newer").unwrap();
+        // Both wait for the journal before either is in it.
+        let (begun, is_begun) = tokio::sync::oneshot::channel();
+        let (go_on, is_free) = std::sync::mpsc::channel::<()>();
+        let database = life.database.clone();
+        let hindrance = tokio::spawn(async move {
+            let wait = move |_: &JournalTransaction<'_>| {
+                begun.send(()).unwrap();
+                let _ = is_free.recv();
+                Ok(())
+            };
+            database.journal("wait", wait, |()| {}).await
+        });
+        is_begun.await.unwrap();
+        let now = SystemTime::now();
+        let mut commits_newer = pin!(life.uploads.recommit(id, &newer, now));
+        assert!(tokio::time::timeout(MOMENT, &mut commits_newer).await.is_err());
+        let mut commits_older = pin!(life.uploads.recommit(id, &older, now));
+        assert!(tokio::time::timeout(MOMENT, &mut commits_older).await.is_err());
+        drop(go_on);
+        hindrance.await.unwrap().unwrap();
+        commits_newer.await.unwrap();
+        let told = commits_older.await;
+        assert!(matches!(told, Err(UploadError::Outdated)), "{told:?}");
+        drop(hold);
+    });
+    bench.life(async |life| life.drained().await);
+    assert_eq!(bench.service.files(), only("f", b"newer"));
 }
 
 #[test]

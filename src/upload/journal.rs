@@ -1,18 +1,23 @@
 //! Changes of the journal that others ask for. Each is on the disk when its method returns, and in the
 //! table in the same order.
 
+mod transactions;
+
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use crate::provider::{FileId, FolderId, ItemId};
-use crate::state::{BaseRow, ItemFacts, ItemKey, JournalRow, JournalTransaction, RowState, StateError};
+use crate::state::{ItemFacts, ItemKey, JournalRow, JournalTransaction, RowState, StateError};
 
 use super::edit::Hold;
 use super::handle::Uploads;
-use super::staged_file::{StagedFile, Synced};
-use super::status::may_follow;
-use super::table::{Item, Outcome, Table};
+use super::staged_file::StagedFile;
+use super::table::Item;
 use super::{NewPending, PendingId, UploadError};
+
+use transactions::{Recommitted, base_row, change_row, recommit, rename};
+
+pub(super) use transactions::{Unlinked, note_unlinked, take_the_place_of, unlink};
 
 /// How many deleted files are forgotten in one change.
 const FORGET_TOGETHER: usize = 64;
@@ -170,39 +175,17 @@ impl Uploads {
             return Err(UploadError::Outdated);
         }
         let content = staged.clone();
-        let work = move |journal: &JournalTransaction<'_>| {
-            let Some(mut row) = journal.get(id.0)?.filter(|row| row.state != RowState::Removed) else {
-                return Ok(None);
-            };
-            // Read here, in the order of the journal, so that a slower caller never writes an older state.
-            let synced = content.durable();
-            let before = row.staging.replace(content.name().to_owned());
-            let old = before.filter(|name| name != content.name());
-            if let Some(old) = &old {
-                journal.discard(old)?;
-            }
-            row.generation += 1;
-            row.base = base_row(&content, &synced);
-            (row.size, row.missing) = (synced.len, synced.missing);
-            row.mtime = mtime;
-            if row.state != RowState::Local {
-                row.state = RowState::Staged;
-            }
-            (row.tries, row.next_try, row.last_error) = (0, None, None);
-            journal.put(&row)?;
-            Ok(Some((row, old, synced.modifications)))
-        };
+        let work = move |journal: &JournalTransaction<'_>| recommit(journal, id, &content, mtime);
         let (uploads, content) = (self.clone(), staged.clone());
-        let note = move |committed: &Option<(JournalRow, Option<String>, u64)>| {
-            let Some((row, _, modifications)) = committed else {
-                return;
-            };
+        let note = move |committed: &Result<Recommitted, UploadError>| {
+            let Ok(committed) = committed else { return };
+            let row = &committed.row;
             content.mark_journaled();
             uploads.update(|table| {
                 table.change(id, |item| {
                     item.draft.take_if(|draft| Arc::ptr_eq(draft, &content));
                     item.staged = Some(content);
-                    item.committed = *modifications;
+                    item.committed = committed.modifications;
                     item.due = Instant::now() + uploads.options.rest(&row.account, row.size);
                 });
                 table.set_row(row.clone());
@@ -212,8 +195,7 @@ impl Uploads {
         let committed = seal
             .kept_by(self.database.journal("commit a file to the journal", work, note))
             .await?;
-        let (_, old, _) = committed.ok_or(UploadError::Gone)?;
-        self.delete_discarded(old.into_iter().collect());
+        self.delete_discarded(committed?.old.into_iter().collect());
         Ok(())
     }
 
@@ -234,43 +216,9 @@ impl Uploads {
         if let (Some(account), Some(Some(file))) = (account, &replaces) {
             self.keep_item(&account, &ItemId::File(file.clone())).await?;
         }
-        let replaces = replaces.map(|file| file.map(|file| file.as_str().to_owned()));
         let over = over.filter(|over| *over != id);
-        let work = move |journal: &JournalTransaction<'_>| {
-            let Some(mut row) = journal.get(id.0)?.filter(|row| row.state != RowState::Removed) else {
-                return Ok(None);
-            };
-            (row.folder, row.name) = (folder.as_str().to_owned(), name);
-            match replaces {
-                Some(Some(file)) => take_the_place_of(&mut row, &file),
-                Some(None) => row.replaces = None,
-                None => {}
-            }
-            let gone = over.map(|over| journal.get(over.0)).transpose()?.flatten();
-            let gone = gone.filter(|gone| gone.state != RowState::Removed);
-            // What it became on the service is what has to be replaced.
-            if over.is_some() && gone.is_none() {
-                return Ok(None);
-            }
-            if let Some(gone) = &gone {
-                gone.replaces
-                    .iter()
-                    .for_each(|file| take_the_place_of(&mut row, file));
-                row.superseded.extend(gone.superseded.iter().cloned());
-            }
-            let replaced = row.replaces.clone();
-            row.superseded.retain(|file| Some(file) != replaced.as_ref());
-            // Another name may be what helps, and what is replaced goes although nothing is sent.
-            let replaces_now = row.replaces.is_some() || !row.superseded.is_empty();
-            let kept = row.state == RowState::Kept && replaces_now;
-            if row.state == RowState::Parked || row.next_try.is_some() || kept {
-                row.state = RowState::Queued;
-                (row.tries, row.next_try, row.last_error) = (0, None, None);
-            }
-            journal.put(&row)?;
-            let gone = gone.map(|gone| unlink(journal, gone)).transpose()?;
-            Ok(Some((row, gone)))
-        };
+        let to = (folder.as_str().to_owned(), name);
+        let work = move |journal: &JournalTransaction<'_>| rename(journal, id, to, replaces, over);
         let uploads = self.clone();
         let note = move |renamed: &Option<(JournalRow, Option<Unlinked>)>| {
             let Some((row, gone)) = renamed else { return };
@@ -422,116 +370,6 @@ impl Uploads {
             tracing::debug!(%error, "deleted staged files stay noted in the journal");
         }
     }
-}
-
-/// Changes a row inside a transaction, checking the step that its state takes.
-pub(super) fn change_row(
-    journal: &JournalTransaction<'_>,
-    id: PendingId,
-    change: impl FnOnce(&mut JournalRow) -> Change,
-) -> Result<Changed, StateError> {
-    let Some(before) = journal.get(id.0)? else {
-        return Ok(Changed::Absent);
-    };
-    let mut row = before.clone();
-    let change = change(&mut row);
-    let to = match change {
-        Change::Skip => return Ok(Changed::Skipped),
-        Change::Save => Some(row.state),
-        Change::Delete => None,
-    };
-    if !may_follow(before.state, to) {
-        tracing::error!(%id, from = ?before.state, ?to, "a pending file cannot take this step");
-        debug_assert!(false, "{:?} to {to:?}", before.state);
-        return Ok(Changed::Skipped);
-    }
-    if let Some(staging) = before.staging.filter(|_| to.is_none()) {
-        journal.discard(&staging)?;
-    }
-    match to {
-        Some(_) => journal.put(&row).map(|()| Changed::Saved(Box::new(row))),
-        None => journal.delete(id.0).map(|()| Changed::Deleted),
-    }
-}
-
-/// What is left of a row that was unlinked.
-pub(super) struct Unlinked {
-    /// The row, where an announced upload must be cleared away.
-    row: Option<JournalRow>,
-    pub staging: Option<String>,
-    /// The remote files whose place it was to take.
-    pub stood_for: Vec<FileId>,
-}
-
-pub(super) fn unlink(journal: &JournalTransaction<'_>, mut row: JournalRow) -> Result<Unlinked, StateError> {
-    let staging = row.staging.take();
-    let stood_for = row
-        .replaces
-        .iter()
-        .chain(&row.superseded)
-        .cloned()
-        .map(FileId::new)
-        .collect();
-    if let Some(staging) = &staging {
-        journal.discard(staging)?;
-    }
-    // An upload whose file took its place already is the remote file, which is not ours to delete.
-    let at_rest = row
-        .attempt
-        .as_ref()
-        .is_none_or(|sent| sent.file.is_some() && sent.file == row.replaces);
-    if at_rest {
-        journal.delete(row.id)?;
-        return Ok(Unlinked {
-            row: None,
-            staging,
-            stood_for,
-        });
-    }
-    row.state = RowState::Removed;
-    (row.tries, row.next_try, row.last_error) = (0, None, None);
-    (row.missing, row.base) = (Vec::new(), None);
-    journal.put(&row)?;
-    Ok(Unlinked {
-        row: Some(row),
-        staging,
-        stood_for,
-    })
-}
-
-pub(super) fn note_unlinked(table: &mut Table, id: PendingId, gone: &Unlinked) {
-    match &gone.row {
-        None => {
-            table.remove(id, None);
-        }
-        Some(row) => {
-            table.change(id, |item| {
-                (item.staged, item.draft) = (None, None);
-                item.tell(Outcome::Removed);
-            });
-            table.set_row(row.clone());
-        }
-    }
-}
-
-/// Makes `file` the one whose place the content takes; the one before it goes as well.
-pub(super) fn take_the_place_of(row: &mut JournalRow, file: &str) {
-    if row.replaces.as_deref() == Some(file) {
-        return;
-    }
-    row.superseded.extend(row.replaces.replace(file.to_owned()));
-}
-
-/// The base of a staged file, where what is on the disk of it still needs it.
-fn base_row(staged: &StagedFile, synced: &Synced) -> Option<BaseRow> {
-    let needed = synced.has_base && (staged.base().is_some() || !synced.missing.is_empty());
-    let base = staged.begun_from().filter(|_| needed);
-    base.map(|base| BaseRow {
-        file: base.file.as_str().to_owned(),
-        size: base.size,
-        hash: base.hash.map(|hash| hash.to_hex()),
-        revision: base.revision.clone(),
-    })
 }
 
 /// Does local I/O on a thread for it.

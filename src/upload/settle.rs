@@ -4,22 +4,19 @@
 use std::time::{Duration, SystemTime};
 
 use crate::provider::{
-    Capability, ContentHash, DeleteMode, Entry, ErrorKind, FileEntry, FileId, FolderId, ItemId, ListHint,
-    ProviderError, Retry,
+    Capability, ContentHash, DeleteMode, ErrorKind, FileEntry, FileId, FolderId, ItemId, ListHint,
+    ProviderError,
 };
 use crate::state::{AttemptRow, JournalRow, RowState};
 
 use super::engine::Worker;
 use super::hash;
 use super::journal::{Change, take_the_place_of};
-use super::outcome::{Failure, PATIENT_TRIES};
+use super::outcome::Failure;
 use super::table::Step;
-use super::taken_name::BORNE;
 
 /// Services keep times to the second.
 const SAME_TIME: Duration = Duration::from_secs(1);
-/// How long a place is waited for at which a removed file is being cleared away, before the file is put off.
-const CLEARING: Duration = Duration::from_secs(2);
 
 /// What came out of comparing a file with what was sent.
 enum Verified {
@@ -221,7 +218,7 @@ impl Worker {
         parent.is_some_and(|parent| parent.as_str() != row.folder)
     }
 
-    fn is_named_otherwise(&self, row: &JournalRow, entry: &FileEntry) -> bool {
+    pub fn is_named_otherwise(&self, row: &JournalRow, entry: &FileEntry) -> bool {
         entry.name != row.name
     }
 
@@ -256,37 +253,10 @@ impl Worker {
             self.check(moved, entry).await?;
             entry.parent = Some(folder);
         }
-        let obsolete = obsolete(row, entry);
-        let named = self.is_named_otherwise(row, entry);
         if self.has_numbered_twins() {
-            // Before the name is given: while another file bears it, the service gives one like it.
-            if !obsolete.is_empty() {
-                self.delete(obsolete.clone()).await?;
-                self.note_replaced_by(row, entry).await?;
-            } else if moved || named {
-                self.clear_name(row, entry).await?;
-            }
-            // Moved to where another file bore its name, it may have been given one like it.
-            if self.is_named_otherwise(row, entry) || (moved && !obsolete.is_empty()) {
-                self.give_name(row, entry).await?;
-            }
+            self.replace_and_name(row, entry, moved).await?;
         } else {
-            // Moved to where another file bore its name, it may have been given one like it.
-            let renames = named || moved;
-            if renames && obsolete.is_empty() {
-                self.give_name(row, entry).await?;
-            }
-            if !obsolete.is_empty() {
-                if renames {
-                    self.ask_for_name(row, entry).await?;
-                }
-                self.delete(obsolete).await?;
-                if renames {
-                    // While another file bore the name, the service may have chosen a name like it.
-                    self.give_name(row, entry).await?;
-                }
-                self.note_replaced_by(row, entry).await?;
-            }
+            self.name_and_replace(row, entry, moved).await?;
         }
         if self.has_another_time(row, entry, *told) {
             let set = self.provider().set_mtime(&item, row.mtime).await;
@@ -297,55 +267,55 @@ impl Worker {
         Ok(())
     }
 
-    /// Gives the file the name that the row says, and makes sure that it bears it: a service that finds the name
-    /// taken may say yes and choose one like it.
-    async fn give_name(&self, row: &JournalRow, entry: &mut FileEntry) -> Result<(), Failure> {
-        let is_held = self.ask_for_name(row, entry).await?;
-        if self.has_numbered_twins() && !is_held {
-            return Ok(());
+    /// Deletes what the file replaces and gives it its name, in this order: while another file bears it, the service
+    /// gives one like it.
+    async fn replace_and_name(
+        &self,
+        row: &JournalRow,
+        entry: &mut FileEntry,
+        moved: bool,
+    ) -> Result<(), Failure> {
+        let obsolete = obsolete(row, entry);
+        let replaces = !obsolete.is_empty();
+        if replaces {
+            self.delete(obsolete).await?;
+            self.note_replaced_by(row, entry).await?;
+        } else if moved || self.is_named_otherwise(row, entry) {
+            self.clear_name(row, entry).await?;
         }
-        for is_last in [false, true] {
-            let Some(found) = self.file_now(&entry.id).await? else {
-                return self.note_vanished(None).await;
-            };
-            entry.name = found.name;
-            if !self.is_named_otherwise(row, entry) {
-                return Ok(());
-            }
-            // Of two that want each other's names one goes first.
-            if is_held || is_last {
-                break;
-            }
-            self.make_room(row, entry).await?;
-            self.ask_for_name(row, entry).await?;
+        // Moved to where another file bore its name, it may have been given one like it.
+        if self.is_named_otherwise(row, entry) || (moved && replaces) {
+            self.give_name(row, entry).await?;
         }
-        Err(Failure::wait(BORNE))
+        Ok(())
     }
 
-    /// Renames the file to what the row says. Returns whether another pending file is known to bear the name.
-    async fn ask_for_name(&self, row: &JournalRow, entry: &mut FileEntry) -> Result<bool, Failure> {
-        let item = ItemId::File(entry.id.clone());
-        self.await_place(&row.folder, &row.name).await?;
-        let is_held = self.is_held_by_another(row);
-        if is_held && row.tries < PATIENT_TRIES {
-            return Err(Failure::wait(BORNE));
+    /// Gives the file its name and deletes what it replaces, in this order, so that a name which the service refuses
+    /// takes nothing away.
+    async fn name_and_replace(
+        &self,
+        row: &JournalRow,
+        entry: &mut FileEntry,
+        moved: bool,
+    ) -> Result<(), Failure> {
+        // Moved to where another file bore its name, it may have been given one like it.
+        let renames = moved || self.is_named_otherwise(row, entry);
+        let obsolete = obsolete(row, entry);
+        let replaces = !obsolete.is_empty();
+        if replaces {
+            if renames {
+                self.ask_for_name(row, entry).await?;
+            }
+            self.delete(obsolete).await?;
         }
-        let mut renamed = self.provider().rename(&item, &row.name, Some(row.mtime)).await;
-        if matches!(&renamed, Err(error) if error.kind == ErrorKind::AlreadyExists) {
-            self.make_room(row, entry).await?;
-            renamed = self.provider().rename(&item, &row.name, Some(row.mtime)).await;
+        if renames {
+            // While another file bore the name, the service may have chosen a name like it.
+            self.give_name(row, entry).await?;
         }
-        if matches!(&renamed, Err(error) if is_refused(error)) && can_go_anew(row, entry) {
-            return self.announce_anew(entry).await;
+        if replaces {
+            self.note_replaced_by(row, entry).await?;
         }
-        self.check(renamed, entry).await?;
-        entry.name = row.name.clone();
-        Ok(is_held)
-    }
-
-    fn is_held_by_another(&self, row: &JournalRow) -> bool {
-        let table = self.uploads.table();
-        table.is_place_held(&self.account.name, &row.folder, &row.name, Some(self.id))
+        Ok(())
     }
 
     /// Makes sure that the account can make the calls that are to come, before one of them takes anything
@@ -387,16 +357,6 @@ impl Worker {
         Ok(())
     }
 
-    /// Gives other names to files of which nothing is known here and that bear the name that ours is to get,
-    /// on a service that would store twins.
-    async fn clear_name(&self, row: &JournalRow, entry: &mut FileEntry) -> Result<(), Failure> {
-        self.await_place(&row.folder, &row.name).await?;
-        for other in self.bearers(row, entry).await? {
-            self.set_aside(&other.id, &row.folder, &row.name).await?;
-        }
-        Ok(())
-    }
-
     /// After an answer was lost the content may be on the service more than once: what else there is of it
     /// goes with what it replaces. For a removed file it is returned alone.
     pub async fn note_twins(
@@ -427,38 +387,9 @@ impl Worker {
         Ok(twins)
     }
 
-    /// Other files of the row's name in its folder. The name that ours has there is noted in `entry`.
-    async fn bearers(&self, row: &JournalRow, entry: &mut FileEntry) -> Result<Vec<FileEntry>, Failure> {
-        let folder = FolderId::new(row.folder.clone());
-        let listing = self.provider().list(&folder, ListHint::default()).await?;
-        let mut bearers = Vec::new();
-        for file in listing.entries {
-            match file {
-                Entry::File(ours) if ours.id == entry.id => entry.name = ours.name,
-                Entry::File(other) if other.name == row.name => bearers.push(other),
-                _ => {}
-            }
-        }
-        Ok(bearers)
-    }
-
-    /// A removed file that looks for its remains at a place would take ours for them.
-    async fn await_place(&self, folder: &str, name: &str) -> Result<(), Failure> {
-        let cleared = self
-            .uploads
-            .is_cleared(&self.account.name, folder, name, Some(self.id), CLEARING);
-        if cleared.await {
-            Ok(())
-        } else {
-            Err(Failure::wait(
-                "a removed file of this name is being cleared away on the service first",
-            ))
-        }
-    }
-
     /// The service refuses the row's name for a file that bears another: the content is announced under the
     /// right name, and the file goes when that one is there.
-    async fn announce_anew(&self, entry: &FileEntry) -> Result<bool, Failure> {
+    pub async fn announce_anew(&self, entry: &FileEntry) -> Result<bool, Failure> {
         let file = entry.id.as_str().to_owned();
         self.uploads
             .change(self.id, move |row| {
@@ -476,7 +407,7 @@ impl Worker {
     }
 
     /// Tells a file that vanished from the service from other failures.
-    async fn check(&self, result: Result<(), ProviderError>, entry: &FileEntry) -> Result<(), Failure> {
+    pub async fn check(&self, result: Result<(), ProviderError>, entry: &FileEntry) -> Result<(), Failure> {
         match result {
             Ok(()) => Ok(()),
             Err(error) if error.kind == ErrorKind::NotFound => {
@@ -509,7 +440,7 @@ impl Worker {
 
     /// The uploaded file is gone, or is where nothing can be done with it, such as in the trash with the folder that it
     /// was sent to: the content, which is still here, is sent again.
-    async fn note_vanished(&self, left: Option<&FileEntry>) -> Result<(), Failure> {
+    pub async fn note_vanished(&self, left: Option<&FileEntry>) -> Result<(), Failure> {
         let left = left.map(|entry| entry.id.as_str().to_owned());
         self.uploads
             .change(self.id, move |row| {
@@ -528,18 +459,6 @@ impl Worker {
         Err(Failure::wait(
             "the uploaded file vanished from the service; it is sent again",
         ))
-    }
-
-    /// Another file bears the name that ours is to get, on a service that has no twins.
-    async fn make_room(&self, row: &JournalRow, entry: &mut FileEntry) -> Result<(), Failure> {
-        for other in self.bearers(row, entry).await? {
-            if obsolete(row, entry).contains(&other.id) {
-                self.delete(vec![other.id]).await?;
-            } else {
-                self.set_aside(&other.id, &row.folder, &row.name).await?;
-            }
-        }
-        Ok(())
     }
 
     /// Deletes files that nobody needs, into the trash where there is one.
@@ -570,21 +489,8 @@ impl Worker {
     }
 }
 
-/// Whether the service will not do this to this file, whenever it is asked.
-fn is_refused(error: &ProviderError) -> bool {
-    let kind = matches!(error.kind, ErrorKind::Unsupported | ErrorKind::InvalidArgument);
-    kind && error.retry == Retry::Never
-}
-
-/// Whether the file got its name from an attempt under an older one, and was not replaced in place.
-fn can_go_anew(row: &JournalRow, entry: &FileEntry) -> bool {
-    let is_older =
-        |sent: &AttemptRow| sent.name != row.name && sent.replaces.as_deref() != Some(entry.id.as_str());
-    row.attempt.as_ref().is_some_and(is_older) && row.staging.is_some()
-}
-
 /// The files that the content took the place of and that are still there.
-fn obsolete(row: &JournalRow, entry: &FileEntry) -> Vec<FileId> {
+pub(super) fn obsolete(row: &JournalRow, entry: &FileEntry) -> Vec<FileId> {
     let replaced = row.replaces.iter().chain(&row.superseded);
     replaced
         .filter(|file| **file != entry.id.as_str())

@@ -4,13 +4,15 @@
 //! Where bytes of a base are still missing, a write and a fill of the same bytes must not cross: each
 //! claims its range first. A write wins over a fill: a fill leaves out what is being written.
 
+mod body;
+
 use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
@@ -22,6 +24,10 @@ use super::disk_space::DiskSpace;
 use super::hash::each_part;
 use super::prefix::{Follower, Prefix};
 use super::ranges::RangeSet;
+
+use body::{ClaimKind, State};
+
+pub(super) use body::Body;
 
 /// The remote content that a staged file was begun from, as it was then.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,86 +53,13 @@ pub struct StagedFile {
     modifications: AtomicU64,
     /// Whether the directory entry is on the disk.
     entry_synced: AtomicBool,
-    /// Whether a row of the journal promises it.
+    /// Whether a row of the journal promises it, or did.
     journaled: AtomicBool,
     /// The newest state that a sync made durable.
     durable: Mutex<Synced>,
     follower: Follower,
     /// The hash of the whole content, with [`modifications`](Self::modifications) and length of that content.
     whole: Mutex<Option<(u64, u64, [u8; 32])>>,
-}
-
-/// The bytes, and what is known of them at the moment.
-#[derive(Debug)]
-pub(super) struct Body {
-    path: PathBuf,
-    /// Opened when it is first used, so that many files that wait from an earlier life take no descriptors.
-    file: OnceLock<Arc<File>>,
-    state: Mutex<State>,
-    /// Signalled when a claim is given back, or a piece was hashed.
-    released: Condvar,
-}
-
-#[derive(Debug)]
-struct State {
-    len: u64,
-    missing: RangeSet,
-    /// Bytes of them for which room was taken on the disk: all, from the first change on.
-    lacking: Option<u64>,
-    claims: Vec<Claim>,
-    next_claim: u64,
-    /// Whether the journal is told, or was told, which parts are missing.
-    sealed: bool,
-    prefix: Prefix,
-}
-
-impl State {
-    /// Bytes from the beginning that are there and are not being changed.
-    fn settled(&self) -> u64 {
-        let missing = self.missing.within(0..self.len);
-        let missing = missing.first().map_or(self.len, |missing| missing.start);
-        let claims = self.claims.iter().map(|claim| claim.range.start);
-        claims.min().map_or(missing, |claimed| claimed.min(missing))
-    }
-}
-
-impl Body {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub fn file(&self) -> io::Result<&Arc<File>> {
-        if let Some(file) = self.file.get() {
-            return Ok(file);
-        }
-        let file = File::options().read(true).write(true).open(&self.path)?;
-        Ok(self.file.get_or_init(|| Arc::new(file)))
-    }
-
-    /// Does something with the hash of the first bytes, told how many are not being changed.
-    pub fn with_prefix<T>(&self, act: impl FnOnce(&mut Prefix, u64) -> T) -> T {
-        let mut state = self.state();
-        let settled = state.settled();
-        act(&mut state.prefix, settled)
-    }
-
-    pub fn tell_released(&self) {
-        self.released.notify_all();
-    }
-}
-
-#[derive(Debug)]
-struct Claim {
-    id: u64,
-    range: Range<u64>,
-    kind: ClaimKind,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ClaimKind {
-    Write,
-    Fill,
-    Resize,
 }
 
 /// What a sync made durable.
@@ -166,22 +99,7 @@ impl StagedFile {
                 has_base,
                 modifications: 0,
             }),
-            body: Arc::new(Body {
-                path,
-                file: file
-                    .map(|file| OnceLock::from(Arc::new(file)))
-                    .unwrap_or_default(),
-                state: Mutex::new(State {
-                    len,
-                    missing,
-                    lacking: None,
-                    claims: Vec::new(),
-                    next_claim: 0,
-                    sealed: false,
-                    prefix: Prefix::new(len == 0),
-                }),
-                released: Condvar::new(),
-            }),
+            body: Arc::new(Body::new(file, path, len, missing)),
             follower: Follower::default(),
             whole: Mutex::default(),
         }
@@ -275,8 +193,7 @@ impl StagedFile {
             if so_far.is_some() {
                 return so_far;
             }
-            let waited = self.body.released.wait_timeout(state, Duration::from_millis(10));
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state = self.body.wait(state, Duration::from_millis(10));
         }
         None
     }
@@ -318,25 +235,8 @@ impl StagedFile {
     pub fn fill(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let end = offset.saturating_add(bytes.len() as u64);
         let file = self.file()?;
-        let (id, parts) = {
-            let mut state = self.state();
-            let mut wanted: RangeSet = state.missing.within(offset..end).into_iter().collect();
-            for claim in &state.claims {
-                wanted.remove(claim.range.clone());
-            }
-            if wanted.is_empty() {
-                return Ok(());
-            }
-            let parts: Vec<_> = wanted.iter().collect();
-            let id = state.next_claim;
-            state.next_claim += 1;
-            let claims = parts.iter().cloned().map(|range| Claim {
-                id,
-                range,
-                kind: ClaimKind::Fill,
-            });
-            state.claims.extend(claims);
-            (id, parts)
+        let Some((id, parts)) = self.body.claim_missing(offset..end) else {
+            return Ok(());
         };
         let filled = parts.iter().try_for_each(|part| {
             let within = (part.start - offset) as usize..(part.end - offset) as usize;
@@ -347,7 +247,7 @@ impl StagedFile {
             parts.into_iter().for_each(|part| state.missing.remove(part));
             self.give_lacking(&mut state);
         }
-        self.release(state, id);
+        self.body.release(state, id);
         filled
     }
 
@@ -471,11 +371,16 @@ impl StagedFile {
         self.journaled.store(true, Ordering::Release);
     }
 
+    /// Whether a row of the journal promises it, or did before another content took its place.
+    pub(super) fn is_journaled(&self) -> bool {
+        self.journaled.load(Ordering::Acquire)
+    }
+
     /// Whether a change may only be made in another staged file, which takes this one's place with the next
     /// commit. What the journal promises must be there whole after a crash: the row tells which parts are missing,
     /// and a change would make it wrong; and a content that is written anew is not lost before the new one is there.
     pub fn wants_copy(&self, empties: bool) -> bool {
-        let is_promised = self.journaled.load(Ordering::Acquire);
+        let is_promised = self.is_journaled();
         (is_promised && empties) || (self.base().is_some() && (is_promised || self.state().sealed))
     }
 
@@ -487,14 +392,7 @@ impl StagedFile {
             return false;
         }
         state.sealed = true;
-        let is_change = |claim: &Claim| claim.kind != ClaimKind::Fill;
-        while state.claims.iter().any(is_change) {
-            state = self
-                .body
-                .released
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
+        drop(self.body.without_changes(state));
         true
     }
 
@@ -537,7 +435,9 @@ impl StagedFile {
         note: impl FnOnce(&mut State),
     ) -> io::Result<()> {
         let file = self.file()?;
-        let id = self.claim(range, kind, changes_from)?;
+        let id = self
+            .body
+            .claim(range, kind, changes_from, || self.base().is_some())?;
         // Counted before and after, so that a sync in between does not pass for one of the whole change.
         self.modifications.fetch_add(1, Ordering::AcqRel);
         let result = act(file);
@@ -547,39 +447,8 @@ impl StagedFile {
             self.give_lacking(&mut state);
         }
         self.modifications.fetch_add(1, Ordering::AcqRel);
-        self.release(state, id);
+        self.body.release(state, id);
         result
-    }
-
-    /// Claims a range for a change, after those that it cannot go beside are given back. Writes go beside writes.
-    fn claim(&self, range: Range<u64>, kind: ClaimKind, changes_from: u64) -> io::Result<u64> {
-        let in_the_way = |other: &Claim| {
-            let beside = kind == ClaimKind::Write && other.kind == ClaimKind::Write;
-            !beside && other.range.start < range.end && range.start < other.range.end
-        };
-        let mut state = self.state();
-        while state.claims.iter().any(in_the_way) {
-            state = self
-                .body
-                .released
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-        if state.sealed && self.base().is_some() {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        let id = state.next_claim;
-        state.next_claim += 1;
-        state.claims.push(Claim { id, range, kind });
-        let is_anew = changes_from == 0 && kind == ClaimKind::Resize;
-        state.prefix.will_change(changes_from, is_anew);
-        Ok(id)
-    }
-
-    fn release(&self, mut state: MutexGuard<'_, State>, id: u64) {
-        state.claims.retain(|claim| claim.id != id);
-        drop(state);
-        self.body.released.notify_all();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

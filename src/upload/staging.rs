@@ -1,4 +1,7 @@
 //! The staging directory: new files in it, files found there, and the space that is left on its disk.
+//!
+//! No name is given twice, and nothing that a person may want is deleted: what the journal does not know is moved to
+//! where it can be found. It does not know what a content is for.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -48,12 +51,7 @@ impl Staging {
         let _room = self.space.take(0)?;
         let len = base.as_ref().map_or(0, |base| base.size);
         let missing = std::iter::once(0..len).collect();
-        let (file, path, name) = self.create_file()?;
-        file.set_len(len)?;
-        Ok(
-            StagedFile::new(Some(file), path, name, self.space.clone(), len, missing, base)
-                .followed_by(&self.follower),
-        )
+        self.create_with(len, missing, base, |_| Ok(()))
     }
 
     /// A copy of the present content, apart from what a writer changes meanwhile. What the source lacks of
@@ -66,22 +64,10 @@ impl Staging {
         missing.iter().for_each(|range| present.remove(range));
         let bytes = present.iter().map(|range| range.end - range.start).sum();
         let _room = self.space.take(bytes)?;
-        let (file, path, name) = self.create_file()?;
-        let copied = file.set_len(len).and_then(|()| {
-            present
-                .iter()
-                .try_for_each(|range| copy_range(source.file()?, &file, range))
-        });
-        match copied {
-            Ok(()) => Ok(
-                StagedFile::new(Some(file), path, name, self.space.clone(), len, missing, base)
-                    .followed_by(&self.follower),
-            ),
-            Err(error) => {
-                let _ = fs::remove_file(&path);
-                Err(error)
-            }
-        }
+        self.create_with(len, missing, base, |file| {
+            let from = source.file()?;
+            present.iter().try_for_each(|range| copy_range(from, file, range))
+        })
     }
 
     /// A file of an earlier life, as its row tells it. `None` where it is not there.
@@ -95,20 +81,31 @@ impl Staging {
         missing.remove(len..u64::MAX);
         // Nothing of the base is in what was cut to nothing.
         let base = base.filter(|_| len > 0);
-        let staged = StagedFile::new(
-            None,
-            path,
-            name.to_owned(),
-            self.space.clone(),
-            len,
-            missing,
-            base,
-        )
-        .followed_by(&self.follower);
+        let (space, name) = (self.space.clone(), name.to_owned());
+        let staged = StagedFile::new(None, path, name, space, len, missing, base).followed_by(&self.follower);
         staged.mark_entry_synced();
         staged.mark_journaled();
         staged.note_lacking();
         Ok(Some(staged))
+    }
+
+    /// A new file of this length, filled by `fill`. Where that fails nothing of it stays.
+    fn create_with(
+        &self,
+        len: u64,
+        missing: RangeSet,
+        base: Option<Base>,
+        fill: impl FnOnce(&File) -> io::Result<()>,
+    ) -> io::Result<StagedFile> {
+        let (file, path, name) = self.create_file()?;
+        if let Err(error) = file.set_len(len).and_then(|()| fill(&file)) {
+            // What cannot be removed either is found by the next start.
+            let _ = fs::remove_file(&path);
+            return Err(error);
+        }
+        let space = self.space.clone();
+        let staged = StagedFile::new(Some(file), path, name, space, len, missing, base);
+        Ok(staged.followed_by(&self.follower))
     }
 
     /// How much room there is on the disk.

@@ -65,7 +65,7 @@ impl Table {
         let id = PendingId::from_i64(item.row.id);
         let target = item.row.attempt.is_some() && item.row.state != RowState::Parked;
         let target = target.then(|| item.target());
-        let moved = item.find_place(self.drains > 0);
+        let moved = item.reorder(self.drains > 0);
         if let Some(target) = target {
             self.queue(&item.row.account).targets.insert(target, id);
         }

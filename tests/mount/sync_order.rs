@@ -57,14 +57,15 @@ impl Traced {
         wait_for("the answer is in the trace", || {
             of_kind(&self.read()).len() > before
         });
+        // Of several answers the first may be there alone; what comes later than this is not looked at.
         std::thread::sleep(std::time::Duration::from_millis(300));
         let trace = self.read();
         let requests = of_kind(&trace).split_off(before);
         (trace, requests)
     }
 
-    /// All was durable when the request was answered; the syncs from its coming to its answer, as the
-    /// file names.
+    /// Checks that all was durable when the request was answered, and tells which files were synced from its coming
+    /// to its answer.
     #[track_caller]
     fn durable(&self, operation: Operation, act: impl FnOnce(&Mount)) -> Vec<String> {
         let (trace, requests) = self.watch(operation, act);

@@ -49,7 +49,7 @@ pub(in crate::upload) enum Pick {
     Sleep(Option<Instant>),
 }
 
-/// Where an item goes in its account's order, and from where.
+/// How an item moves within its account's order: by kind, and when it is due. Outside of it is `None`.
 pub(super) struct Move {
     account: String,
     from: Option<(Kind, Instant)>,
@@ -57,8 +57,8 @@ pub(super) struct Move {
 }
 
 impl Item {
-    /// Finds the place in the order that what was changed leads to; `None` where it is as before.
-    pub(super) fn find_place(&mut self, hurry: bool) -> Option<Move> {
+    /// Finds where in the order of its account the item stands by now; `None` where that is as before.
+    pub(super) fn reorder(&mut self, hurry: bool) -> Option<Move> {
         if (hurry || self.hurried > 0) && !self.is_waiting() {
             self.due = self.due.min(Instant::now());
         }
@@ -74,12 +74,12 @@ impl Item {
 }
 
 impl Table {
-    /// Changes an item, if it is there, and puts it at its place in the order, or takes it out of it.
+    /// Changes an item, if it is there, and moves it within its account's order, or takes it out of it.
     pub fn change<T>(&mut self, id: PendingId, change: impl FnOnce(&mut Item) -> T) -> Option<T> {
         let hurry = self.drains > 0;
         let (value, moved) = self.items.change(id, |item| {
             let value = change(item);
-            (value, item.find_place(hurry))
+            (value, item.reorder(hurry))
         })?;
         self.put_in_order(id, moved);
         Some(value)
@@ -93,7 +93,7 @@ impl Table {
         }
     }
 
-    /// Puts all items at their place again, after a drain began.
+    /// Orders all items anew, after a drain began.
     pub fn reschedule_all(&mut self) {
         let ids: Vec<_> = self.items.ids().collect();
         for id in ids {
@@ -118,7 +118,7 @@ impl Table {
                 step: Step::Preparing,
                 progress: Arc::new(Progress::new(meter)),
             });
-            item.find_place(false)
+            item.reorder(false)
         });
         let queue = self.queue(account);
         if let Some(moved) = moved.flatten() {
