@@ -644,3 +644,23 @@ fn asking_again_and_again_for_a_file_that_waits_takes_none_of_its_patience_back(
     });
     assert_eq!(bench.service.files(), only("f", b"content"));
 }
+
+#[test]
+fn what_was_on_its_way_to_a_folder_that_is_gone_goes_to_the_one_that_it_was_moved_to() {
+    let bench = Bench::new(1, false);
+    let announced = bench.service.pause_after("begin");
+    bench
+        .service
+        .fault("whole", Fault::Fail(ErrorKind::NotFound, Retry::Never));
+    bench.life(async |life| {
+        let id = life.add("f", b"content").await;
+        announced.reached().await;
+        let elsewhere = FolderId::new("elsewhere");
+        let renamed = life.uploads.rename(id, elsewhere, "f".into(), None, None);
+        renamed.await.unwrap();
+        announced.open();
+        life.drained().await;
+    });
+    let expected = [("elsewhere/f".to_owned(), b"content".to_vec())];
+    assert_eq!(bench.service.files(), expected);
+}

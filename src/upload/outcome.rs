@@ -156,9 +156,17 @@ pub(super) async fn end(
             let options = uploads.options.clone();
             let noted = uploads
                 .change(id, move |row| {
-                    if clear {
-                        row.attempt = None;
-                    }
+                    let cleared = row.attempt.take_if(|_| clear);
+                    // What is gone is the folder that it was in before.
+                    let verdict = match verdict {
+                        Verdict::Park(text)
+                            if kind == Some(ErrorKind::NotFound)
+                                && cleared.is_some_and(|sent| sent.folder != row.folder) =>
+                        {
+                            Verdict::Backoff(text, None)
+                        }
+                        verdict => verdict,
+                    };
                     match (row.state, &verdict) {
                         // It is gone for its owner; what the service will not look up is left there.
                         (RowState::Removed, Verdict::Park(_)) => return Change::Delete,
