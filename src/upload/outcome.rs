@@ -1,13 +1,13 @@
 //! What becomes of a file whose run ended early: it waits, or it is parked. Nothing is dropped.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::provider::{ErrorKind, ProviderError, Refusal, Retry};
-use crate::state::RowState;
+use crate::state::{JournalRow, RowState};
 
 use super::handle::Uploads;
-use super::journal::Change;
+use super::journal::{Change, Changed};
 use super::queue::Account;
 use super::table::to_instant;
 use super::{Options, PendingId, UploadError};
@@ -154,45 +154,21 @@ pub(super) async fn end(
             };
             tracing::warn!(%id, account = account.name, "an upload has to wait: {text}");
             let options = uploads.options.clone();
+            let ended = Ended {
+                generation,
+                clear,
+                is_answered,
+                kind,
+            };
             let noted = uploads
-                .change(id, move |row| {
-                    let cleared = row.attempt.take_if(|_| clear);
-                    // What is gone is the folder that it was in before.
-                    let verdict = match verdict {
-                        Verdict::Park(text)
-                            if kind == Some(ErrorKind::NotFound)
-                                && cleared.is_some_and(|sent| sent.folder != row.folder) =>
-                        {
-                            Verdict::Backoff(text, None)
-                        }
-                        verdict => verdict,
-                    };
-                    match (row.state, &verdict) {
-                        // It is gone for its owner; what the service will not look up is left there.
-                        (RowState::Removed, Verdict::Park(_)) => return Change::Delete,
-                        (RowState::Removed, _) if row.attempt.is_none() => return Change::Delete,
-                        // Its name must not be kept from others for ever.
-                        (RowState::Removed, _) if is_answered && row.tries >= LAST_LOOK => {
-                            return Change::Delete;
-                        }
-                        // A person renamed it so that it stays here.
-                        (RowState::Local, _) => return Change::Skip,
-                        (RowState::Removed, _) => {}
-                        // The failure was that of an older content.
-                        _ if row.generation != generation => return Change::Save,
-                        (_, Verdict::Park(_)) => row.state = RowState::Parked,
-                        _ => row.state = RowState::Queued,
-                    }
-                    note(row, verdict, &options);
-                    Change::Save
-                })
+                .change(id, move |row| ended.note(row, verdict, &options))
                 .await;
             match noted {
-                Ok(super::journal::Changed::Saved(row)) => row.next_try.map(to_instant),
+                Ok(Changed::Saved(row)) => row.next_try.map(to_instant),
                 Ok(_) => None,
                 Err(error) => {
                     tracing::error!(%id, %error, "the journal cannot be written");
-                    Some(std::time::Instant::now() + uploads.options.retry_min)
+                    Some(Instant::now() + uploads.options.retry_min)
                 }
             }
         }
@@ -201,7 +177,49 @@ pub(super) async fn end(
     uploads.tell_changed(id);
 }
 
-fn note(row: &mut crate::state::JournalRow, verdict: Verdict, options: &Options) {
+/// What is known of a run that ended early.
+struct Ended {
+    /// Of the content that was sent.
+    generation: u64,
+    /// The attempt is known to have left nothing on the service.
+    clear: bool,
+    is_answered: bool,
+    kind: Option<ErrorKind>,
+}
+
+impl Ended {
+    fn note(&self, row: &mut JournalRow, verdict: Verdict, options: &Options) -> Change {
+        let cleared = row.attempt.take_if(|_| self.clear);
+        let verdict = match verdict {
+            // What is gone is the folder that it was in before.
+            Verdict::Park(text)
+                if self.kind == Some(ErrorKind::NotFound)
+                    && cleared.is_some_and(|sent| sent.folder != row.folder) =>
+            {
+                Verdict::Backoff(text, None)
+            }
+            verdict => verdict,
+        };
+        match (row.state, &verdict) {
+            // It is gone for its owner; what the service will not look up is left there.
+            (RowState::Removed, Verdict::Park(_)) => return Change::Delete,
+            (RowState::Removed, _) if row.attempt.is_none() => return Change::Delete,
+            // Its name must not be kept from others for ever.
+            (RowState::Removed, _) if self.is_answered && row.tries >= LAST_LOOK => return Change::Delete,
+            // A person renamed it so that it stays here.
+            (RowState::Local, _) => return Change::Skip,
+            (RowState::Removed, _) => {}
+            // The failure was that of an older content.
+            _ if row.generation != self.generation => return Change::Save,
+            (_, Verdict::Park(_)) => row.state = RowState::Parked,
+            _ => row.state = RowState::Queued,
+        }
+        put_off(row, verdict, options);
+        Change::Save
+    }
+}
+
+fn put_off(row: &mut JournalRow, verdict: Verdict, options: &Options) {
     let now = SystemTime::now();
     let (text, wait) = match verdict {
         Verdict::Park(text) => (text, None),
