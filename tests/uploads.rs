@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use lockerfs::provider::{ErrorKind, FolderId, Retry};
 use lockerfs::state::JournalTransaction;
-use lockerfs::upload::{Base, PendingFile, UploadError, UploadEvent, UploadStatus};
+use lockerfs::upload::{Base, Options, PendingFile, UploadError, UploadEvent, UploadStatus};
 use upload_bench::memory_provider::Fault;
 use upload_bench::{Bench, long, new, only};
 
@@ -584,7 +584,8 @@ fn the_upload_of_a_file_that_was_renamed_over_does_not_overwrite_what_came_in_it
     let bench = Bench::new(1, true);
     let old = bench.service.put("root", "target", b"oldest");
     let sent = bench.service.pause_before("whole");
-    bench.life(async |life| {
+    let delay = |options: &mut Options| options.pace.upload_delay = Duration::from_millis(300);
+    bench.life_with(delay, async |life| {
         let target = life.add_over("target", b"older", &old).await;
         sent.reached().await;
         let id = life.add("temporary", b"newest").await;
@@ -599,7 +600,7 @@ fn the_upload_of_a_file_that_was_renamed_over_does_not_overwrite_what_came_in_it
             .uploads
             .own_remains("media", &elsewhere, std::iter::once(&old));
         assert!(hidden.is_empty(), "it is in its place there");
-        let early = tokio::time::timeout(Duration::from_millis(500), life.uploaded(id));
+        let early = tokio::time::timeout(Duration::from_millis(1000), life.uploaded(id));
         assert!(early.await.is_err(), "it waits for what may be sent before it");
         sent.open();
         life.drained().await;
