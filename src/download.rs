@@ -15,6 +15,7 @@ mod body;
     )
 )]
 mod cache;
+mod clean;
 mod connections;
 mod error;
 mod links;
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use cache::BlockCache;
 pub use error::DownloadError;
 pub use reader::Reader;
 
@@ -49,6 +51,8 @@ pub struct Options {
     pub links_kept: NonZeroUsize,
     /// Data connections open at a time for one account; fewer where its service says that they are too many.
     pub connections: NonZeroUsize,
+    /// Where what was read stays.
+    pub cache: Option<Arc<BlockCache>>,
 }
 
 impl Default for Options {
@@ -58,6 +62,7 @@ impl Default for Options {
             link_gather: Duration::from_millis(3),
             links_kept: NonZeroUsize::MIN.saturating_add(4095),
             connections: NonZeroUsize::MIN.saturating_add(7),
+            cache: None,
         }
     }
 }

@@ -64,6 +64,7 @@ use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -73,7 +74,7 @@ use crate::provider::{ErrorKind, FileEntry, FileId, FolderId};
 use crate::state::StateError;
 
 pub use discard::{DeletionWatch, Unwanted};
-pub use disk_space::DiskRoom;
+pub use disk_space::{CleanCache, DiskRoom};
 pub use edit::Hold;
 pub use handle::Uploads;
 pub use operations::{NoOperationId, OperationId, OperationKind, OperationState, PendingOperation};
@@ -182,6 +183,8 @@ pub struct Options {
     pub stop_grace: Duration,
     /// Bytes kept free on the staging disk; a write that would take them fails with `ENOSPC`.
     pub reserve: u64,
+    /// What gives way on that disk before a write fails.
+    pub clean: Option<Arc<dyn CleanCache>>,
 }
 
 impl Options {
@@ -217,6 +220,7 @@ impl Options {
             late_limit: Duration::from_secs(120),
             stop_grace: Duration::from_secs(20),
             reserve: 256 << 20,
+            clean: None,
         }
     }
 }

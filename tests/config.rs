@@ -93,6 +93,21 @@ fn options_at_the_top_hold_for_accounts_that_do_not_override_them() {
 }
 
 #[test]
+fn the_cache_has_a_size_or_there_is_none() {
+    let size = |top: &str| {
+        parse(&format!("{top}{MEDIA}"))
+            .expect("a good config")
+            .mount
+            .cache_size
+    };
+    assert_eq!(size(""), 10 << 30);
+    assert_eq!(size("cache_size = \"2.5GB\"\n"), 2_500_000_000);
+    assert_eq!(size("cache_size = \"0\"\n"), 0);
+    assert!(refusal(&format!("cache_size = \"1MiB\"\n{MEDIA}")).contains("cache_size: must be at least"));
+    assert!(refusal(&format!("{MEDIA}cache_size = \"1GiB\"\n")).contains("cache_size"));
+}
+
+#[test]
 fn the_pace_of_uploads_has_defaults_an_older_name_and_an_own_budget_of_calls() {
     let options = |top: &str, account: &str| {
         let config = parse(&format!("{top}{MEDIA}{account}")).expect("a good config");

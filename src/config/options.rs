@@ -163,6 +163,16 @@ fn at_least_a_kilobyte(text: &str) -> std::result::Result<u64, String> {
     }
 }
 
+/// The size of a cache; 0 for none. One that holds less than what is read ahead would be of no use.
+fn worth_a_cache(text: &str) -> std::result::Result<u64, String> {
+    let size = parse_size(text)?;
+    if size > 0 && size < 16 << 20 {
+        Err("must be at least \"16MiB\", or \"0\" for no cache on the disk".to_owned())
+    } else {
+        Ok(size)
+    }
+}
+
 fn at_least_a_second(text: &str) -> std::result::Result<Duration, String> {
     let duration = parse_duration(text)?;
     if duration < Duration::from_secs(1) {
@@ -179,6 +189,8 @@ pub struct MountOptions {
     pub stop_timeout: Duration,
     /// Bytes of the state directory's disk that files which wait leave free.
     pub reserve: u64,
+    /// Bytes of the disk that the cache of what was read takes at most; 0 for none.
+    pub cache_size: u64,
     /// The owner of all files; the user who mounts where absent.
     pub uid: Option<u32>,
     pub gid: Option<u32>,
@@ -193,6 +205,9 @@ impl MountOptions {
         Ok(MountOptions {
             stop_timeout: stop_timeout.or(older_name).unwrap_or(Duration::from_secs(60)),
             reserve: section.string_as("reserve", parse_size)?.unwrap_or(256 << 20),
+            cache_size: section
+                .string_as("cache_size", worth_a_cache)?
+                .unwrap_or(10 << 30),
             uid: section.number("uid", 0..u32::MAX)?,
             gid: section.number("gid", 0..u32::MAX)?,
             umask: section.string_as("umask", parse_umask)?.unwrap_or(0o022),

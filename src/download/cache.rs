@@ -31,7 +31,7 @@ mod tests;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -48,6 +48,8 @@ pub(super) const BLOCK: u64 = 32 * 1024;
 /// How long the folder may be another's before it is told to be in use: a mount that ends needs a moment.
 const LOCK_TRIES: u32 = 5;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
+/// Processes that may each have a folder of their own in one cache directory.
+const FOLDERS: u32 = 16;
 
 /// What tells one content from every other. A changed revision is another key, so old and new bytes never mix.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -68,12 +70,30 @@ pub struct BlockCache {
 }
 
 impl BlockCache {
+    /// Takes the first folder of a cache directory that is no other process's: `blocks`, `blocks-2` and so on. Each
+    /// may take up to the limit.
+    pub fn open_in(cache_dir: &Path, limit: u64) -> io::Result<Arc<Self>> {
+        let mut result = Self::open(&cache_dir.join("blocks"), limit);
+        for number in 2..=FOLDERS {
+            match result {
+                Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {}
+                result => return result,
+            }
+            result = Self::open_now(&cache_dir.join(format!("blocks-{number}")), limit, 1);
+        }
+        result
+    }
+
     /// Takes the folder, made for the owner alone with all that leads to it. Fails with
     /// [`io::ErrorKind::ResourceBusy`] where it is another's.
     pub fn open(dir: &Path, limit: u64) -> io::Result<Arc<Self>> {
+        Self::open_now(dir, limit, LOCK_TRIES)
+    }
+
+    fn open_now(dir: &Path, limit: u64, tries: u32) -> io::Result<Arc<Self>> {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         fs::set_permissions(dir, Permissions::from_mode(0o700))?;
-        let lock = lock(&dir.join("lock"))?;
+        let lock = lock(&dir.join("lock"), tries)?;
         // A limit may have been lowered: then there is something to do for an empty one as well.
         let is_empty = survey::is_empty(dir)?;
         let now = files::micros(SystemTime::now());
@@ -108,6 +128,11 @@ impl BlockCache {
         self.room.limit()
     }
 
+    /// Whether room that it gives back is room for a file in the directory.
+    pub fn is_on_the_disk_of(&self, directory: &Path) -> io::Result<bool> {
+        Ok(fs::metadata(self.room.directory())?.dev() == fs::metadata(directory)?.dev())
+    }
+
     /// So many bytes of the disk stay free of the cache: it grows no more where less is left, and what it then takes up
     /// anew takes the place of what it lets go.
     pub fn keep_free(&self, bytes: u64) {
@@ -136,7 +161,7 @@ impl std::fmt::Debug for BlockCache {
 }
 
 /// Locks the file until it is closed.
-fn lock(path: &Path) -> io::Result<File> {
+fn lock(path: &Path, tries: u32) -> io::Result<File> {
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -144,7 +169,7 @@ fn lock(path: &Path) -> io::Result<File> {
         .mode(0o600)
         .custom_flags(libc::O_NOFOLLOW)
         .open(path)?;
-    for tries_left in (0..LOCK_TRIES).rev() {
+    for tries_left in (0..tries).rev() {
         // SAFETY: flock takes a descriptor, which `file` keeps open during the call, and no pointer.
         if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
             break;

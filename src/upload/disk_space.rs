@@ -3,10 +3,13 @@
 //! Spoken for is what is being written now, what may be written before the next look at the disk, and the bytes that
 //! edited files still lack of what they were begun from: they come without anybody who could be told that there is no
 //! room. Promised is nothing: other programs write to the disk as well.
+//!
+//! What is only kept to save a fetch gives way before anybody is told that there is no room.
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes that may be written between two looks at the free space, at most.
@@ -14,6 +17,18 @@ const LOOK_AGAIN: u64 = 32 << 20;
 
 /// Room for less than what the kernel hands over at once counts as none.
 const NEXT_TO_NOTHING: u64 = 1 << 20;
+
+/// Bytes for which the cache gives way beyond those that are needed, so that not each write has to ask.
+const AND_A_LITTLE_MORE: u64 = 4 << 20;
+
+/// What lies on the staging disk and could be fetched again.
+pub trait CleanCache: std::fmt::Debug + Send + Sync {
+    /// Bytes of the disk that it takes.
+    fn held(&self) -> u64;
+
+    /// Lets go of at least `bytes`, where it can; how many it let go. Blocks while files are taken away.
+    fn give_back(&self, bytes: u64) -> u64;
+}
 
 /// The free space of the staging disk above a reserve. Looks at the disk once for many small writes.
 #[derive(Debug)]
@@ -27,12 +42,13 @@ pub(super) struct DiskSpace {
     under_way: AtomicU64,
     /// Bytes that edited files still lack.
     lacking: AtomicU64,
+    clean: Option<Arc<dyn CleanCache>>,
 }
 
 /// How much room there is for files that wait for their upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DiskRoom {
-    /// Bytes that are free on the disk.
+    /// Bytes that are free on the disk, with those that the cache would give way for.
     pub free: u64,
     /// Bytes of them that waiting files leave free.
     pub reserve: u64,
@@ -70,7 +86,13 @@ impl DiskSpace {
             budget: AtomicU64::new(0),
             under_way: AtomicU64::new(0),
             lacking: AtomicU64::new(0),
+            clean: None,
         }
+    }
+
+    /// With what gives way on the same disk.
+    pub fn beside(self, clean: Option<Arc<dyn CleanCache>>) -> Self {
+        DiskSpace { clean, ..self }
     }
 
     /// Takes room for `bytes`, or fails with `ENOSPC`.
@@ -86,7 +108,7 @@ impl DiskSpace {
             return Ok(taken);
         }
         let budget = self.budget.load(Ordering::Acquire);
-        let left = self.left(budget)?;
+        let left = self.left_or_made(budget)?;
         let more = (left / 4).min(LOOK_AGAIN).max(budget);
         // Where another was faster, its look is as good.
         let _ = self
@@ -99,7 +121,7 @@ impl DiskSpace {
     pub fn take_lacking(&self, bytes: u64) -> io::Result<()> {
         self.lacking.fetch_add(bytes, Ordering::AcqRel);
         self.budget.store(0, Ordering::Release);
-        let left = self.left(0);
+        let left = self.left_or_made(0);
         if left.is_err() {
             self.give_lacking(bytes);
         }
@@ -117,28 +139,46 @@ impl DiskSpace {
     }
 
     pub fn room(&self) -> io::Result<DiskRoom> {
+        let clean = self.clean.as_ref().map_or(0, |clean| clean.held());
         Ok(DiskRoom {
-            free: self.free_bytes()?,
+            free: self.free_bytes()?.saturating_add(clean),
             reserve: self.reserve,
             lacking: self.lacking.load(Ordering::Acquire),
         })
     }
 
+    /// As [`left`](Self::left), after the cache gave way where that is needed.
+    fn left_or_made(&self, budget: u64) -> io::Result<u64> {
+        let left = self.left(budget);
+        let is_full = |error: &io::Error| error.raw_os_error() == Some(libc::ENOSPC);
+        let (Some(clean), true) = (&self.clean, left.as_ref().is_err_and(is_full)) else {
+            return left;
+        };
+        let short = self.spoken_for(budget).saturating_sub(self.free_bytes()?);
+        // Where it cannot give as much, it would be asked in vain.
+        if clean.held() < short || clean.give_back(short.saturating_add(AND_A_LITTLE_MORE)) == 0 {
+            return left;
+        }
+        self.left(budget)
+    }
+
     /// What is left above all that is spoken for. Fails with `ENOSPC` where that is less than nothing, or just
     /// nothing.
     fn left(&self, budget: u64) -> io::Result<u64> {
-        let spoken_for = [
+        self.free_bytes()?
+            .checked_sub(self.spoken_for(budget))
+            .filter(|left| *left > 0 || self.reserve == 0)
+            .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOSPC))
+    }
+
+    fn spoken_for(&self, budget: u64) -> u64 {
+        let parts = [
             self.reserve,
             budget,
             self.under_way.load(Ordering::Acquire),
             self.lacking.load(Ordering::Acquire),
         ];
-        let mut left = Some(self.free_bytes()?);
-        for bytes in spoken_for {
-            left = left.and_then(|left| left.checked_sub(bytes));
-        }
-        left.filter(|left| *left > 0 || self.reserve == 0)
-            .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOSPC))
+        parts.into_iter().fold(0, u64::saturating_add)
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
@@ -192,6 +232,41 @@ mod tests {
         });
         assert!(admitted <= 4, "{admitted} GiB were admitted to 4");
         assert_eq!(space.under_way.load(Ordering::Acquire), 0);
+    }
+
+    /// A cache of one file on the disk.
+    #[derive(Debug)]
+    struct OneFile(PathBuf);
+
+    impl CleanCache for OneFile {
+        fn held(&self) -> u64 {
+            std::fs::metadata(&self.0).map_or(0, |facts| facts.len())
+        }
+
+        fn give_back(&self, _bytes: u64) -> u64 {
+            let held = self.held();
+            std::fs::remove_file(&self.0).map_or(0, |()| held)
+        }
+    }
+
+    #[test]
+    fn what_could_be_fetched_again_gives_way_where_that_helps() {
+        const MIB: u64 = 1 << 20;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cache");
+        let kept = Arc::new(OneFile(path.clone()));
+        std::fs::write(&path, vec![1; 64 << 20]).unwrap();
+        let cached = || path.exists();
+        let space = with_room(&folder, 0).beside(Some(kept.clone()));
+        assert!(!space.room().unwrap().is_full());
+        assert!(space.take(1 << 40).is_err());
+        assert!(cached(), "it would not have been enough");
+        drop(space.take(16 * MIB).unwrap());
+        assert!(!cached());
+        std::fs::write(&path, vec![1; 64 << 20]).unwrap();
+        let space = with_room(&folder, 0).beside(Some(kept));
+        space.take_lacking(16 * MIB).unwrap();
+        assert!(!cached());
     }
 
     #[test]

@@ -33,10 +33,11 @@ impl Uploads {
     pub async fn open(database: Database, options: Options) -> Result<Arc<Uploads>, UploadError> {
         let discarded = database.discarded().await?;
         let (directory, reserve) = (options.staging.clone(), options.reserve);
+        let clean = options.clean.clone();
         let forgotten = discarded.clone();
         let (staging, mut unknown) = blocking("open the staging directory", move || {
             fs::create_dir_all(&directory)?;
-            let staging = Staging::new(directory, reserve);
+            let staging = Staging::new(directory, reserve, clean);
             for name in &discarded {
                 staging.delete(name);
             }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
-use super::disk_space::{DiskRoom, DiskSpace};
+use super::disk_space::{CleanCache, DiskRoom, DiskSpace};
 use super::prefix::Follower;
 use super::ranges::RangeSet;
 use super::staged_file::{Base, StagedFile};
@@ -31,11 +31,12 @@ pub(super) struct Staging {
 }
 
 impl Staging {
-    pub fn new(directory: PathBuf, reserve: u64) -> Self {
+    /// `clean` is what gives way on the same disk.
+    pub fn new(directory: PathBuf, reserve: u64, clean: Option<Arc<dyn CleanCache>>) -> Self {
         let opened = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
-        let space = DiskSpace::new(directory.clone(), reserve);
+        let space = DiskSpace::new(directory.clone(), reserve).beside(clean);
         let prefix = format!("{:x}", opened.as_micros());
         Staging {
             directory,
@@ -204,7 +205,7 @@ mod tests {
     }
 
     fn staging(folder: &tempfile::TempDir) -> Staging {
-        Staging::new(folder.path().to_owned(), 0)
+        Staging::new(folder.path().to_owned(), 0, None)
     }
 
     #[test]
@@ -429,7 +430,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let roomy = staging(&folder).create(None).unwrap();
         roomy.write_at(0, b"fits").unwrap();
-        let full = Staging::new(folder.path().to_owned(), u64::MAX / 2);
+        let full = Staging::new(folder.path().to_owned(), u64::MAX / 2, None);
         let refused = full.create(None).unwrap_err();
         assert_eq!(refused.raw_os_error(), Some(libc::ENOSPC));
     }

@@ -1,5 +1,6 @@
 //! The rooms of a mount put together.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::Plan;
@@ -8,7 +9,7 @@ use super::point::SOURCE;
 use crate::cli::failure::Failure;
 use crate::config::{AccountConfig, FsyncMode, OnClose, session_dir};
 use crate::control::{AccountState, AccountStatus, Server};
-use crate::download::{self, Downloads};
+use crate::download::{self, BlockCache, Downloads};
 use crate::fuse::{self, Mounted};
 use crate::http::DataClient;
 use crate::provider::Provider;
@@ -59,16 +60,22 @@ impl Account {
 pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
     let state_dir = StateDir::open(&plan.paths.state_dir)?;
     let database = Database::open(&state_dir.database_path())?;
+    let cache = open_cache(plan);
     let options = upload::Options {
         accounts: plan.config.accounts.iter().map(pace).collect(),
         reserve: plan.config.mount.reserve,
+        clean: cache.clone().and_then(|cache| gives_way(cache, state_dir.path())),
         ..upload::Options::new(state_dir.staging_path(), state_dir.recovered_path())
     };
     let uploads = Uploads::open(database.clone(), options)
         .await
         .map_err(|e| Failure::new(format!("cannot take up the pending uploads: {e}")))?;
     let client = DataClient::new().map_err(|e| Failure::new(e.to_string()))?;
-    let downloads = Downloads::new(client, download::Options::default());
+    let options = download::Options {
+        cache,
+        ..download::Options::default()
+    };
+    let downloads = Downloads::new(client, options);
     let mut accounts = Vec::new();
     let mut setups = Vec::new();
     for account in &plan.config.accounts {
@@ -127,6 +134,38 @@ pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
         database,
         state_dir,
     })
+}
+
+/// The cache on the disk. A mount does without it where it cannot be had.
+fn open_cache(plan: &Plan) -> Option<Arc<BlockCache>> {
+    let mount = &plan.config.mount;
+    if mount.cache_size == 0 {
+        return None;
+    }
+    match BlockCache::open_in(&plan.paths.cache_dir, mount.cache_size) {
+        Ok(cache) => {
+            // What is written comes first, and should not have to ask for room all the time.
+            cache.keep_free(mount.reserve.saturating_mul(2));
+            Some(cache)
+        }
+        Err(error) => {
+            let directory = plan.paths.cache_dir.display();
+            tracing::warn!(%error, %directory, "there is no cache on the disk: what is read twice is fetched twice");
+            None
+        }
+    }
+}
+
+/// The cache, if it lies on the disk of the state directory.
+fn gives_way(cache: Arc<BlockCache>, state_dir: &Path) -> Option<Arc<dyn upload::CleanCache>> {
+    match cache.is_on_the_disk_of(state_dir) {
+        Ok(true) => Some(cache),
+        Ok(false) => None,
+        Err(error) => {
+            tracing::warn!(%error, "the cache does not give way to what is written");
+            None
+        }
+    }
 }
 
 fn pace(account: &AccountConfig) -> (String, upload::Pace) {

@@ -230,16 +230,20 @@ impl CachedContent {
         }
         state.in_change = true;
         drop(state);
-        let place = self.room.place(self.id);
-        let found = self.find(&place).unwrap_or_else(|error| {
-            tracing::debug!(%error, "a content of the cache cannot be opened");
+        let found = self.room.place(self.id).and_then(|place| {
+            let found = self.find(&place).unwrap_or_else(|error| {
+                tracing::debug!(%error, "a content of the cache cannot be opened");
+                None
+            });
+            if found.is_none() {
+                place.remove()?;
+            }
+            Ok(found)
+        });
+        let found = found.unwrap_or_else(|error| {
+            self.room.refused("take away what is no content", &error);
             None
         });
-        if found.is_none()
-            && let Err(error) = place.remove()
-        {
-            self.room.refused("take away what is no content", &error);
-        }
         let mut state = self.state();
         (state.in_change, state.is_loaded) = (false, true);
         let mut last_use = 0;

@@ -3,13 +3,13 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use super::BLOCK;
 use super::content::{CachedContent, Files};
 use super::extents::{self, BLOCKS, Mask};
-use super::files;
+use super::files::{self, Place};
 use super::map::{self, Log, Record};
 use super::room::lock;
 
@@ -190,7 +190,7 @@ impl CachedContent {
     }
 
     fn make_files(&self) -> io::Result<Files> {
-        let place = self.room.place(self.id);
+        let place = self.room.place(self.id)?;
         place.make_folder()?;
         let made = files::create(&place.data).and_then(|data| {
             let log = self.make_map(&place.map, &[])?;
@@ -233,22 +233,28 @@ impl CachedContent {
             records.extend(verified);
             records
         };
-        let temporary = self.room.temporary(self.id);
-        let made = self.make_map(&temporary, &records).and_then(|made| {
-            fs::rename(&temporary, self.room.place(self.id).map)?;
-            Ok(made)
-        });
-        match made {
+        match self.replace_map(&records) {
             Ok(made) => *log = made,
-            Err(error) => {
-                // The old one goes on.
-                tracing::debug!(%error, "a map was not written anew");
-                let _ = files::remove(&temporary);
-            }
+            // The old one goes on.
+            Err(error) => tracing::debug!(%error, "a map was not written anew"),
         }
         drop(log);
         self.state().in_change = false;
         self.wake();
+    }
+
+    fn replace_map(&self, records: &[Record]) -> io::Result<Log> {
+        let place = self.room.place(self.id)?;
+        let temporary = place.temporary(self.room.next_number());
+        let made = self.make_map(&temporary, records).and_then(|made| {
+            fs::rename(&temporary, &place.map)?;
+            Ok(made)
+        });
+        if made.is_err() {
+            // The first error is the one to tell; the survey finds it.
+            let _ = files::remove(&temporary);
+        }
+        made
     }
 
     /// Takes over a file that holds all of the content and is not written any more: without a copy where it lies on the
@@ -268,23 +274,29 @@ impl CachedContent {
         if !self.room.reserve(self.id, cost) {
             return false;
         }
-        let temporary = self.room.temporary(self.id);
-        let taken = self.take_over(file, &temporary, cost).unwrap_or_else(|error| {
+        let taken = self.room.place(self.id).and_then(|place| {
+            let temporary = place.temporary(self.room.next_number());
+            let taken = self.take_over(file, &place, &temporary, cost);
+            if !matches!(taken, Ok(true)) {
+                // What cannot be removed is found by the survey.
+                let _ = files::remove(&temporary);
+            }
+            taken
+        });
+        let taken = taken.unwrap_or_else(|error| {
             self.room.refused("keep what was sent", &error);
             false
         });
         if !taken {
             self.room.registry().release(self.id, cost);
-            let _ = files::remove(&temporary);
         }
         taken
     }
 
-    fn take_over(&self, file: &File, temporary: &Path, cost: u64) -> io::Result<bool> {
+    fn take_over(&self, file: &File, place: &Place, temporary: &Path, cost: u64) -> io::Result<bool> {
         if file.metadata()?.len() != self.size() {
             return Ok(false);
         }
-        let place = self.room.place(self.id);
         place.make_folder()?;
         let is_linked = files::link(file, temporary).is_ok();
         let copy = if is_linked {
@@ -352,12 +364,5 @@ impl CachedContent {
             at = end;
         }
         Ok(sums)
-    }
-}
-
-impl super::room::Room {
-    /// A name that nobody else uses, for what is renamed once it is whole.
-    fn temporary(&self, id: map::Id) -> PathBuf {
-        self.place(id).temporary(self.next_number())
     }
 }

@@ -175,7 +175,7 @@ impl CachedContent {
         state.in_change = true;
         drop(state);
         drop(files);
-        let removed = self.room.place(self.id).remove();
+        let removed = self.room.place(self.id).and_then(|place| place.remove());
         if let Err(error) = &removed {
             self.room.refused("take away a content", error);
         }

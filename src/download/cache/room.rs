@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,7 +38,7 @@ pub(super) struct Room {
     numbers: AtomicU64,
     lingering: Mutex<Vec<Arc<CachedContent>>>,
     /// The kernel releases it with the last descriptor, however the process ends.
-    _lock: File,
+    lock: File,
 }
 
 impl Room {
@@ -52,7 +53,7 @@ impl Room {
             trouble: Mutex::default(),
             numbers: AtomicU64::new(0),
             lingering: Mutex::default(),
-            _lock: lock,
+            lock,
         })
     }
 
@@ -93,8 +94,20 @@ impl Room {
         self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub fn place(&self, id: Id) -> Place {
-        Place::of(&self.directory, id)
+    /// Where the files of a content lie. Fails where somebody took the folder away: what lies there now may be another
+    /// process's, and no two may have the same files.
+    pub fn place(&self, id: Id) -> io::Result<Place> {
+        let (own, there) = (
+            self.lock.metadata()?,
+            std::fs::symlink_metadata(self.directory.join("lock"))?,
+        );
+        if (own.dev(), own.ino()) != (there.dev(), there.ino()) {
+            return Err(io::Error::new(
+                io::ErrorKind::StaleNetworkFileHandle,
+                "the folder was replaced",
+            ));
+        }
+        Ok(Place::of(&self.directory, id))
     }
 
     pub fn content(self: &Arc<Self>, key: &ContentKey) -> Arc<CachedContent> {

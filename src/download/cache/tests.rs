@@ -609,7 +609,7 @@ fn until_the_survey_is_done_nothing_new_is_kept() {
     let cache = opened(dir.path(), 100 * MIB);
     store_all(&cache.content(&old), &old);
     drop(cache);
-    let lock = super::lock(&dir.path().join("lock")).unwrap();
+    let lock = super::lock(&dir.path().join("lock"), 1).unwrap();
     let room = Room::new(dir.path().to_owned(), 3 * MIB / 2, 0, false, lock);
     let content = room.content(&new);
     assert_eq!(store_all(&content, &new), 0);
@@ -679,6 +679,48 @@ fn a_folder_belongs_to_one_process() {
     assert_eq!(refused.kind(), io::ErrorKind::ResourceBusy);
     drop(cache);
     opened(dir.path(), MIB);
+}
+
+#[test]
+fn a_second_process_takes_a_folder_of_its_own_in_the_same_cache_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = key("a", 100_000);
+    let first = BlockCache::open_in(dir.path(), MIB).unwrap();
+    let second = BlockCache::open_in(dir.path(), MIB).unwrap();
+    for cache in [&first, &second] {
+        store_all(&cache.content(&key), &key);
+        assert_reads(&cache.content(&key), &key, 0..key.size);
+    }
+    assert!(dir.path().join("blocks").exists() && dir.path().join("blocks-2").exists());
+    drop((first, second));
+    let again = BlockCache::open_in(dir.path(), MIB).unwrap();
+    assert_reads(&again.content(&key), &key, 0..key.size);
+    assert!(!dir.path().join("blocks-3").exists());
+    assert!(again.is_on_the_disk_of(dir.path()).unwrap());
+    assert!(!again.is_on_the_disk_of(Path::new("/proc")).unwrap());
+    assert!(BlockCache::open_in(Path::new("/proc/none"), MIB).is_err());
+}
+
+#[test]
+fn a_folder_that_was_taken_away_harms_nobody_who_has_another_in_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let blocks = dir.path().join("blocks");
+    let (old, new) = (key("old", 2 * MIB), key("new", 100_000));
+    let first = opened(&blocks, 100 * MIB);
+    let content = first.content(&old);
+    store_all(&content, &old);
+    fs::remove_dir_all(&blocks).unwrap();
+    let second = opened(&blocks, 100 * MIB);
+    assert_eq!(store_all(&second.content(&old), &old), old.size);
+    assert_eq!(store_all(&first.content(&new), &new), 0, "it has no place for it");
+    assert_reads(&content, &old, 0..old.size);
+    first.give_back(u64::MAX);
+    content.discard();
+    assert!(!first.content(&new).holds(0..1));
+    assert_reads(&second.content(&old), &old, 0..old.size);
+    drop(second);
+    let second = opened(&blocks, 100 * MIB);
+    assert_reads(&second.content(&old), &old, 0..old.size);
 }
 
 #[test]

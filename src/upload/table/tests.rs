@@ -325,7 +325,7 @@ fn change_something(table: &mut Table, random: &mut Random, staging: &Staging, n
 #[tokio::test]
 async fn what_the_table_answers_is_what_a_walk_over_all_files_finds() {
     let folder = tempfile::tempdir().unwrap();
-    let staging = Staging::new(folder.path().to_owned(), 0);
+    let staging = Staging::new(folder.path().to_owned(), 0, None);
     for seed in 0..6 {
         let mut random = Random(fastrand::Rng::with_seed(seed));
         let mut table = Table::new();
