@@ -665,3 +665,29 @@ fn what_was_on_its_way_to_a_folder_that_is_gone_goes_to_the_one_that_it_was_move
     let expected = [("elsewhere/f".to_owned(), b"content".to_vec())];
     assert_eq!(bench.service.files(), expected);
 }
+
+#[test]
+fn a_file_that_another_goes_on_with_is_not_taken_for_a_new_one_of_its_former_name_and_content() {
+    let bench = Bench::new(1, false);
+    let sent = bench.service.pause_after("whole");
+    bench.life(async |life| {
+        let first = life.add("name", b"same").await;
+        sent.reached().await;
+        let root = FolderId::new("root");
+        let renamed = life.uploads.rename(first, root, "other".into(), None, None);
+        renamed.await.unwrap();
+        let (staged, held) = life.uploads.rewrite(first).await.unwrap();
+        staged.write_at(0, b"newer").unwrap();
+        let now = SystemTime::now();
+        life.uploads.recommit(first, &staged, now).await.unwrap();
+        let second = life.add("name", b"same").await;
+        sent.open();
+        let early = tokio::time::timeout(Duration::from_millis(1000), life.uploaded(second));
+        let was_early = early.await.is_ok();
+        drop(held);
+        life.drained().await;
+        assert!(!was_early, "it took the other one's file");
+    });
+    let expected = [only("name", b"same"), only("other", b"newer")].concat();
+    assert_eq!(bench.service.files(), expected);
+}
