@@ -85,8 +85,8 @@ impl Worker {
         }
     }
 
-    /// Fails for now where the file that the service found is another's that is at work with it: it bears the name
-    /// still and has the same content, and who goes on with it would take it away from this one.
+    /// Fails for now where the file that the service found is another's: it bears the name still and has the same
+    /// content, and who goes on with it, be it after a person was asked, would take it away from this one.
     fn check_own(&self, attempt: &AttemptRow, entry: &FileEntry) -> Result<(), Failure> {
         let file = entry.id.as_str();
         let table = self.uploads.table();
@@ -98,7 +98,7 @@ impl Worker {
             .into_iter()
             .flatten()
             .chain(&row.superseded);
-        if !own.any(|own| own == file) && table.is_in_motion(&self.account.name, file, self.id) {
+        if !own.any(|own| own == file) && table.is_gone_on_with(&self.account.name, file, self.id) {
             return Err(Failure::wait(BORNE));
         }
         Ok(())

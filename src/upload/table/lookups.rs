@@ -204,6 +204,11 @@ impl Table {
             || about.any(|(id, item)| id != me && item.row.state != RowState::Parked)
     }
 
+    /// The same, with those that wait for a person.
+    pub fn is_gone_on_with(&self, account: &str, file: &str, me: PendingId) -> bool {
+        self.is_renamed_now(account, file) || self.items.about(account, file).any(|(id, _)| id != me)
+    }
+
     /// Whether a rename of a file of the service is open: it may bear the name of what a removed item sent.
     pub fn is_renamed_now(&self, account: &str, file: &str) -> bool {
         let item = ItemKey::File(file.to_owned());
