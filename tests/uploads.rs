@@ -691,3 +691,37 @@ fn a_file_that_another_goes_on_with_is_not_taken_for_a_new_one_of_its_former_nam
     let expected = [only("name", b"same"), only("other", b"newer")].concat();
     assert_eq!(bench.service.files(), expected);
 }
+
+#[test]
+fn nor_is_a_file_with_which_an_upload_that_waits_for_a_person_is_to_go_on() {
+    let bench = Bench::new(1, false);
+    let sent = bench.service.pause_after("whole");
+    bench.life(async |life| {
+        let first = life.add("name", b"same").await;
+        sent.reached().await;
+        let root = FolderId::new("root");
+        let renamed = life.uploads.rename(first, root, "other".into(), None, None);
+        renamed.await.unwrap();
+        let (staged, held) = life.uploads.rewrite(first).await.unwrap();
+        staged.write_at(0, b"newer").unwrap();
+        let now = SystemTime::now();
+        life.uploads.recommit(first, &staged, now).await.unwrap();
+        // Neither its new name nor its new content is taken.
+        for operation in ["begin", "rename"] {
+            let refusal = Fault::Fail(ErrorKind::PermissionDenied, Retry::Never);
+            bench.service.fault(operation, refusal);
+        }
+        drop(held);
+        sent.open();
+        let is_parked = |file: &PendingFile| matches!(file.status, UploadStatus::Parked { .. });
+        life.until(first, is_parked).await;
+        let second = life.add("name", b"same").await;
+        let early = tokio::time::timeout(Duration::from_millis(1000), life.uploaded(second));
+        let was_early = early.await.is_ok();
+        while !life.uploads.retry(first).await.unwrap() {}
+        life.drained().await;
+        assert!(!was_early, "it took the other one's file");
+    });
+    let expected = [only("name", b"same"), only("other", b"newer")].concat();
+    assert_eq!(bench.service.files(), expected);
+}
