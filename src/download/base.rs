@@ -30,6 +30,7 @@ impl BaseContent for Downloads {
             name: base.file.to_string(),
             size: base.size,
             hash: base.hash,
+            revision: base.revision.clone(),
         };
         self.read_range(source, range).await.map_err(of_download)
     }

@@ -11,6 +11,7 @@ mod local_only;
 mod names;
 mod programs;
 mod reading;
+mod reading_ahead;
 mod renaming;
 mod steering;
 mod system;
