@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
@@ -56,12 +57,10 @@ impl Downloads {
 
 async fn run(downloads: Arc<Downloads>, files: Vec<Source>, mut reached: watch::Receiver<usize>) {
     let mut kept = VecDeque::new();
-    let mut links = JoinSet::new();
     let mut heads = JoinSet::new();
     for (place, file) in files.iter().enumerate() {
         if place % LINKS == 0 {
-            let batch = files[place..files.len().min(place + LINKS)].to_vec();
-            links.spawn(ask_for_links(Arc::clone(&downloads), batch));
+            ask_for_links(&downloads, &files[place..files.len().min(place + LINKS)]).await;
         }
         if !has_come(&mut reached, |reached| place < reached + AHEAD).await {
             return;
@@ -96,15 +95,17 @@ async fn has_come(reached: &mut watch::Receiver<usize>, holds: impl Fn(usize) ->
     }
 }
 
-/// Has the links of the files whose head has to be fetched.
-async fn ask_for_links(downloads: Arc<Downloads>, files: Vec<Source>) {
-    let mut lacking = JoinSet::new();
-    for file in files {
-        if !downloads.open(file.clone()).has_head().await {
-            let links = Arc::clone(&downloads.links);
-            // What fails here is asked for again by who reads.
-            lacking.spawn(async move { links.get(&file.account, &file.file).await.is_ok() });
-        }
-    }
-    lacking.join_all().await;
+/// Has the links of the files whose head has to be fetched, by one call.
+async fn ask_for_links(downloads: &Arc<Downloads>, files: &[Source]) {
+    let looks = files.iter().map(async |file| {
+        let has_head = downloads.open(file.clone()).has_head().await;
+        (!has_head).then_some(file)
+    });
+    let lacking = join_all(looks).await;
+    let links = lacking
+        .into_iter()
+        .flatten()
+        .map(|file| downloads.links.get(&file.account, &file.file));
+    // What fails here is asked for again by who reads.
+    join_all(links).await;
 }
