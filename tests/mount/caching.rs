@@ -189,3 +189,26 @@ fn two_mounts_with_one_cache_directory_have_a_cache_each() {
     });
     assert_eq!(calls.of(Call::Download), 0, "{calls:?}");
 }
+
+#[test]
+fn kills_in_the_middle_of_reads_leave_right_bytes() {
+    let world = quiet();
+    let wanted = content(1, 40 * MIB);
+    world.put("film.mkv", &wanted);
+    for round in 1..6 {
+        let mount = world.mount();
+        let path = mount.path("film.mkv");
+        let reader = std::thread::spawn(move || fs::read(path));
+        std::thread::sleep(std::time::Duration::from_millis(20 * round));
+        mount.kill();
+        // It may have come to its end before.
+        if let Ok(read) = reader.join().expect("a reader") {
+            assert!(read == wanted, "round {round}");
+        }
+    }
+    let mount = world.mount();
+    assert!(mount.read("film.mkv") == wanted);
+    mount.unmount(&world.config());
+    let mount = world.mount();
+    assert!(mount.read("film.mkv") == wanted);
+}
