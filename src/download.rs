@@ -7,10 +7,6 @@
 
 mod base;
 mod body;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "uploads that leave their content in it come next")
-)]
 mod cache;
 mod check;
 mod clean;
