@@ -1,44 +1,47 @@
-//! Reading files: direct links, ranged GETs, and the bytes around a reader's place in memory.
+//! Reading files: direct links, ranged GETs ahead of the reader, and the cache of blocks on disk.
 //!
 //! A [`Reader`] hands on only bytes that passed the response gate of [`crate::http`]; a file that was
-//! read whole and in order is checked against the hash the service tells. Nothing is fetched before the
-//! first byte is wanted, and a reader that is dropped stops its fetches. This room knows no inodes, no
-//! kernel and no service.
+//! read whole is checked against the hash the service tells. Nothing is fetched before the first byte is
+//! wanted, no block twice at a time, and a reader that is dropped stops its fetches. Memory is bounded by
+//! [`Options`]. This room knows no inodes, no kernel and no service.
 
 mod base;
 mod body;
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "readers come to it with the engine that fetches by blocks"
-    )
-)]
 mod cache;
+mod check;
 mod clean;
 mod connections;
+mod content;
 mod error;
+mod flight;
+mod heads;
 mod links;
+mod memory;
+mod pattern;
 mod reader;
-mod stream;
-mod window;
+mod wanted;
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 
 pub use cache::BlockCache;
 pub use error::DownloadError;
+pub use heads::Heads;
 pub use reader::Reader;
 
 use crate::http::DataClient;
 use crate::provider::{ContentHash, FileId, Provider};
 use body::Fetcher;
+use cache::ContentKey;
 use connections::AllConnections;
+use content::Content;
 use links::Links;
+use memory::{ContentNumber, Memory};
 
 /// How reading behaves. The defaults suit a mount.
 #[derive(Debug, Clone)]
@@ -51,6 +54,10 @@ pub struct Options {
     pub links_kept: NonZeroUsize,
     /// Data connections open at a time for one account; fewer where its service says that they are too many.
     pub connections: NonZeroUsize,
+    /// Bytes of blocks kept in memory, over all accounts.
+    pub memory: u64,
+    /// The most that is fetched ahead of a reader in order, in bytes.
+    pub read_ahead: u64,
     /// Where what was read stays.
     pub cache: Option<Arc<BlockCache>>,
 }
@@ -61,13 +68,16 @@ impl Default for Options {
             stall_timeout: Duration::from_secs(30),
             link_gather: Duration::from_millis(3),
             links_kept: NonZeroUsize::MIN.saturating_add(4095),
-            connections: NonZeroUsize::MIN.saturating_add(7),
+            connections: NonZeroUsize::MIN.saturating_add(11),
+            memory: 48 * 1024 * 1024,
+            read_ahead: 96 * 1024 * 1024,
             cache: None,
         }
     }
 }
 
 /// A file to read, as the service last told it.
+#[derive(Clone)]
 pub struct Source {
     pub account: String,
     pub provider: Arc<dyn Provider>,
@@ -77,9 +87,27 @@ pub struct Source {
     /// Bytes.
     pub size: u64,
     pub hash: Option<ContentHash>,
+    /// Changes with the content, where the service tells it.
+    pub revision: Option<String>,
 }
 
 impl Source {
+    /// What tells its content from others. Where a service tells neither hash nor revision, it gives each content an
+    /// id of its own.
+    fn key(&self) -> ContentKey {
+        let version = match (self.hash, &self.revision) {
+            (Some(hash), _) => hash.to_hex(),
+            (None, Some(revision)) => revision.clone(),
+            (None, None) => String::new(),
+        };
+        ContentKey {
+            space: self.provider.id_space(),
+            file: self.file.clone(),
+            version,
+            size: self.size,
+        }
+    }
+
     fn may_be_html(&self) -> bool {
         let extension = self
             .name
@@ -97,7 +125,17 @@ pub struct Downloads {
     client: DataClient,
     links: Arc<Links>,
     connections: AllConnections,
+    memory: Arc<Memory>,
+    contents: Mutex<Contents>,
     options: Options,
+}
+
+/// The contents that are open.
+#[derive(Default)]
+struct Contents {
+    open: HashMap<ContentKey, Weak<Content>>,
+    /// Contents opened so far.
+    count: u64,
 }
 
 impl Downloads {
@@ -107,6 +145,8 @@ impl Downloads {
             client,
             links,
             connections: AllConnections::new(options.connections),
+            memory: Arc::new(Memory::new(options.memory)),
+            contents: Mutex::default(),
             options,
         })
     }
@@ -122,18 +162,36 @@ impl Downloads {
     }
 
     /// A reader of one file. Makes no call.
-    pub fn open(self: &Arc<Self>, source: Source) -> Arc<Reader> {
-        Arc::new(Reader::new(self.fetcher(source)))
+    pub fn open(&self, source: Source) -> Arc<Reader> {
+        Arc::new(Reader::new(self.content(source), self.options.read_ahead))
     }
 
-    /// Bytes of a file, fetched for themselves, without a window or read-ahead. `range` is cut at the end of
-    /// the file.
-    pub async fn read_range(&self, source: Source, range: Range<u64>) -> Result<Bytes, DownloadError> {
-        let end = range.end.min(source.size);
-        if range.start >= end {
-            return Ok(Bytes::new());
+    /// The content of a file, shared by all who have it open.
+    fn content(&self, source: Source) -> Arc<Content> {
+        let key = source.key();
+        let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = contents.open.get(&key).and_then(Weak::upgrade);
+        if let Some(content) = known.filter(|content| !content.is_wrong()) {
+            return content;
         }
-        self.fetcher(source).fetch(range.start..end).await
+        contents.open.retain(|_, content| content.strong_count() > 0);
+        contents.count += 1;
+        let content = Content::new(
+            ContentNumber(contents.count),
+            self.fetcher(source),
+            Arc::clone(&self.memory),
+            self.options.cache.clone(),
+            key.clone(),
+        );
+        contents.open.insert(key, Arc::downgrade(&content));
+        content
+    }
+
+    /// Bytes of a file, fetched for themselves. `range` is cut at the end of the file.
+    pub async fn read_range(&self, source: Source, range: Range<u64>) -> Result<Bytes, DownloadError> {
+        let length = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX);
+        let reader = Reader::new(self.content(source), 0);
+        reader.read(range.start, length).await
     }
 
     /// Drops what is kept of a file, because it changed or went.

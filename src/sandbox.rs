@@ -20,6 +20,7 @@ mod faults;
 mod fetch;
 mod front;
 mod mediafire;
+mod mishaps;
 mod multipart;
 mod state;
 mod throttle;

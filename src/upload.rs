@@ -50,6 +50,7 @@ mod recovery;
 mod renamer;
 mod renames;
 mod room;
+mod sent;
 mod settle;
 mod share;
 mod staged_file;
@@ -61,6 +62,7 @@ mod transfer;
 mod units;
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -84,11 +86,16 @@ pub use staged_file::{Base, StagedFile};
 pub use status::{Overview, PendingFile, PendingId, Stage, Sums, UploadStatus};
 pub use steer::{SteerError, save_copy};
 
-/// Where the bytes come from that a staged file lacks.
+/// Where the bytes come from that a staged file lacks, and where those may stay that were sent.
 #[async_trait]
 pub trait BaseContent: Send + Sync {
     /// Bytes of the base file, as they are on the service now.
     async fn read(&self, account: &str, base: &Base, range: Range<u64>) -> crate::provider::Result<Bytes>;
+
+    /// Takes over the content of an entry, so that it need not be fetched to be read. Nobody writes to the file any
+    /// more, though some may read it; its name is deleted afterwards. `is_verified` says that the service told a hash and
+    /// that it is the content's. Blocks.
+    fn keep_sent(&self, account: &str, entry: &FileEntry, content: &File, is_verified: bool);
 }
 
 /// What is told about a new pending file.

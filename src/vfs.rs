@@ -38,6 +38,7 @@ mod rename;
 mod settling;
 mod single_flight;
 mod steering;
+mod storms;
 mod tree;
 mod writing;
 mod xattrs;
@@ -54,6 +55,7 @@ use account::Account;
 use handles::Handles;
 use locks::InodeLocks;
 use single_flight::SingleFlight;
+use storms::Storms;
 use tree::Tree;
 
 /// How the whole mount behaves.
@@ -88,6 +90,7 @@ pub struct Vfs {
     locks: InodeLocks,
     listings: SingleFlight<u64>,
     handles: Handles,
+    storms: Storms,
     kernel: OnceLock<changes::KernelQueue>,
     ending: AtomicBool,
     /// Files that are closed and that the journal could not be told of yet.
@@ -121,6 +124,7 @@ impl Vfs {
             locks: InodeLocks::default(),
             listings: SingleFlight::new(),
             handles: Handles::default(),
+            storms: Storms::default(),
             kernel: OnceLock::new(),
             ending: AtomicBool::new(false),
             late: Mutex::default(),

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use lockerfs::provider::{ErrorKind, FolderId, Retry};
 use lockerfs::state::JournalTransaction;
-use lockerfs::upload::{Base, PendingFile, UploadError, UploadEvent, UploadStatus};
+use lockerfs::upload::{Base, Options, PendingFile, UploadError, UploadEvent, UploadStatus};
 use upload_bench::memory_provider::Fault;
 use upload_bench::{Bench, long, new, only};
 
@@ -577,4 +577,151 @@ fn what_is_replaced_goes_only_after_the_new_file_has_its_name() {
         life.drained().await;
     });
     assert_eq!(bench.service.files(), only("g", b"content"));
+}
+
+#[test]
+fn the_upload_of_a_file_that_was_renamed_over_does_not_overwrite_what_came_in_its_place() {
+    let bench = Bench::new(1, true);
+    let old = bench.service.put("root", "target", b"oldest");
+    let sent = bench.service.pause_before("whole");
+    let delay = |options: &mut Options| options.pace.upload_delay = Duration::from_millis(300);
+    bench.life_with(delay, async |life| {
+        let target = life.add_over("target", b"older", &old).await;
+        sent.reached().await;
+        let id = life.add("temporary", b"newest").await;
+        for (folder, name, over) in [("root", "target", Some(target)), ("elsewhere", "moved", None)] {
+            let renamed = life
+                .uploads
+                .rename(id, FolderId::new(folder), name.into(), None, over);
+            renamed.await.unwrap();
+        }
+        let elsewhere = FolderId::new("elsewhere");
+        let hidden = life
+            .uploads
+            .own_remains("media", &elsewhere, std::iter::once(&old));
+        assert!(hidden.is_empty(), "it is in its place there");
+        let early = tokio::time::timeout(Duration::from_millis(1000), life.uploaded(id));
+        assert!(early.await.is_err(), "it waits for what may be sent before it");
+        sent.open();
+        life.drained().await;
+    });
+    let expected = [("elsewhere/moved".to_owned(), b"newest".to_vec())];
+    assert_eq!(bench.service.files(), expected);
+}
+
+#[test]
+fn what_replaces_a_file_that_went_to_the_trash_is_sent_as_a_new_one() {
+    for operation in ["begin", "whole"] {
+        let bench = Bench::new(1, true);
+        let old = bench.service.put("root", "f", b"old");
+        bench
+            .service
+            .fault(operation, Fault::Fail(ErrorKind::NotFound, Retry::Never));
+        bench.life(async |life| {
+            life.add_over("f", b"new", &old).await;
+            life.drained().await;
+        });
+        assert_eq!(bench.service.files(), only("f", b"new"), "{operation}");
+    }
+}
+
+#[test]
+fn asking_again_and_again_for_a_file_that_waits_takes_none_of_its_patience_back() {
+    let bench = Bench::new(1, false);
+    for _ in 0..4 {
+        let later = Retry::AfterWait(Some(Duration::from_secs(60)));
+        bench.service.fault("begin", Fault::Fail(ErrorKind::Busy, later));
+    }
+    bench.life(async |life| {
+        let id = life.add("f", b"content").await;
+        for tries in [1, 2, 3, 4] {
+            let waits = |file: &PendingFile| {
+                file.tries >= tries && matches!(file.status, UploadStatus::Waiting { .. })
+            };
+            life.until(id, waits).await;
+            assert!(life.uploads.retry(id).await.unwrap());
+        }
+        life.drained().await;
+    });
+    assert_eq!(bench.service.files(), only("f", b"content"));
+}
+
+#[test]
+fn what_was_on_its_way_to_a_folder_that_is_gone_goes_to_the_one_that_it_was_moved_to() {
+    let bench = Bench::new(1, false);
+    let announced = bench.service.pause_after("begin");
+    bench
+        .service
+        .fault("whole", Fault::Fail(ErrorKind::NotFound, Retry::Never));
+    bench.life(async |life| {
+        let id = life.add("f", b"content").await;
+        announced.reached().await;
+        let elsewhere = FolderId::new("elsewhere");
+        let renamed = life.uploads.rename(id, elsewhere, "f".into(), None, None);
+        renamed.await.unwrap();
+        announced.open();
+        life.drained().await;
+    });
+    let expected = [("elsewhere/f".to_owned(), b"content".to_vec())];
+    assert_eq!(bench.service.files(), expected);
+}
+
+#[test]
+fn a_file_that_another_goes_on_with_is_not_taken_for_a_new_one_of_its_former_name_and_content() {
+    let bench = Bench::new(1, false);
+    let sent = bench.service.pause_after("whole");
+    bench.life(async |life| {
+        let first = life.add("name", b"same").await;
+        sent.reached().await;
+        let root = FolderId::new("root");
+        let renamed = life.uploads.rename(first, root, "other".into(), None, None);
+        renamed.await.unwrap();
+        let (staged, held) = life.uploads.rewrite(first).await.unwrap();
+        staged.write_at(0, b"newer").unwrap();
+        let now = SystemTime::now();
+        life.uploads.recommit(first, &staged, now).await.unwrap();
+        let second = life.add("name", b"same").await;
+        sent.open();
+        let early = tokio::time::timeout(Duration::from_millis(1000), life.uploaded(second));
+        let was_early = early.await.is_ok();
+        drop(held);
+        life.drained().await;
+        assert!(!was_early, "it took the other one's file");
+    });
+    let expected = [only("name", b"same"), only("other", b"newer")].concat();
+    assert_eq!(bench.service.files(), expected);
+}
+
+#[test]
+fn nor_is_a_file_with_which_an_upload_that_waits_for_a_person_is_to_go_on() {
+    let bench = Bench::new(1, false);
+    let sent = bench.service.pause_after("whole");
+    bench.life(async |life| {
+        let first = life.add("name", b"same").await;
+        sent.reached().await;
+        let root = FolderId::new("root");
+        let renamed = life.uploads.rename(first, root, "other".into(), None, None);
+        renamed.await.unwrap();
+        let (staged, held) = life.uploads.rewrite(first).await.unwrap();
+        staged.write_at(0, b"newer").unwrap();
+        let now = SystemTime::now();
+        life.uploads.recommit(first, &staged, now).await.unwrap();
+        // Neither its new name nor its new content is taken.
+        for operation in ["begin", "rename"] {
+            let refusal = Fault::Fail(ErrorKind::PermissionDenied, Retry::Never);
+            bench.service.fault(operation, refusal);
+        }
+        drop(held);
+        sent.open();
+        let is_parked = |file: &PendingFile| matches!(file.status, UploadStatus::Parked { .. });
+        life.until(first, is_parked).await;
+        let second = life.add("name", b"same").await;
+        let early = tokio::time::timeout(Duration::from_millis(1000), life.uploaded(second));
+        let was_early = early.await.is_ok();
+        while !life.uploads.retry(first).await.unwrap() {}
+        life.drained().await;
+        assert!(!was_early, "it took the other one's file");
+    });
+    let expected = [only("name", b"same"), only("other", b"newer")].concat();
+    assert_eq!(bench.service.files(), expected);
 }

@@ -1,10 +1,12 @@
 //! Options: defaults, overridden at the top of the file, overridden again in an account.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::local_only::LocalOnly;
 use super::section::{Result, Section};
 use super::values::{parse_duration, parse_size};
+use crate::download;
 use crate::provider::{DeleteMode, wrap};
 
 /// What `close()` waits for.
@@ -189,6 +191,12 @@ pub struct MountOptions {
     pub stop_timeout: Duration,
     /// Bytes of the state directory's disk that files which wait leave free.
     pub reserve: u64,
+    /// How long a read may go without a byte.
+    pub read_timeout: Duration,
+    /// The most that is fetched ahead of a file that is read in order, in bytes.
+    pub read_ahead: u64,
+    /// Connections of an account that bring file content at a time.
+    pub read_connections: NonZeroUsize,
     /// Bytes of the disk that the cache of what was read takes at most; 0 for none.
     pub cache_size: u64,
     /// The owner of all files; the user who mounts where absent.
@@ -201,10 +209,21 @@ pub struct MountOptions {
 impl MountOptions {
     pub(super) fn read(section: &mut Section<'_>) -> Result<Self> {
         let stop_timeout = section.string_as("stop_timeout", parse_duration)?;
+        let reads = download::Options::default();
         let older_name = section.string_as("drain_timeout", parse_duration)?;
         Ok(MountOptions {
             stop_timeout: stop_timeout.or(older_name).unwrap_or(Duration::from_secs(60)),
             reserve: section.string_as("reserve", parse_size)?.unwrap_or(256 << 20),
+            read_timeout: section
+                .string_as("read_timeout", at_least_a_second)?
+                .unwrap_or(reads.stall_timeout),
+            read_ahead: section
+                .string_as("read_ahead", parse_size)?
+                .unwrap_or(reads.read_ahead),
+            read_connections: section
+                .number("read_connections", 1..65)?
+                .and_then(NonZeroUsize::new)
+                .unwrap_or(reads.connections),
             cache_size: section
                 .string_as("cache_size", worth_a_cache)?
                 .unwrap_or(10 << 30),

@@ -1,12 +1,14 @@
-//! What uploads ask of downloads: the parts of a remote file that a staged edit of it lacks.
+//! What uploads ask of downloads: the parts of a remote file that a staged edit of it lacks, and a place for what was
+//! sent.
 
+use std::fs::File;
 use std::ops::Range;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{DownloadError, Downloads, Source};
-use crate::provider::{self, ErrorKind, ProviderError, Retry};
+use crate::provider::{self, ErrorKind, FileEntry, ProviderError, Retry};
 use crate::upload::{Base, BaseContent};
 
 const OPERATION: &str = "read the remote file";
@@ -30,8 +32,28 @@ impl BaseContent for Downloads {
             name: base.file.to_string(),
             size: base.size,
             hash: base.hash,
+            revision: base.revision.clone(),
         };
         self.read_range(source, range).await.map_err(of_download)
+    }
+
+    fn keep_sent(&self, account: &str, entry: &FileEntry, content: &File, is_verified: bool) {
+        let (Some(cache), Some(provider)) = (&self.options.cache, self.provider(account)) else {
+            return;
+        };
+        let source = Source {
+            account: account.to_owned(),
+            provider,
+            file: entry.id.clone(),
+            name: entry.name.clone(),
+            size: entry.size,
+            hash: entry.hash,
+            revision: entry.revision.clone(),
+        };
+        let kept = cache.content(&source.key());
+        if kept.adopt(content) && is_verified {
+            kept.set_verified();
+        }
     }
 }
 

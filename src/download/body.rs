@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 use url::Url;
 
@@ -39,25 +38,17 @@ pub(super) struct Fetcher {
 }
 
 impl Fetcher {
-    pub fn body(&self, range: Range<u64>) -> Body {
+    /// The bytes of `range`. Without `permit` it gets in line for a connection when the first byte is wanted.
+    pub fn body(&self, range: Range<u64>, permit: Option<Permit>) -> Body {
         Body {
             fetcher: self.clone(),
             range,
+            permit,
             open: None,
             tries: 0,
             dead: None,
             last: None,
         }
-    }
-
-    /// All bytes of `range`, at most one copy away from the network.
-    pub async fn fetch(&self, range: Range<u64>) -> Result<Bytes, DownloadError> {
-        let mut window = super::window::Window::at(range.start);
-        let mut body = self.body(range.clone());
-        while let Some(bytes) = body.chunk().await? {
-            window.push(bytes);
-        }
-        Ok(window.get(range).unwrap_or_default())
     }
 
     /// Finds out whether the service sends on, as far as its link tells. Costs what the first request for the
@@ -131,6 +122,8 @@ pub(super) struct Body {
     fetcher: Fetcher,
     /// What is still to come.
     range: Range<u64>,
+    /// For the first connection.
+    permit: Option<Permit>,
     open: Option<Open>,
     /// Failures since the last byte.
     tries: u32,
@@ -185,32 +178,6 @@ impl Body {
                 let message = format!("cannot read {name}: no data came for {limit:?}{cause}");
                 Err(DownloadError::new(ErrorKind::Timeout, message))
             }
-        }
-    }
-
-    /// Opens the connection ahead of the first [`Body::chunk`], which tells of a failure, and keeps it until
-    /// `taken`. Does without where no connection is free, and gives it up when anybody waits for one.
-    pub async fn open_ahead(&mut self, taken: oneshot::Receiver<()>) {
-        let connections = Arc::clone(&self.fetcher.connections);
-        let kept = async {
-            self.connect().await;
-            // An error means that nobody will take it.
-            let _ = taken.await;
-        };
-        tokio::select! {
-            biased;
-            () = kept => return,
-            () = connections.until_wanted() => {}
-        }
-        self.close();
-    }
-
-    async fn connect(&mut self) {
-        let Ok(link) = self.fetcher.link(None).await else {
-            return;
-        };
-        if let Some(permit) = self.fetcher.connections.try_acquire() {
-            self.open = self.fetcher.get(&link, self.range.clone(), permit).await.ok();
         }
     }
 
@@ -270,7 +237,8 @@ impl Body {
 
     async fn reopen(&mut self, until: Instant) -> Result<Option<Open>, DownloadError> {
         let link = self.fetcher.link(self.dead.as_ref()).await?;
-        let permit = match self.fetcher.connections.try_acquire() {
+        let free = || self.fetcher.connections.try_acquire();
+        let permit = match self.permit.take().or_else(free) {
             Some(permit) => permit,
             None => self.wait_in_line().await,
         };

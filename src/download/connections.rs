@@ -6,8 +6,8 @@
 //!
 //! No line may stand still for ever, and no reader may wait for itself for ever:
 //!
-//! - A reader needs one permit to make progress, never two. What is opened ahead of need takes a permit only
-//!   where one is free, and gives it up as soon as anybody waits, its own reader included.
+//! - A reader needs one permit to make progress, never two. What is fetched ahead of need takes a permit only
+//!   where one is free, and no reader takes more than its share so.
 //! - An open connection that nobody reads from, because a program holds a file open and reads no further,
 //!   is given up after a moment when others wait ([`Connections::until_wanted`]), and so are all its like: a
 //!   number that was lowered may take more than one back before one is free. Its reader takes up again where
@@ -16,8 +16,8 @@
 //!   permit two readers of large files both move.
 //! - Neither holds for a server that ignores ranges, of which all that came before would come again: there
 //!   others wait for the end of the file, or until it is closed.
-//! - Nobody waits for anything of the service but its answer while holding a permit: links are asked for
-//!   before, and the wait after a refusal comes after the permit is given back.
+//! - Nobody waits for anything of the service but its answer while holding a permit: links are known before,
+//!   and the wait after a refusal comes after the permit is given back.
 //!
 //! It knows neither HTTP nor readers.
 
@@ -68,6 +68,8 @@ pub(super) struct Connections {
     /// Its line is first come, first served.
     free: Arc<Semaphore>,
     waiting: AtomicUsize,
+    /// Who shares the connections.
+    readers: AtomicUsize,
     /// Wakes those who hold a connection they do not use: somebody waits.
     wanted: Notify,
     limit: Mutex<Limit>,
@@ -97,6 +99,7 @@ impl Connections {
             most,
             free: Arc::new(Semaphore::new(most)),
             waiting: AtomicUsize::new(0),
+            readers: AtomicUsize::new(0),
             wanted: Notify::new(),
             limit: Mutex::new(Limit {
                 now: most,
@@ -121,6 +124,24 @@ impl Connections {
         let _waits = Waits(&self.waiting);
         self.wanted.notify_waiters();
         self.permit(Arc::clone(&self.free).acquire_owned().await.ok())
+    }
+
+    /// Counts a reader among those who share the connections.
+    pub fn join(self: &Arc<Self>) -> Interest {
+        self.readers.fetch_add(1, Ordering::SeqCst);
+        Interest {
+            connections: Arc::clone(self),
+        }
+    }
+
+    /// How many readers share the connections; one at least.
+    pub fn readers(&self) -> usize {
+        self.readers.load(Ordering::SeqCst).max(1)
+    }
+
+    /// How many connections a reader may use for what it fetches ahead of need.
+    pub fn share(&self) -> usize {
+        lock(&self.limit).now.div_ceil(self.readers())
     }
 
     fn permit(self: &Arc<Self>, held: Option<OwnedSemaphorePermit>) -> Permit {
@@ -207,6 +228,17 @@ impl Drop for Permit {
                 held.forget();
             }
         }
+    }
+}
+
+/// A reader that is counted until it is dropped.
+pub(super) struct Interest {
+    connections: Arc<Connections>,
+}
+
+impl Drop for Interest {
+    fn drop(&mut self) {
+        self.connections.readers.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -1,102 +1,69 @@
-//! A file opened for reading: which bytes are at hand, which are on their way, which are fetched alone.
+//! A file opened for reading: takes what is at hand, has brought what is not, and looks ahead.
 //!
-//! Reads in order, also from several threads and a little out of order, are served by one stream
-//! ([`super::stream`]) through a window of bounded size. A read elsewhere fetches what it asks for and
-//! little more; going on from there begins a stream anew.
+//! The bytes belong to the [`Content`], which all readers of it share; a reader holds the flights that it is
+//! served by, so that closing it, or reading on elsewhere, ends those that nobody else waits for.
 
-use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::Notify;
-use tokio_util::task::AbortOnDropHandle;
 
-use super::body::Fetcher;
+use super::connections::Interest;
+use super::content::{Admission, Content};
 use super::error::DownloadError;
-use super::stream;
-use super::window::Window;
+use super::flight::Flight;
+use super::pattern::{FIRST, Pattern, Plan};
+use super::wanted::Wanted;
 
-/// How far a stream runs ahead of its reader, in bytes.
-pub(super) const AHEAD: u64 = 4 * 1024 * 1024;
-/// Bytes kept behind a reader for reads that come late, and how far ahead of the window a read may reach
-/// and still belong to the stream: the two are one, so that what a late read waits for is not let go.
-const BEHIND: u64 = 2 * 1024 * 1024;
-/// How far a read may leap over bytes and still count as going on.
-const LEAP: u64 = 128 * 1024;
-/// A read that is fetched alone is rounded up to a multiple of this.
-const ALIGN: u64 = 64 * 1024;
-/// Bytes of such reads kept.
-const ASIDE: u64 = 1024 * 1024;
-/// A file of this size is fetched whole, wherever its first read is.
-const SMALL: u64 = 256 * 1024;
 /// Longer reads are served in parts.
 const MAX_READ: u64 = 1024 * 1024;
+/// The least that is fetched ahead by one request, in bytes, and the most.
+const MIN_REQUEST: u64 = 256 * 1024;
+/// A request of this size is worth its round trip; smaller ones are made only while little is fetched ahead.
+const FULL_REQUEST: u64 = 4 * 1024 * 1024;
+const MAX_REQUEST: u64 = 32 * 1024 * 1024;
+/// The size down to which requests shrink towards the end of a file.
+const LAST_REQUEST: u64 = 2 * 1024 * 1024;
 
-/// One open file. At most about 8 MiB of it are in memory.
+/// One open file. Its memory is that of the bytes it is handing out, and of a block for each connection.
 pub struct Reader {
-    shared: Arc<Shared>,
-    /// Dropping it ends the stream.
-    stream: Mutex<Option<AbortOnDropHandle<()>>>,
+    content: Arc<Content>,
+    /// The most that is fetched ahead of it, in bytes, when it is alone.
+    read_ahead: u64,
+    place: Mutex<Place>,
 }
 
-/// What a reader and its stream share.
-pub(super) struct Shared {
-    pub fetcher: Fetcher,
-    state: Mutex<State>,
-    /// Wakes readers: bytes came, or the stream ended.
-    arrived: Notify,
-    /// Wakes the stream: the reader went on.
-    consumed: Notify,
-}
-
-#[derive(Default)]
-struct State {
-    window: Window,
-    /// Where the furthest read of the stream ends.
-    read_to: u64,
-    /// Counts streams, so that one that was replaced can change nothing.
-    generation: u64,
-    running: bool,
-    /// Why the stream of this generation ended too early.
-    failure: Option<(u64, DownloadError)>,
-    /// The file proved damaged: no byte of it is handed out any more.
-    corrupt: Option<DownloadError>,
-    aside: VecDeque<Window>,
-    /// Where the last read ended; `None` before the first.
-    last_end: Option<u64>,
-}
-
-enum Step {
-    Ready(Bytes),
-    /// The stream of this generation will bring the bytes.
-    Wait(u64),
-    /// A new stream has to start.
-    Start {
-        generation: u64,
-        offset: u64,
-    },
-    Alone,
-    Fail(DownloadError),
+struct Place {
+    pattern: Pattern,
+    /// What is fetched for this reader.
+    flights: Vec<Arc<Flight>>,
+    /// Counts the reader among those who share the connections, while anything is fetched for it.
+    interest: Option<Interest>,
 }
 
 impl Reader {
-    pub(super) fn new(fetcher: Fetcher) -> Self {
-        let shared = Shared {
-            fetcher,
-            state: Mutex::default(),
-            arrived: Notify::new(),
-            consumed: Notify::new(),
+    pub(super) fn new(content: Arc<Content>, read_ahead: u64) -> Self {
+        let place = Place {
+            pattern: Pattern::new(content.size()),
+            flights: Vec::new(),
+            interest: None,
         };
         Reader {
-            shared: Arc::new(shared),
-            stream: Mutex::new(None),
+            content,
+            read_ahead,
+            place: Mutex::new(place),
         }
     }
 
     /// Bytes of the whole file.
     pub fn size(&self) -> u64 {
-        self.shared.size()
+        self.content.size()
+    }
+
+    /// Whether what is fetched first of a file is at hand.
+    pub(super) async fn has_head(&self) -> bool {
+        self.content.prepare().await;
+        self.content.first_gap(0, FIRST.min(self.size())).is_none()
     }
 
     /// Reads `len` bytes at `offset`; fewer only at the end of the file. Any number of reads may run side by
@@ -106,191 +73,187 @@ impl Reader {
         if offset >= end {
             return Ok(Bytes::new());
         }
+        self.content.prepare().await;
         if end - offset <= MAX_READ {
-            return self.read_part(offset..end).await;
+            return self.read_part(offset..end, end).await;
         }
         let mut joined = BytesMut::with_capacity((end - offset) as usize);
         let mut at = offset;
         while at < end {
-            let part = self.read_part(at..(at + MAX_READ).min(end)).await?;
+            let part = self.read_part(at..(at + MAX_READ).min(end), end).await?;
             at += part.len() as u64;
             joined.extend_from_slice(&part);
         }
         Ok(joined.freeze())
     }
 
-    async fn read_part(&self, range: Range<u64>) -> Result<Bytes, DownloadError> {
-        let mut waited_for = None;
+    /// Reads `range`, after which reads up to `until` are sure to follow.
+    async fn read_part(&self, range: Range<u64>, until: u64) -> Result<Bytes, DownloadError> {
+        let content = &self.content;
+        let most = self.most_ahead();
+        let mut plan = self.lock().pattern.note(&range, most);
+        plan.extend(until);
+        let mut epoch = content.epoch();
+        let mut wanted = Wanted::new(range.clone(), self.size());
+        let mut awaited: Vec<Arc<Flight>> = Vec::new();
         loop {
-            let mut arrived = std::pin::pin!(self.shared.arrived.notified());
-            arrived.as_mut().enable();
-            match self.shared.step(&range, waited_for) {
-                Step::Ready(bytes) => return Ok(bytes),
-                Step::Fail(error) => return Err(error),
-                Step::Alone => return self.shared.fetch_alone(range).await,
-                Step::Start { generation, offset } => {
-                    self.start(generation, offset);
-                    waited_for = Some(generation);
-                }
-                Step::Wait(generation) => {
-                    waited_for = Some(generation);
-                    arrived.await;
-                }
+            let mut changed = std::pin::pin!(content.changed().notified());
+            changed.as_mut().enable();
+            if let Some(wrong) = content.wrong() {
+                return Err(wrong);
+            }
+            if content.epoch() != epoch {
+                epoch = content.epoch();
+                wanted = Wanted::new(range.clone(), self.size());
+            }
+            let need = match content.collect(&mut wanted).await {
+                true => match content.may_hand_out(range.end).await? {
+                    Admission::HandOut if content.epoch() == epoch => {
+                        self.look_ahead(&plan);
+                        content.note_handed_out(&wanted);
+                        return Ok(wanted.join());
+                    }
+                    Admission::HandOut => continue,
+                    Admission::First(block) => block..(block + MAX_REQUEST).min(self.size()),
+                },
+                false => wanted.gap().unwrap_or(range.clone()),
+            };
+            if let Some(failure) = failure(&awaited, need.start) {
+                return Err(failure);
+            }
+            awaited = self.bring(need, &plan).await?;
+            // Where it came meanwhile there is nothing to wait for.
+            if !awaited.is_empty() {
+                changed.await;
             }
         }
     }
 
-    fn start(&self, generation: u64, offset: u64) {
-        let task = tokio::spawn(stream::run(Arc::clone(&self.shared), generation, offset));
-        let mut stream = lock(&self.stream);
-        // Two reads may start streams at a time; the later generation stays.
-        if lock(&self.shared.state).generation == generation {
-            *stream = Some(AbortOnDropHandle::new(task));
+    /// Has the missing bytes of a read brought, with those that belong to them.
+    async fn bring(&self, need: Range<u64>, plan: &Plan) -> Result<Vec<Arc<Flight>>, DownloadError> {
+        let (content, size) = (&self.content, self.size());
+        let sends_on = content.fetcher().learn().await?;
+        let fetch = plan.blocks(size);
+        let belongs = fetch.start <= need.start && need.start < fetch.end;
+        let start = if belongs { fetch.start } else { need.start };
+        let end = if belongs {
+            need.end.max(fetch.end)
         } else {
-            task.abort();
+            need.end
+        };
+        let goes_on = !plan.ahead.is_empty();
+        let flights = match (sends_on, goes_on || start == 0) {
+            (true, true) => content.bring(start..end, size, plan.ahead.end),
+            (false, true) => {
+                let request = self.request(plan);
+                let reach = start.saturating_add(request).min(plan.ahead.end.max(end));
+                content.bring(start..end, reach, u64::MAX)
+            }
+            (_, false) => content.bring(start..end, end, u64::MAX),
+        };
+        let mut place = self.lock();
+        for flight in &flights {
+            if !place.flights.iter().any(|held| Arc::ptr_eq(held, flight)) {
+                place.flights.push(Arc::clone(flight));
+            }
         }
+        drop(place);
+        self.look_ahead(plan);
+        Ok(flights)
+    }
+
+    /// Fetches ahead of the reader what its plan says, as far as connections are free and its share of them
+    /// goes.
+    fn look_ahead(&self, plan: &Plan) {
+        let (content, most) = (&self.content, self.most_ahead());
+        let connections = &content.fetcher().connections;
+        let mut guard = self.lock();
+        let place = &mut *guard;
+        place.flights.retain(|flight| {
+            let to_come = flight.progress().to_come();
+            let is_wanted = plan.wants(&to_come) || place.pattern.may_want(&to_come, most);
+            flight.progress().is_flying() && is_wanted
+        });
+        if content.fetcher().sends_on() {
+            for flight in &place.flights {
+                if flight.progress().to_come().start <= plan.ahead.end {
+                    flight.progress().raise(plan.ahead.end);
+                }
+            }
+        } else {
+            let ahead = plan.ahead.start.max(place.pattern.served())..plan.ahead.end;
+            let served = self.fetch_ahead(ahead, self.request(plan), &mut place.flights);
+            place.pattern.note_served(served);
+            for foreseen in &plan.foreseen {
+                self.fetch_ahead(
+                    foreseen.clone(),
+                    MIN_REQUEST.min(foreseen.end - foreseen.start),
+                    &mut place.flights,
+                );
+            }
+        }
+        match place.flights.is_empty() {
+            true => place.interest = None,
+            false => {
+                place.interest.get_or_insert_with(|| connections.join());
+            }
+        }
+    }
+
+    /// Fetches what is missing in `range` by requests of about `request` bytes. Up to where there is nothing to do any
+    /// more.
+    fn fetch_ahead(&self, range: Range<u64>, request: u64, flights: &mut Vec<Arc<Flight>>) -> u64 {
+        let (content, size) = (&self.content, self.size());
+        let connections = &content.fetcher().connections;
+        let mut from = range.start;
+        while let Some(at) = content.first_gap(from, range.end) {
+            let crumb = range.end < size && range.end - at < request / 2;
+            if crumb || flights.len() >= connections.share() {
+                return at;
+            }
+            let Some(permit) = connections.try_acquire() else {
+                return at;
+            };
+            // The last bytes come over all connections too, not over the one that began last.
+            let part_of_rest = (size - at) / connections.share() as u64;
+            let end = at.saturating_add(request.min(part_of_rest.max(LAST_REQUEST)));
+            let end = if end.saturating_add(request / 2) >= size {
+                size
+            } else {
+                end
+            };
+            let flight = content.fetch_ahead(at, end, permit);
+            from = flight.progress().to_come().end;
+            flights.push(flight);
+        }
+        range.end.max(from)
+    }
+
+    /// How many bytes to ask for at a time: the longer the run and the fewer the connections, the more.
+    fn request(&self, plan: &Plan) -> u64 {
+        let share = self.content.fetcher().connections.share() as u64;
+        let ahead = plan.ahead.end - plan.ahead.start;
+        (ahead / share)
+            .max((ahead / 2).min(FULL_REQUEST))
+            .clamp(MIN_REQUEST, MAX_REQUEST)
+    }
+
+    /// How far ahead of a run is fetched at most, in bytes.
+    fn most_ahead(&self) -> u64 {
+        let readers = self.content.fetcher().connections.readers() as u64;
+        let room = (self.content.room() / readers).max(MIN_REQUEST);
+        self.read_ahead.min(room)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Shared {
-    pub fn size(&self) -> u64 {
-        self.fetcher.source.size
-    }
-
-    /// Adds bytes to the window. Does nothing for a stream that was replaced.
-    pub fn push(&self, generation: u64, bytes: Bytes) {
-        let mut state = lock(&self.state);
-        if state.generation == generation {
-            state.window.push(bytes);
-            state.trim();
-            drop(state);
-            self.arrived.notify_waiters();
-        }
-    }
-
-    /// Notes that a stream ended.
-    pub fn finish(&self, generation: u64, failure: Option<DownloadError>) {
-        let mut state = lock(&self.state);
-        if state.generation != generation {
-            return;
-        }
-        state.running = false;
-        state.failure = failure.map(|error| (generation, error));
-        drop(state);
-        self.arrived.notify_waiters();
-    }
-
-    /// Notes that the file's bytes are not what the service promised.
-    pub fn condemn(&self, error: DownloadError) {
-        lock(&self.state).corrupt = Some(error);
-    }
-
-    /// Where the furthest read of the stream ends.
-    pub fn read_to(&self) -> u64 {
-        lock(&self.state).read_to
-    }
-
-    /// Waits until the reader has come to a place that is `far_enough`.
-    pub async fn until_read_to(&self, far_enough: impl Fn(u64) -> bool) {
-        while !far_enough(self.read_to()) {
-            self.consumed.notified().await;
-        }
-    }
-
-    fn step(&self, range: &Range<u64>, waited_for: Option<u64>) -> Step {
-        let mut state = lock(&self.state);
-        let before = state.read_to;
-        let step = state.step(range, waited_for, self.size());
-        if state.read_to != before {
-            self.consumed.notify_one();
-        }
-        step
-    }
-
-    async fn fetch_alone(&self, range: Range<u64>) -> Result<Bytes, DownloadError> {
-        let end = range.end.next_multiple_of(ALIGN).min(self.size());
-        let bytes = self.fetcher.fetch(range.start..end).await?;
-        let wanted = bytes.slice(..((range.end - range.start) as usize).min(bytes.len()));
-        lock(&self.state).put_aside(Window::of(range.start, bytes));
-        Ok(wanted)
-    }
-}
-
-impl State {
-    fn step(&mut self, range: &Range<u64>, waited_for: Option<u64>, size: u64) -> Step {
-        if let Some(corrupt) = &self.corrupt {
-            return Step::Fail(corrupt.clone());
-        }
-        if let Some((generation, error)) = &self.failure
-            && waited_for == Some(*generation)
-        {
-            return Step::Fail(error.clone());
-        }
-        let goes_on = self
-            .last_end
-            .is_some_and(|last| range.start >= last && range.start - last <= LEAP);
-        let begins = self.generation == 0 && (range.start == 0 || size <= SMALL);
-        if waited_for.is_none() {
-            self.last_end = Some(range.end);
-        }
-        if let Some(bytes) = self.window.get(range.clone()) {
-            self.advance(range.end);
-            return Step::Ready(bytes);
-        }
-        if let Some(bytes) = self
-            .aside
-            .iter()
-            .rev()
-            .find_map(|window| window.get(range.clone()))
-        {
-            return Step::Ready(bytes);
-        }
-        let belongs = range.start >= self.window.start() && range.end <= self.window.end() + BEHIND;
-        if self.running && belongs {
-            self.advance(range.end);
-            return Step::Wait(self.generation);
-        }
-        if waited_for.is_none() && begins && size <= SMALL {
-            return self.restart(0, range.end);
-        }
-        if waited_for.is_none() && (begins || goes_on) {
-            return self.restart(range.start, range.end);
-        }
-        Step::Alone
-    }
-
-    /// Notes how far the stream was read.
-    fn advance(&mut self, end: u64) {
-        if end > self.read_to {
-            self.read_to = end;
-            self.trim();
-        }
-    }
-
-    fn restart(&mut self, offset: u64, read_to: u64) -> Step {
-        self.window = Window::at(offset);
-        self.read_to = read_to;
-        self.generation += 1;
-        self.running = true;
-        Step::Start {
-            generation: self.generation,
-            offset,
-        }
-    }
-
-    fn trim(&mut self) {
-        self.window.drop_before(self.read_to.saturating_sub(BEHIND));
-    }
-
-    fn put_aside(&mut self, window: Window) {
-        let mut held: u64 = self.aside.iter().map(Window::len).sum::<u64>() + window.len();
-        self.aside.push_back(window);
-        while held > ASIDE && self.aside.len() > 1 {
-            held -= self.aside.pop_front().map_or(0, |oldest| oldest.len());
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// Why a flight that was to bring the byte at `offset` did not.
+fn failure(awaited: &[Arc<Flight>], offset: u64) -> Option<DownloadError> {
+    awaited
+        .iter()
+        .filter(|flight| flight.progress().was_to_bring(offset))
+        .find_map(|flight| flight.progress().failure().cloned())
 }

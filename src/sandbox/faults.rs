@@ -20,6 +20,12 @@ pub enum Fault {
     Reset,
     /// The answer ends half way: JSON is cut, data ends before its length.
     Truncate,
+    /// The answer stops half way, and the connection stays open.
+    Stall,
+    /// A part of a file that is told to be another part.
+    WrongRange,
+    /// An answer's first byte is another.
+    WrongByte,
     /// A web page in place of an answer; the call has no effect.
     Html,
     /// The call takes effect, then the connection breaks without an answer.

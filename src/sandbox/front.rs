@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 
 use super::faults::Fault;
+use super::mishaps::{self, length};
 use super::state::Shared;
 use super::wire::Wire;
 use super::{Service, admin, mediafire, yetishare};
@@ -118,10 +118,6 @@ fn log(method: &Method, call: &str, response: &Response, bytes_in: u64, began: I
     );
 }
 
-fn length(headers: &axum::http::HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
 async fn befall(
     shared: &Arc<Shared>,
     wire: &Wire,
@@ -153,9 +149,12 @@ async fn befall(
                 wire.cut();
                 StatusCode::OK.into_response()
             }
-            _ => break_off(host.answer(shared, call, request, None).await),
+            _ => mishaps::break_off(host.answer(shared, call, request, None).await),
         },
-        Some(Fault::Truncate) => truncate(host.answer(shared, call, request, None).await).await,
+        Some(Fault::Truncate) => mishaps::truncate(host.answer(shared, call, request, None).await).await,
+        Some(Fault::Stall) => mishaps::stall(host.answer(shared, call, request, None).await),
+        Some(Fault::WrongRange) => mishaps::shift_range(host.answer(shared, call, request, None).await),
+        Some(Fault::WrongByte) => mishaps::change_a_byte(host.answer(shared, call, request, None).await),
         Some(Fault::LostReply) => {
             let response = host.answer(shared, call, request, None).await;
             wire.cut();
@@ -180,57 +179,4 @@ async fn drain(request: Request, most: u64) {
             _ => break,
         }
     }
-}
-
-/// The answer's first half under its full length, and then a broken connection.
-fn break_off(response: Response) -> Response {
-    let (parts, body) = response.into_parts();
-    let half = length(&parts.headers).unwrap_or(0) / 2;
-    let body = body.into_data_stream().scan(half, |left, chunk| {
-        let broken: std::io::Error = std::io::ErrorKind::ConnectionReset.into();
-        let next = match chunk {
-            Ok(_) if *left == 0 => Err(broken),
-            Ok(bytes) => {
-                let size = (bytes.len() as u64).min(*left);
-                *left -= size;
-                Ok::<Bytes, std::io::Error>(bytes.slice(..size as usize))
-            }
-            Err(_) => Err(broken),
-        };
-        std::future::ready(Some(next))
-    });
-    let broken = futures_util::stream::once(async { Err(std::io::ErrorKind::ConnectionReset.into()) });
-    Response::from_parts(parts, Body::from_stream(body.chain(broken)))
-}
-
-/// JSON is cut and sent as if whole; longer data ends before its length.
-async fn truncate(response: Response) -> Response {
-    const SHORT: u64 = 1 << 20;
-    if length(response.headers()).is_none_or(|length| length > SHORT) {
-        return break_off(response);
-    }
-    let (mut parts, body) = response.into_parts();
-    let mut whole = Vec::new();
-    let mut stream = body.into_data_stream();
-    while let Some(Ok(bytes)) = stream.next().await {
-        whole.extend_from_slice(&bytes);
-    }
-    whole.truncate(whole.len() / 2);
-    if parts.status == StatusCode::OK && is_json(&parts.headers) {
-        parts
-            .headers
-            .insert(header::CONTENT_LENGTH, HeaderValue::from(whole.len()));
-        return Response::from_parts(parts, Body::from(whole));
-    }
-    let cut = futures_util::stream::iter([
-        Ok(Bytes::from(whole)),
-        Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof)),
-    ]);
-    Response::from_parts(parts, Body::from_stream(cut))
-}
-
-fn is_json(headers: &axum::http::HeaderMap) -> bool {
-    headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"))
 }

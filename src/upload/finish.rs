@@ -32,6 +32,7 @@ impl Worker {
         if held.unwrap_or(false) {
             return self.rest(row, attempt, entry, hash).await;
         }
+        let sent = self.sent(attempt, entry, hash);
         let (id, seen, facts) = (self.id, row.clone(), self.facts(row, entry, hash));
         let work = move |journal: &JournalTransaction<'_>| {
             if journal.get(seen.id)?.as_ref() != Some(&seen) {
@@ -60,8 +61,7 @@ impl Worker {
             self.set_step(Step::Verifying);
             return finished.map_err(|error| Failure::Local(error.into()));
         }
-        self.uploads
-            .delete_discarded(row.staging.clone().into_iter().collect());
+        self.leave(sent, row.staging.clone()).await;
         let (account, generation, entry) = (row.account.clone(), row.generation, entry.clone());
         self.uploads
             .tell(UploadEvent::Done {

@@ -14,6 +14,7 @@ use crate::state::{Database, RowState};
 
 use super::deleter;
 use super::disk_space::DiskRoom;
+use super::outcome::PATIENT_TRIES;
 use super::poll;
 use super::queue::{self, Account};
 use super::renamer;
@@ -192,6 +193,11 @@ impl Uploads {
         self.table().unfinished()
     }
 
+    /// Whether work is left that goes on by itself, such as to clear away what the upload of a removed file left.
+    pub fn is_busy(&self) -> bool {
+        self.table().is_busy()
+    }
+
     /// Bytes of an account that the service does not hold yet.
     pub fn waiting_bytes(&self, account: &str) -> u64 {
         self.table().waiting_bytes(account)
@@ -336,8 +342,15 @@ impl Uploads {
                 if !waits || row.state == RowState::Removed || row.staging.is_none() {
                     return super::journal::Change::Skip;
                 }
+                // Who asks again and again must not keep it from losing its patience with a name that others bear.
+                let patience = if row.state == RowState::Parked {
+                    0
+                } else {
+                    PATIENT_TRIES
+                };
                 row.state = RowState::Queued;
-                (row.tries, row.next_try, row.last_error) = (0, None, None);
+                row.tries = row.tries.min(patience);
+                (row.next_try, row.last_error) = (None, None);
                 super::journal::Change::Save
             })
             .await?;

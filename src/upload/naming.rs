@@ -19,7 +19,7 @@ use super::settle::obsolete;
 const CLEARING: Duration = Duration::from_secs(2);
 
 /// Why a file does not get its name yet.
-const BORNE: &str = "a file that is about to get another name bears this one on the service";
+pub(super) const BORNE: &str = "a file that is about to get another name bears this one on the service";
 
 impl Worker {
     /// Gives the file the name that the row says, and makes sure that it bears it: a service that finds the name

@@ -158,6 +158,7 @@ pub(super) async fn end(
                 generation,
                 clear,
                 is_answered,
+                kind,
             };
             let noted = uploads
                 .change(id, move |row| ended.note(row, verdict, &options))
@@ -183,13 +184,22 @@ struct Ended {
     /// The attempt is known to have left nothing on the service.
     clear: bool,
     is_answered: bool,
+    kind: Option<ErrorKind>,
 }
 
 impl Ended {
     fn note(&self, row: &mut JournalRow, verdict: Verdict, options: &Options) -> Change {
-        if self.clear {
-            row.attempt = None;
-        }
+        let cleared = row.attempt.take_if(|_| self.clear);
+        let verdict = match verdict {
+            // What is gone is the folder that it was in before.
+            Verdict::Park(text)
+                if self.kind == Some(ErrorKind::NotFound)
+                    && cleared.is_some_and(|sent| sent.folder != row.folder) =>
+            {
+                Verdict::Backoff(text, None)
+            }
+            verdict => verdict,
+        };
         match (row.state, &verdict) {
             // It is gone for its owner; what the service will not look up is left there.
             (RowState::Removed, Verdict::Park(_)) => return Change::Delete,

@@ -12,6 +12,7 @@ use crate::state::{AttemptRow, JournalRow, RowState};
 use super::engine::Worker;
 use super::hash;
 use super::journal::{Change, take_the_place_of};
+use super::naming::BORNE;
 use super::outcome::Failure;
 use super::table::Step;
 
@@ -32,6 +33,7 @@ impl Worker {
     pub async fn settle(&mut self, attempt: AttemptRow, entry: FileEntry) -> Result<(), Failure> {
         self.slot.step_aside(&self.account);
         self.set_step(Step::Verifying);
+        self.check_own(&attempt, &entry)?;
         let (mut attempt, mut entry) = (attempt, entry);
         // Before it may be sent again as another attempt, which would not know them.
         let twins = self.note_twins(&mut attempt, &entry).await?;
@@ -53,8 +55,10 @@ impl Worker {
             let Some(row) = self.row() else { return Ok(()) };
             if row.state == RowState::Removed {
                 let (account, file) = (&self.account.name, entry.id.as_str());
-                let foreign = attempt.replaces.as_deref() == Some(file)
-                    || self.uploads.table().is_of_another(account, file, self.id);
+                let foreign = attempt.replaces.as_deref() == Some(file) || {
+                    let table = self.uploads.table();
+                    table.is_of_another(account, file, self.id) || table.is_renamed_now(account, file)
+                };
                 let ours = twins.iter().chain([&entry.id].into_iter().filter(|_| !foreign));
                 let ours: Vec<_> = ours.cloned().collect();
                 if !ours.is_empty() {
@@ -79,6 +83,25 @@ impl Worker {
             }
             self.bring_into_line(&row, &mut entry, &mut told).await?;
         }
+    }
+
+    /// Fails for now where the file that the service found is another's: it bears the name still and has the same
+    /// content, and who goes on with it, be it after a person was asked, would take it away from this one.
+    fn check_own(&self, attempt: &AttemptRow, entry: &FileEntry) -> Result<(), Failure> {
+        let file = entry.id.as_str();
+        let table = self.uploads.table();
+        let Some(item) = table.live(self.id).filter(|_| attempt.file.is_none()) else {
+            return Ok(());
+        };
+        let row = &item.row;
+        let mut own = [&attempt.replaces, &row.replaces]
+            .into_iter()
+            .flatten()
+            .chain(&row.superseded);
+        if !own.any(|own| own == file) && table.is_gone_on_with(&self.account.name, file, self.id) {
+            return Err(Failure::wait(BORNE));
+        }
+        Ok(())
     }
 
     /// Where a file stands whose content was replaced, since not all answers tell: it stays where it was, which may be
@@ -424,11 +447,12 @@ impl Worker {
     /// Whether the folder exists that the row is to be in.
     async fn is_place_there(&self) -> Result<bool, Failure> {
         let Some(row) = self.row() else { return Ok(false) };
-        match self
-            .provider()
-            .list(&FolderId::new(row.folder), ListHint::default())
-            .await
-        {
+        self.is_folder_there(&row.folder).await
+    }
+
+    pub async fn is_folder_there(&self, folder: &str) -> Result<bool, Failure> {
+        let folder = FolderId::new(folder);
+        match self.provider().list(&folder, ListHint::default()).await {
             Ok(_) => Ok(true),
             Err(error) if error.kind == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error.into()),

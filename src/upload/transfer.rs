@@ -299,24 +299,20 @@ impl Worker {
     }
 
     /// The file that was to be replaced, or the folder, is not there. Without the file, the content
-    /// becomes a new one.
+    /// becomes a new one. A file that is told of still while its folder is there is one that nothing can be done with,
+    /// such as in the trash: it goes when the content is there.
     async fn check_replaced(&self, sending: &mut Sending, error: ProviderError) -> Result<(), Failure> {
         let Some(old) = sending.attempt.replaces.clone() else {
             return Err(error.into());
         };
-        if !self
-            .provider()
-            .file_info(&[FileId::new(old.clone())])
-            .await?
-            .is_empty()
-        {
+        let is_left = self.file_now(&FileId::new(old.clone())).await?.is_some();
+        if is_left && !self.is_folder_there(&sending.attempt.folder).await? {
             return Err(error.into());
         }
         sending.attempt.replaces = None;
         self.note_replaced(sending.attempt.clone(), move |row| {
-            if row.replaces.as_ref() == Some(&old) {
-                row.replaces = None;
-            }
+            let replaced = row.replaces.take_if(|replaced| *replaced == old);
+            row.superseded.extend(replaced.filter(|_| is_left));
         })
         .await
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use globset::GlobSet;
 
+use crate::download::Source;
 use crate::provider::{AccountInfo, Capability, ChangeCursor, DeleteMode, NameRules, Provider};
 use crate::state::Database;
 
@@ -12,6 +13,7 @@ use super::dates::Dates;
 use super::error::{Error, Result};
 use super::facts::Facts;
 use super::names::{self, BadName};
+use super::tree::Remote;
 
 /// How long a quota that was told is believed before it is asked for again, behind the answer.
 const INFO_AGE: Duration = Duration::from_secs(300);
@@ -82,6 +84,19 @@ impl Account {
 
     pub fn provider(&self) -> &Arc<dyn Provider> {
         &self.setup.provider
+    }
+
+    /// A file of the account, to be read.
+    pub fn source(&self, remote: &Remote) -> Source {
+        Source {
+            account: self.setup.name.clone(),
+            provider: Arc::clone(&self.setup.provider),
+            file: remote.id.clone(),
+            name: remote.name.clone(),
+            size: remote.size,
+            hash: remote.hash,
+            revision: remote.revision.clone(),
+        }
     }
 
     pub fn can(&self, capability: Capability) -> bool {

@@ -5,12 +5,13 @@ use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 
-use crate::download::{Reader, Source};
-use crate::provider::Capability;
+use crate::download::Reader;
+use crate::provider::{Capability, ErrorKind};
 use crate::upload::StagedFile;
 
 use super::Vfs;
 use super::account::Account;
+use super::changes::Outdated;
 use super::error::{Error, Result};
 use super::folders::DirectoryEntry;
 use super::handles::{FileHandle, Opened};
@@ -119,6 +120,9 @@ impl Vfs {
                 let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
                 reader.read(range.start, length).await.map_err(|error| {
                     let path = self.tree().path(handle.ino);
+                    if error.kind() == ErrorKind::Corrupt {
+                        self.distrust(handle.ino);
+                    }
                     // A file that is no longer what the listing said: look again, for the next who asks.
                     self.doubt(handle.ino);
                     let error = Error::from(error);
@@ -202,16 +206,22 @@ impl Vfs {
         {
             return Ok(reader.clone());
         }
-        let reader = self.downloads.open(Source {
-            account: account.setup.name.clone(),
-            provider: account.provider().clone(),
-            file: remote.id.clone(),
-            name: remote.name.clone(),
-            size: remote.size,
-            hash: remote.hash,
-        });
+        let reader = self.downloads.open(account.source(remote));
+        let first = slot.is_none();
         *slot = Some((remote.clone(), reader.clone()));
+        drop(slot);
+        if first {
+            self.note_first_read(handle.ino);
+        }
         Ok(reader)
+    }
+
+    /// Lets the kernel forget bytes of a file that proved wrong.
+    fn distrust(&self, ino: u64) {
+        if let Some(file) = self.tree().file_mut(ino) {
+            file.cached_is_true = false;
+        }
+        self.tell(Outdated::Content { ino });
     }
 
     /// Marks the folder of a file as one that may have changed.

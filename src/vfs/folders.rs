@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::provider::{Capability, Entry, FileEntry, FileId, FolderId, ListHint, Listing};
+use crate::provider::{Capability, Entry, FileEntry, FileId, FolderId, ItemId, ListHint, Listing};
 use crate::upload::{PendingFile, UploadStatus};
 
 use super::account::Account;
@@ -242,16 +242,21 @@ impl Vfs {
                 .uploads
                 .placed_elsewhere_since(&account.setup.name, &id, ended);
             remains.extend(elsewhere);
+            names.extend(self.uploads.names_to_come(&account.setup.name));
+            let renamed = names.keys().filter_map(|item| match item {
+                ItemId::File(file) => Some(file.clone()),
+                ItemId::Folder(_) => None,
+            });
             let laid_over = Waiting {
                 rows,
                 remains,
                 leaving,
+                renamed: renamed.collect(),
             };
             self.catch_up(&mut listing, waiting);
             let items: Vec<_> = listing.entries.iter().map(Entry::item).collect();
             let mut gone = going.are_gone(items.iter()).into_iter();
             listing.entries.retain(|_| !gone.next().unwrap_or(false));
-            names.extend(self.uploads.names_to_come(&account.setup.name));
             listing.give_names(&names);
             let rules = MergeRules {
                 names: &account.rules,

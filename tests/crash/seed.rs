@@ -29,6 +29,9 @@ const WATCHDOG: Duration = Duration::from_secs(150);
 const DRAIN: Duration = Duration::from_secs(60);
 /// How long a rename that was cut short may take until it is finished or taken back.
 const SETTLES: Duration = Duration::from_secs(25);
+/// How far a mount's view may be behind the end of a rename that was looked up: its folders are listed anew, and until
+/// then they show what was before. Which of the two states it is, is told by a look after that.
+const NEWS: Duration = Duration::from_secs(1);
 /// How it is told that a file of a failing service is put away.
 pub const SPOILED: &str = "what the service spoiled is removed:";
 /// How often what a failing service refused is looked at again.
@@ -338,6 +341,7 @@ impl Zone {
     ) -> Result<(), String> {
         let began = Instant::now();
         let renames = matches!(self.cut_short.take(), Some(Operation::Rename { .. }));
+        let mut was_open = false;
         loop {
             let is_open =
                 renames && began.elapsed() < SETTLES && world.is_some_and(|world| self.renames(world));
@@ -345,7 +349,12 @@ impl Zone {
             let found = found.map_err(|e| format!("{}/{} {when}: {e}", self.account, self.folder))?;
             let settles = renames && began.elapsed() < SETTLES;
             if is_open && self.keeps_the_rest(&found) {
+                was_open = true;
                 std::thread::sleep(Duration::from_millis(100));
+                continue;
+            }
+            if self.states.contains(&found) && std::mem::take(&mut was_open) {
+                std::thread::sleep(NEWS);
                 continue;
             }
             if self.states.contains(&found) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use lockerfs::provider::Capability;
 use serde_json::json;
 
-use super::harness::{Call, World, run, sha256_of, wait_for};
+use super::harness::{Call, Tune, World, run, sha256_of, wait_for};
 use crate::KIND;
 
 fn names(world: &World) -> Vec<String> {
@@ -48,6 +48,24 @@ fn a_mount_that_ends_deletes_first_what_was_removed() {
     fs::remove_file(mount.path("a")).expect("unlink");
     mount.unmount(&world.config());
     assert!(names(&world).is_empty());
+}
+
+#[test]
+fn a_mount_that_ends_clears_away_first_what_the_upload_of_a_removed_file_left() {
+    if !KIND.has(Capability::Batches) {
+        return;
+    }
+    // The service works on it for a while after it has all the bytes.
+    let world = World::with(|setup| setup.tune(Tune::Processing(Duration::from_millis(1500))));
+    let mount = world.mount();
+    mount.write("a", b"content");
+    let is_sent = || world.pending().iter().any(|row| row["state"] == "verifying");
+    wait_for("the service has the bytes", is_sent);
+    fs::remove_file(mount.path("a")).expect("unlink");
+    mount.unmount(&world.config());
+    assert!(names(&world).is_empty());
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(names(&world).is_empty(), "nor later");
 }
 
 #[test]

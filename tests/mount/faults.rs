@@ -4,9 +4,11 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
+use lockerfs::provider::Capability;
 use serde_json::{Value, json};
 
 use super::harness::{Call, World, content, run, sha256_of, wait_for};
+use crate::KIND;
 
 /// Reads a file with a fault that strikes a few times: a program may see an error, and never other bytes.
 fn right_or_eio(mishap: Value) {
@@ -48,6 +50,73 @@ fn a_body_that_ends_too_early_is_never_read_as_content() {
 #[test]
 fn answers_of_503_are_never_read_as_content() {
     right_or_eio(json!({"fault": "status", "status": 503, "rate": 0.5}));
+}
+
+#[test]
+fn answers_of_429_are_never_read_as_content() {
+    right_or_eio(json!({"fault": "status", "status": 429, "retry_after": 1, "rate": 0.3}));
+}
+
+#[test]
+fn links_that_run_out_all_the_time_are_never_read_as_content() {
+    right_or_eio(json!({"fault": "status", "status": 410, "rate": 0.3}));
+}
+
+#[test]
+fn a_part_that_is_told_to_be_another_is_never_read_as_content() {
+    right_or_eio(json!({"fault": "wrong_range", "rate": 0.3}));
+}
+
+#[test]
+fn a_body_that_stops_in_the_middle_ends_within_the_deadline() {
+    let world = World::with(|setup| setup.option("read_timeout", "\"2s\""));
+    let wanted = content(5, 6 << 20);
+    world.put("data.bin", &wanted);
+    let mount = world.mount();
+    assert_eq!(mount.list(""), ["data.bin"]);
+    world
+        .service
+        .faults(&[(Call::Download, json!({"fault": "stall"}))]);
+    let begun = Instant::now();
+    let error = fs::read(mount.path("data.bin")).expect_err("nothing comes");
+    assert_eq!(error.raw_os_error(), Some(libc::ETIMEDOUT), "{error}");
+    // Each try that brings bytes begins the time anew.
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    world.service.faults(&[]);
+    assert!(fs::read(mount.path("data.bin")).expect("read") == wanted);
+}
+
+#[test]
+fn bytes_that_are_not_those_of_the_hash_are_fetched_once_more_or_refused() {
+    if !KIND.has(Capability::ContentHash) {
+        return;
+    }
+    let world = World::new();
+    let small = content(6, 200_000);
+    let large = content(7, 70 << 20);
+    world.put("small.bin", &small);
+    world.put("large.bin", &large);
+    let mount = world.mount();
+    assert_eq!(mount.list("").len(), 2);
+    let once = (Call::Download, json!({"fault": "wrong_byte", "times": 1}));
+    world.service.faults(std::slice::from_ref(&once));
+    assert!(mount.read("small.bin") == small, "the second time it was right");
+    world.service.faults(&[once]);
+    let error = fs::read(mount.path("large.bin")).expect_err("it is not what was promised");
+    assert_eq!(error.raw_os_error(), Some(libc::EIO), "{error}");
+    wait_for("the log names the file", || mount.log().contains("large.bin"));
+    wait_for("it is read right by who opens it anew", || {
+        fs::read(mount.path("large.bin")).is_ok_and(|got| got == large)
+    });
+    world.change("small.bin", &content(8, 200_001));
+    wait_for("the change is seen", || {
+        fs::metadata(mount.path("small.bin")).is_ok_and(|meta| meta.len() == 200_001)
+    });
+    world
+        .service
+        .faults(&[(Call::Download, json!({"fault": "wrong_byte"}))]);
+    let error = fs::read(mount.path("small.bin")).expect_err("it never is what was promised");
+    assert_eq!(error.raw_os_error(), Some(libc::EIO), "{error}");
 }
 
 #[test]

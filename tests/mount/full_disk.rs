@@ -6,7 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::fd::IntoRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::suite::harness::{Mount, Place, World, assert_same, content, sha256_of, wait_for};
@@ -44,6 +44,27 @@ impl SmallDisk {
             assert_eq!(libc::statvfs(path.as_ptr(), &mut told), 0);
             told.f_bavail * told.f_frsize
         }
+    }
+
+    /// Bytes that the files of a folder take.
+    fn used_below(&self, folder: &str) -> u64 {
+        let mut folders = vec![self.0.join(folder)];
+        let mut used = 0;
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).expect("a folder") {
+                let path = entry.expect("an entry").path();
+                // It may go in this moment.
+                let Ok(facts) = fs::symlink_metadata(&path) else {
+                    continue;
+                };
+                if facts.is_dir() {
+                    folders.push(path);
+                } else {
+                    used += facts.blocks() * 512;
+                }
+            }
+        }
+        used
     }
 
     /// Another program takes all that is left, to the last block.
@@ -256,6 +277,31 @@ fn an_edit_of_a_remote_file_is_refused_where_the_rest_of_the_file_would_have_no_
     assert_eq!(stored["d.bin"], sha256_of(&small));
     assert_eq!(stored["large.bin"], sha256_of(&[&large[..100], b"!"].concat()));
     edit("d.bin").expect("there is room again");
+}
+
+#[test]
+fn the_cache_gives_way_to_what_is_written() {
+    let (world, disk) = world(40);
+    let remote = content(1, 20 * MIB);
+    world.put("remote.bin", &remote);
+    let mount = world.mount();
+    assert!(mount.read("remote.bin") == remote);
+    let cached = || disk.used_below("cache");
+    assert!(cached() > 16 * MIB as u64, "{} bytes are cached", cached());
+    assert_eq!(world.status()["disk"]["full"], false);
+    // More than there is room for beside the cache and the reserve.
+    let written = content(2, 30 * MIB);
+    let wrote = write(&mount.path("written.bin"), &written).expect("there is room");
+    assert_eq!(
+        (wrote.size, wrote.write, wrote.close),
+        (written.len(), None, None)
+    );
+    assert!(cached() < 10 * MIB as u64, "{} bytes are cached", cached());
+    // What is fetched now leaves it alone.
+    assert!(mount.read("remote.bin") == remote);
+    assert!(mount.read("written.bin") == written);
+    world.drain();
+    assert_eq!(world.stored_sha256()["written.bin"], sha256_of(&written));
 }
 
 /// Files that are open with their content written, while another program takes the last block; then they are

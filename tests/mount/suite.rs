@@ -2,6 +2,7 @@
 //! constant `KIND` which service is behind the mount; a test asks the kind for capabilities and budgets and
 //! never for its name.
 
+mod caching;
 mod command;
 mod crash;
 mod deleting;
@@ -11,6 +12,7 @@ mod local_only;
 mod names;
 mod programs;
 mod reading;
+mod reading_ahead;
 mod renaming;
 mod steering;
 mod system;

@@ -51,6 +51,8 @@ impl BaseContent for FromService {
         let service = self.0[account].clone();
         MemoryProvider::new(service).read(&base.file, range).await
     }
+
+    fn keep_sent(&self, _: &str, _: &FileEntry, _: &std::fs::File, _: bool) {}
 }
 
 impl Bench {

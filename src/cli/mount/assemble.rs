@@ -71,11 +71,14 @@ pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
         .await
         .map_err(|e| Failure::new(format!("cannot take up the pending uploads: {e}")))?;
     let client = DataClient::new().map_err(|e| Failure::new(e.to_string()))?;
-    let options = download::Options {
+    let reads = download::Options {
+        stall_timeout: plan.config.mount.read_timeout,
+        read_ahead: plan.config.mount.read_ahead,
+        connections: plan.config.mount.read_connections,
         cache,
         ..download::Options::default()
     };
-    let downloads = Downloads::new(client, options);
+    let downloads = Downloads::new(client, reads);
     let mut accounts = Vec::new();
     let mut setups = Vec::new();
     for account in &plan.config.accounts {

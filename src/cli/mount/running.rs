@@ -133,11 +133,12 @@ impl Running {
     /// Uploads what can be uploaded within the time for it, or until a second signal. False after that.
     async fn drain(&mut self) -> bool {
         let waiting = self.parts.uploads.unfinished() as u64;
-        if waiting == 0 {
+        if waiting > 0 {
+            let files = text::count(waiting, "file", "files");
+            eprintln!("lockerfs: uploading {files} before the end; a second ^C ends at once");
+        } else if !self.parts.uploads.is_busy() {
             return true;
         }
-        let files = text::count(waiting, "file", "files");
-        eprintln!("lockerfs: uploading {files} before the end; a second ^C ends at once");
         tokio::select! {
             drained = tokio::time::timeout(self.stop_timeout, self.parts.uploads.drain()) => {
                 if drained.is_err() {

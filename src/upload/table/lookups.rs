@@ -123,16 +123,36 @@ impl Table {
     }
 
     /// Whether a file of the service, seen in a folder, is one that an item made and that is not in its place yet, that
-    /// goes when it is, or whose place an item of another folder takes.
+    /// goes when it is, or whose place an item of another folder takes. Of a removed item only what it made itself is:
+    /// what it was to replace is another's by now, or is deleted by a row of its own.
     pub fn is_remains(&self, account: &str, folder: &FolderId, file: &FileId) -> bool {
         self.items.about(account, file.as_str()).any(|(_, item)| {
             let row = &item.row;
-            let made = row.attempt.as_ref().and_then(|attempt| attempt.file.as_ref());
+            let sent = row.attempt.as_ref();
+            let made = sent.and_then(|sent| sent.file.as_ref());
+            if item.is_removed() {
+                let replaced = sent.and_then(|sent| sent.replaces.as_ref());
+                return made.is_some_and(|made| made == file.as_str() && Some(made) != replaced);
+            }
             // In its own folder the row itself stands for the file that it replaces.
             let replaced = row.replaces.as_ref().filter(|_| row.folder != folder.as_str());
             let mut own = made.into_iter().chain(&row.superseded).chain(replaced);
             own.any(|own| own == file.as_str())
         })
+    }
+
+    /// Whether the upload of a removed item may yet put its content into the file that this one is to replace: what is
+    /// sent before that would be overwritten.
+    pub(super) fn is_yet_overwritten(&self, item: &Item) -> bool {
+        let Some(file) = item.row.replaces.as_ref().filter(|_| !item.is_removed()) else {
+            return false;
+        };
+        let overwrites = |other: &Item| {
+            let sent = other.row.attempt.as_ref();
+            sent.is_some_and(|sent| sent.replaces.as_ref() == Some(file) && sent.file.is_none())
+        };
+        let mut about = self.items.about(&item.row.account, file);
+        about.any(|(_, other)| other.is_removed() && overwrites(other))
     }
 
     pub fn unfinished(&self) -> usize {
@@ -179,9 +199,20 @@ impl Table {
     /// Whether another item that is at work goes on with a file of an account, replaces it or lets it go, or a rename
     /// of it is open.
     pub fn is_in_motion(&self, account: &str, file: &str, me: PendingId) -> bool {
-        let rename = self.renames.of_item(account, &ItemKey::File(file.to_owned()));
         let mut about = self.items.about(account, file);
-        rename.is_some() || about.any(|(id, item)| id != me && item.row.state != RowState::Parked)
+        self.is_renamed_now(account, file)
+            || about.any(|(id, item)| id != me && item.row.state != RowState::Parked)
+    }
+
+    /// The same, with those that wait for a person.
+    pub fn is_gone_on_with(&self, account: &str, file: &str, me: PendingId) -> bool {
+        self.is_renamed_now(account, file) || self.items.about(account, file).any(|(id, _)| id != me)
+    }
+
+    /// Whether a rename of a file of the service is open: it may bear the name of what a removed item sent.
+    pub fn is_renamed_now(&self, account: &str, file: &str) -> bool {
+        let item = ItemKey::File(file.to_owned());
+        self.renames.of_item(account, &item).is_some()
     }
 
     /// Whether work is left that goes on by itself.

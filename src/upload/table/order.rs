@@ -147,7 +147,9 @@ impl Table {
             // A file that is to be deleted bears the name still.
             if self.deletions.is_taken(account, &target.0, &target.1) {
                 waits_for_deletion = true;
-            } else if queue.targets.get(&target).is_none_or(|owner| *owner == id) {
+            } else if queue.targets.get(&target).is_none_or(|owner| *owner == id)
+                && !self.is_yet_overwritten(item)
+            {
                 return (Ok((id, target)), waits_for_deletion);
             }
         }
@@ -187,7 +189,7 @@ impl Table {
             return false;
         };
         let (folder, name) = item.target();
-        if self.deletions.is_taken(&item.row.account, &folder, &name) {
+        if self.deletions.is_taken(&item.row.account, &folder, &name) || self.is_yet_overwritten(item) {
             return false;
         }
         let queue = self.queues.get(&item.row.account);

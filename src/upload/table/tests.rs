@@ -219,8 +219,14 @@ fn check_account(table: &Table, account: &str) {
         let remains = of.iter().flat_map(|(_, item)| {
             let row = &item.row;
             let made = row.attempt.as_ref().and_then(|sent| sent.file.as_ref());
-            let replaced = row.replaces.as_ref().filter(|_| row.folder != folder.as_str());
-            made.into_iter().chain(&row.superseded).chain(replaced)
+            let in_place = row.attempt.as_ref().and_then(|sent| sent.replaces.as_ref());
+            let made = made.filter(|made| !item.is_removed() || Some(*made) != in_place);
+            let stood_for = (!item.is_removed()).then_some(row).into_iter();
+            let stood_for = stood_for.flat_map(|row| {
+                let replaced = row.replaces.as_ref().filter(|_| row.folder != folder.as_str());
+                row.superseded.iter().chain(replaced)
+            });
+            made.into_iter().chain(stood_for)
         });
         let remains: HashSet<_> = remains.cloned().map(FileId::new).collect();
         for file in &files {

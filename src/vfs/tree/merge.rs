@@ -40,6 +40,8 @@ pub struct Waiting {
     pub remains: HashSet<FileId>,
     /// Names on the service and sizes of what uploads of removed files may have left in the folder.
     pub leaving: Vec<(String, u64)>,
+    /// What open renames bring to its name: known to be none of those.
+    pub renamed: HashSet<FileId>,
 }
 
 /// What the kernel may hold that is no longer true.
@@ -90,8 +92,9 @@ impl Tree {
             rows: pending,
             remains,
             leaving,
+            renamed,
         } = waiting;
-        (claimed.remains, claimed.leaving) = (remains, leaving);
+        (claimed.remains, claimed.leaving, claimed.renamed) = (remains, leaving, renamed);
         let resting = pending.iter().filter(|row| !row.in_flight).map(|row| row.id);
         claimed.resting = resting.collect();
         for row in pending {
@@ -246,6 +249,7 @@ impl Tree {
         }
         let name = names::to_local(entry.name(), rules);
         if let (None, Entry::File(file)) = (known, &entry)
+            && !claimed.renamed.contains(&file.id)
             && (self.is_landing(&name, claimed)
                 || self.is_landing_beside(file, rules, claimed)
                 || claimed.is_leaving(file, rules))
@@ -382,6 +386,7 @@ struct Claims {
     resting: HashSet<PendingId>,
     remains: HashSet<FileId>,
     leaving: Vec<(String, u64)>,
+    renamed: HashSet<FileId>,
     /// Entries were left out that may be others'.
     hides: bool,
     /// Entries were left out that make no sense.

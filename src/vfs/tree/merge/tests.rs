@@ -120,6 +120,20 @@ fn what_the_upload_of_a_removed_file_left_is_not_shown_until_it_is_cleared_away(
 }
 
 #[test]
+fn what_a_rename_brings_to_the_name_of_a_removed_file_is_not_taken_for_what_its_upload_left() {
+    let (mut tree, top) = tree();
+    let waiting = Waiting {
+        leaving: vec![("name.txt".to_owned(), 3)],
+        renamed: [FileId::new("6")].into(),
+        ..Waiting::default()
+    };
+    let listed = vec![file("6", "name.txt"), file("7", "name.txt")];
+    merge(&mut tree, top, listed, waiting);
+    assert_eq!(shown(&tree, top), ["name.txt"]);
+    assert!(tree.by_item(0, &ItemId::File(FileId::new("6"))).is_some());
+}
+
+#[test]
 fn a_folder_that_is_listed_below_itself_is_left_out_and_nothing_counts_as_empty() {
     let (mut tree, top) = tree();
     merge(&mut tree, top, vec![folder("5", "sub")], Waiting::default());

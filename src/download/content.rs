@@ -1,0 +1,466 @@
+//! One content of a service while it is open: which of its blocks are at hand, and which are on their way.
+//!
+//! All readers of a content share it, so that no block is fetched twice at a time. A block is looked for in memory,
+//! then in the cache on disk; what is in neither is brought by a [`Flight`]. Locks here are leaves: none is held
+//! over I/O, and none is taken while another is held, except those of [`super::memory`] and of the cache's table
+//! of blocks under that of the flights.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use bytes::Bytes;
+use tokio::sync::{Notify, OnceCell};
+
+use super::body::Fetcher;
+use super::cache::{BLOCK, BlockCache, CachedContent, ContentKey};
+use super::check::{Check, Standing, Verdict};
+use super::connections::Permit;
+use super::error::DownloadError;
+use super::flight::Flight;
+use super::memory::{ContentNumber, Memory};
+use super::wanted::Wanted;
+use crate::provider::ErrorKind;
+
+/// A flight whose next byte is further than this, in bytes, before what is wanted is not waited for.
+const NEAR: u64 = 1024 * 1024;
+
+pub(super) struct Content {
+    number: ContentNumber,
+    fetcher: Fetcher,
+    memory: Arc<Memory>,
+    disk: Disk,
+    flights: Mutex<Vec<Weak<Flight>>>,
+    check: Mutex<Check>,
+    /// Counts how often all bytes were thrown away.
+    epoch: AtomicU64,
+    /// Blocks came, a flight ended, or a check did.
+    changed: Notify,
+}
+
+/// Where the content is on disk: looked up with the first read.
+struct Disk {
+    cache: Option<Arc<BlockCache>>,
+    key: ContentKey,
+    content: OnceCell<Option<Arc<CachedContent>>>,
+}
+
+impl Content {
+    pub fn new(
+        number: ContentNumber,
+        fetcher: Fetcher,
+        memory: Arc<Memory>,
+        cache: Option<Arc<BlockCache>>,
+        key: ContentKey,
+    ) -> Arc<Self> {
+        let check = Check::new(fetcher.source.size, fetcher.source.hash);
+        Arc::new(Content {
+            number,
+            fetcher,
+            memory,
+            disk: Disk {
+                cache,
+                key,
+                content: OnceCell::new(),
+            },
+            flights: Mutex::default(),
+            check: Mutex::new(check),
+            epoch: AtomicU64::new(0),
+            changed: Notify::new(),
+        })
+    }
+
+    pub fn fetcher(&self) -> &Fetcher {
+        &self.fetcher
+    }
+
+    /// Bytes of the whole file.
+    pub fn size(&self) -> u64 {
+        self.fetcher.source.size
+    }
+
+    /// Signalled whenever a look at the content may find something new.
+    pub fn changed(&self) -> &Notify {
+        &self.changed
+    }
+
+    pub fn tell(&self) {
+        self.changed.notify_waiters();
+    }
+
+    /// Changes when all bytes are thrown away: what was collected before is worth nothing then.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Whether its bytes proved wrong: who opens it next needs another.
+    pub fn is_wrong(&self) -> bool {
+        self.wrong().is_some()
+    }
+
+    /// Why no byte of it is handed out any more.
+    pub fn wrong(&self) -> Option<DownloadError> {
+        lock(&self.check).wrong().cloned()
+    }
+
+    /// Finds what is on disk. Everything else needs it to have been called.
+    pub async fn prepare(&self) {
+        let Some(cache) = &self.disk.cache else { return };
+        let look = async || {
+            let (cache, key) = (Arc::clone(cache), self.disk.key.clone());
+            let found = blocking(move || {
+                let content = cache.content(&key);
+                let verified = content.is_verified();
+                (content, verified)
+            })
+            .await?;
+            if found.1 {
+                lock(&self.check).pass();
+            }
+            Some(found.0)
+        };
+        self.disk.content.get_or_init(look).await;
+    }
+
+    fn on_disk(&self) -> Option<&Arc<CachedContent>> {
+        self.disk.content.get()?.as_ref()
+    }
+
+    /// How many bytes may be fetched ahead of need without pushing out what was fetched before.
+    pub fn room(&self) -> u64 {
+        match (&self.disk.cache, self.on_disk()) {
+            (Some(cache), Some(_)) => cache.limit() / 4,
+            _ => self.memory.budget() / 2,
+        }
+    }
+
+    /// Fills in the blocks of `blocks` that are at hand. Returns whether all are.
+    pub async fn collect(&self, blocks: &mut Wanted) -> bool {
+        for (offset, block) in blocks.lacking() {
+            *block = self.memory.get(self.number, offset);
+        }
+        let Some(disk) = self.on_disk() else {
+            return blocks.are_complete();
+        };
+        while let Some(range) = blocks.gap_where(|offset| disk.holds(self.block(offset))) {
+            let (disk, wanted) = (Arc::clone(disk), range.clone());
+            let Some(Some(bytes)) = blocking(move || disk.read(wanted)).await else {
+                // It was let go, or proved torn: it has to be fetched.
+                break;
+            };
+            if bytes.len() as u64 != range.end - range.start {
+                break;
+            }
+            blocks.fill(range.start, &bytes);
+        }
+        blocks.are_complete()
+    }
+
+    fn block(&self, offset: u64) -> Range<u64> {
+        offset..(offset + BLOCK).min(self.size())
+    }
+
+    fn is_at_hand(&self, offset: u64) -> bool {
+        self.memory.holds(self.number, offset)
+            || self.on_disk().is_some_and(|disk| disk.holds(self.block(offset)))
+    }
+
+    /// Keeps blocks in memory.
+    pub fn put(&self, blocks: &[(u64, Bytes)]) {
+        for (offset, block) in blocks {
+            self.memory.put(self.number, *offset, block.clone());
+        }
+    }
+
+    /// Keeps blocks on disk, and goes on with the check.
+    pub async fn keep(self: &Arc<Self>, blocks: Vec<(u64, Bytes)>) {
+        let content = Arc::clone(self);
+        let kept = move || {
+            if let Some(disk) = content.on_disk() {
+                for (offset, block) in &blocks {
+                    disk.store(*offset, block);
+                }
+            }
+            content.hash_on();
+        };
+        blocking(kept).await;
+    }
+
+    /// Sees to it that all of `wanted` is at hand or on its way, for somebody who waits for it: the flights that bring
+    /// it, to be held while he waits. One that is begun goes on up to `reach`, and without more ado up to
+    /// `limit`.
+    pub fn bring(self: &Arc<Self>, wanted: Range<u64>, reach: u64, limit: u64) -> Vec<Arc<Flight>> {
+        let mut flights = self.flights();
+        let running = running(&mut flights);
+        let mut bring = Vec::new();
+        let mut at = wanted.start;
+        while at < wanted.end {
+            if self.is_at_hand(at) {
+                at = self.block(at).end;
+                continue;
+            }
+            if let Some((flight, end)) = near_one(&running, at) {
+                flight.progress().need(end.min(wanted.end));
+                at = end;
+                bring.push(flight);
+                continue;
+            }
+            let end = self.gap_end(at, reach.max(wanted.end), &running);
+            for flight in &running {
+                if flight.progress().to_come().contains(&at) {
+                    flight.progress().cut(at);
+                }
+            }
+            let flight = Flight::start(self, at..end, limit.max(wanted.end), None);
+            flights.push(Arc::downgrade(&flight));
+            bring.push(flight);
+            at = end;
+        }
+        bring
+    }
+
+    /// The first byte from `from` on, before `until`, that is neither at hand nor on its way.
+    pub fn first_gap(&self, from: u64, until: u64) -> Option<u64> {
+        let mut flights = self.flights();
+        let running = running(&mut flights);
+        let mut at = from / BLOCK * BLOCK;
+        while at < until {
+            if let Some(flight) = on_its_way(&running, at) {
+                at = flight
+                    .progress()
+                    .to_come()
+                    .end
+                    .max(at + 1)
+                    .next_multiple_of(BLOCK);
+            } else if self.is_at_hand(at) {
+                at += BLOCK;
+            } else {
+                return Some(at);
+            }
+        }
+        None
+    }
+
+    /// Fetches from `at`, which neither is at hand nor on its way, up to `end` at most, ahead of need.
+    pub fn fetch_ahead(self: &Arc<Self>, at: u64, end: u64, permit: Permit) -> Arc<Flight> {
+        let mut flights = self.flights();
+        let end = self.gap_end(at, end, &running(&mut flights));
+        let flight = Flight::start(self, at..end, u64::MAX, Some(permit));
+        flights.push(Arc::downgrade(&flight));
+        flight
+    }
+
+    /// Where what is missing at `at` ends: at `end`, or with what is at hand or on its way. Of a service that sends on
+    /// what is at hand is taken again rather than asked around.
+    fn gap_end(&self, at: u64, end: u64, running: &[Arc<Flight>]) -> u64 {
+        let end = end.next_multiple_of(BLOCK).min(self.size());
+        let mut gap = self.block(at).end;
+        let sends_on = self.fetcher.sends_on();
+        while gap < end && on_its_way(running, gap).is_none() && (sends_on || !self.is_at_hand(gap)) {
+            gap = self.block(gap).end;
+        }
+        gap
+    }
+
+    /// Whether bytes that are at hand may be handed out to a read that ends at `end`.
+    pub async fn may_hand_out(self: &Arc<Self>, end: u64) -> Result<Admission, DownloadError> {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            let standing = lock(&self.check).standing(end);
+            let from = match standing {
+                Standing::HandOut => return Ok(Admission::HandOut),
+                Standing::Wrong(error) => return Err(error),
+                Standing::Busy => {
+                    changed.await;
+                    continue;
+                }
+                Standing::HashFrom(from) => from,
+            };
+            let missing = self.first_gap_at_hand(from);
+            if missing.is_some() && !lock(&self.check).must_be_whole() {
+                return Ok(Admission::HandOut);
+            }
+            if let Some(missing) = missing {
+                return Ok(Admission::First(missing));
+            }
+            let content = Arc::clone(self);
+            match blocking(move || content.hash_on()).await {
+                Some(_) => {}
+                None => {
+                    let message = format!("cannot read {}: its check failed", self.fetcher.source.name);
+                    return Err(DownloadError::new(ErrorKind::Unexpected, message));
+                }
+            }
+        }
+    }
+
+    fn first_gap_at_hand(&self, from: u64) -> Option<u64> {
+        let whole = from..self.size();
+        let not_on_disk = match self.on_disk() {
+            Some(disk) => disk.missing(whole),
+            None => vec![whole],
+        };
+        let blocks = not_on_disk
+            .into_iter()
+            .flat_map(|gap| gap.step_by(BLOCK as usize));
+        blocks
+            .into_iter()
+            .find(|offset| !self.memory.holds(self.number, *offset))
+    }
+
+    /// Notes blocks that are handed out.
+    pub fn note_handed_out(&self, blocks: &Wanted) {
+        lock(&self.check).note_handed_out(blocks.found());
+    }
+
+    /// Hashes the blocks that are at hand from where the check stands. Blocks the thread on the disk.
+    fn hash_on(&self) -> Verdict {
+        let Some(hasher) = lock(&self.check).lend() else {
+            return Verdict::Open;
+        };
+        let mut lent = Lent {
+            content: self,
+            hasher: Some(hasher),
+        };
+        lent.hash_on();
+        let verdict = lent.give_back();
+        self.heed(&verdict);
+        self.tell();
+        verdict
+    }
+
+    fn block_at_hand(&self, offset: u64) -> Option<Bytes> {
+        let in_memory = self.memory.get(self.number, offset);
+        in_memory.or_else(|| self.on_disk()?.read(self.block(offset)))
+    }
+
+    fn heed(&self, verdict: &Verdict) {
+        let source = &self.fetcher.source;
+        match verdict {
+            Verdict::Open => {}
+            Verdict::Right => self.note_verified(),
+            Verdict::FetchAgain => {
+                tracing::warn!(
+                    account = %source.account, file = %source.name, id = %source.file,
+                    "the bytes of this file are not those that the service promised; it is fetched once more"
+                );
+                self.throw_away();
+            }
+            Verdict::RightTooLate => {
+                tracing::error!(
+                    account = %source.account, file = %source.name, id = %source.file,
+                    "other bytes of this file were read before: who has it open must open it again"
+                );
+                self.note_verified();
+            }
+            Verdict::Wrong => {
+                tracing::error!(
+                    account = %source.account, file = %source.name, id = %source.file,
+                    "the bytes of this file are not those that the service promised: they are thrown away"
+                );
+                self.throw_away();
+            }
+        }
+    }
+
+    fn note_verified(&self) {
+        if let Some(disk) = self.on_disk() {
+            disk.set_verified();
+        }
+    }
+
+    /// Forgets all bytes. What flights are still bringing is cut off, since it may be of the same kind.
+    fn throw_away(&self) {
+        for flight in running(&mut self.flights()) {
+            flight.progress().cut(0);
+        }
+        self.memory.forget(self.number);
+        if let Some(disk) = self.on_disk() {
+            disk.discard();
+        }
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn flights(&self) -> MutexGuard<'_, Vec<Weak<Flight>>> {
+        lock(&self.flights)
+    }
+}
+
+impl Drop for Content {
+    fn drop(&mut self) {
+        self.memory.forget(self.number);
+    }
+}
+
+/// Whether bytes may be handed out.
+pub(super) enum Admission {
+    HandOut,
+    /// The block at this offset, and others after it, must be at hand before.
+    First(u64),
+}
+
+/// The hasher of a check while it is used. It goes back also after a panic.
+struct Lent<'a> {
+    content: &'a Content,
+    hasher: Option<Box<super::check::Hasher>>,
+}
+
+impl Lent<'_> {
+    fn hash_on(&mut self) {
+        let Some(hasher) = &mut self.hasher else { return };
+        while hasher.at() < self.content.size()
+            && let Some(block) = self.content.block_at_hand(hasher.at())
+        {
+            hasher.update(&block);
+        }
+    }
+
+    fn give_back(&mut self) -> Verdict {
+        let name = &self.content.fetcher.source.name;
+        match self.hasher.take() {
+            Some(hasher) => lock(&self.content.check).give_back(hasher, name),
+            None => Verdict::Open,
+        }
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}
+
+fn running(flights: &mut Vec<Weak<Flight>>) -> Vec<Arc<Flight>> {
+    let mut running = Vec::new();
+    flights.retain(|flight| {
+        let flight = flight.upgrade().filter(|flight| flight.progress().is_flying());
+        running.extend(flight.clone());
+        flight.is_some()
+    });
+    running
+}
+
+fn on_its_way(running: &[Arc<Flight>], offset: u64) -> Option<&Arc<Flight>> {
+    running
+        .iter()
+        .find(|flight| flight.progress().to_come().contains(&offset))
+}
+
+/// A flight that will soon bring the byte at `offset`, and where it ends.
+fn near_one(running: &[Arc<Flight>], offset: u64) -> Option<(Arc<Flight>, u64)> {
+    running.iter().find_map(|flight| {
+        let to_come = flight.progress().to_come();
+        (to_come.contains(&offset) && offset - to_come.start <= NEAR)
+            .then(|| (Arc::clone(flight), to_come.end))
+    })
+}
+
+/// Runs what blocks the thread off the async threads. `None` where it panicked, or the runtime ends.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    tokio::task::spawn_blocking(work).await.ok()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
