@@ -115,6 +115,20 @@ fn killed_after_its_first_step_it_is_finished_in_the_next_life() {
 }
 
 #[test]
+fn a_file_of_which_the_service_tells_nothing_sensible_is_not_taken_for_one_that_is_gone() {
+    let bench = Bench::new(0, false);
+    bench.service.tell_of_one();
+    let (new, old) = two_files(&bench);
+    bench.life(async |life| {
+        let intent = life.uploads.begin_rename(over(&new, &old)).await.unwrap();
+        first_step(&bench, &new).await;
+        std::mem::forget(intent);
+    });
+    bench.life(async |life| life.drained().await);
+    assert_eq!(bench.service.files(), only("old", b"new"));
+}
+
+#[test]
 fn a_source_that_was_uploaded_this_moment_keeps_its_rename() {
     for is_killed in [false, true] {
         let bench = Bench::new(0, true);

@@ -97,7 +97,8 @@ impl Renamer {
             match self.took_effect(row).await {
                 Ok(true) => {}
                 Ok(false) => return Fate::Done,
-                Err(error) => return Fate::of(&error),
+                // A look that fails says nothing of the rename.
+                Err(error) => return Fate::later(error.kind, error.to_string()),
             }
             match self.note_begun(row).await {
                 Ok(true) => row.begun = true,
@@ -207,12 +208,11 @@ impl Renamer {
     }
 
     async fn file_took_effect(&self, row: &RenameRow, id: FileId) -> Result<bool, ProviderError> {
-        let target = row.target.clone().map(FileId::new);
-        let asked: Vec<_> = [Some(id.clone()), target.clone()].into_iter().flatten().collect();
-        let found = self.provider.file_info(&asked).await?;
-        let of = |id: &FileId| found.iter().find(|file| file.id == *id);
-        let target = target.and_then(|target| of(&target));
-        let Some(file) = of(&id) else {
+        let target = match &row.target {
+            Some(target) => self.file_now(&FileId::new(target.clone())).await?,
+            None => None,
+        };
+        let Some(file) = self.file_now(&id).await? else {
             // Its content is under the target's id, or somebody else took it away.
             return Ok(row.in_place && target.is_some());
         };
@@ -224,9 +224,16 @@ impl Renamer {
             None => self.is_listed_as_renamed(row, id.as_str()).await?,
         };
         if !took_effect && let Some(target) = target {
-            self.bring_back(row, target).await?;
+            self.bring_back(row, &target).await?;
         }
         Ok(took_effect)
+    }
+
+    /// A file as it is now; `None` where it is gone. Asked for alone: of several, one may be absent from the answer because
+    /// the service told nothing sensible of it.
+    async fn file_now(&self, id: &FileId) -> Result<Option<FileEntry>, ProviderError> {
+        let found = self.provider.file_info(std::slice::from_ref(id)).await?;
+        Ok(found.into_iter().find(|file| file.id == *id))
     }
 
     /// Gives a target its name again that stepped aside for a rename that did not come.

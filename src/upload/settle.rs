@@ -351,7 +351,7 @@ impl Worker {
             "give it its name"
         } else if obsolete.is_empty() || self.delete_mode().is_some() {
             return Ok(true);
-        } else if self.provider().file_info(&obsolete).await?.is_empty() {
+        } else if self.are_gone(&obsolete).await? {
             return self.note_replaced_by(row, entry).await.map(|()| false);
         } else {
             "delete the file that it replaces"
@@ -360,6 +360,15 @@ impl Worker {
             "the content is on the service as {}, but the account cannot {lacking}: do that there, then retry",
             entry.name
         )))
+    }
+
+    async fn are_gone(&self, files: &[FileId]) -> Result<bool, Failure> {
+        for file in files {
+            if self.file_now(file).await?.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// What the row names as replaced is deleted, and the uploaded file stands in its place.

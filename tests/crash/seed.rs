@@ -29,9 +29,10 @@ const WATCHDOG: Duration = Duration::from_secs(150);
 const DRAIN: Duration = Duration::from_secs(60);
 /// How long a rename that was cut short may take until it is finished or taken back.
 const SETTLES: Duration = Duration::from_secs(25);
-/// How far a mount's view may be behind the end of a rename that was looked up: its folders are listed anew, and until
-/// then they show what was before. Which of the two states it is, is told by a look after that.
-const NEWS: Duration = Duration::from_secs(1);
+/// How far a mount's view may be behind the end of a rename that was looked up, also where listings have to be tried
+/// again: its folders are listed anew, and until then they show what was before. Which of the two states it is, is told
+/// by a look after that.
+const NEWS: Duration = Duration::from_secs(3);
 /// How it is told that a file of a failing service is put away.
 pub const SPOILED: &str = "what the service spoiled is removed:";
 /// How often what a failing service refused is looked at again.
@@ -341,7 +342,7 @@ impl Zone {
     ) -> Result<(), String> {
         let began = Instant::now();
         let renames = matches!(self.cut_short.take(), Some(Operation::Rename { .. }));
-        let mut was_open = false;
+        let mut may_be_behind = renames && world.is_some();
         loop {
             let is_open =
                 renames && began.elapsed() < SETTLES && world.is_some_and(|world| self.renames(world));
@@ -349,11 +350,11 @@ impl Zone {
             let found = found.map_err(|e| format!("{}/{} {when}: {e}", self.account, self.folder))?;
             let settles = renames && began.elapsed() < SETTLES;
             if is_open && self.keeps_the_rest(&found) {
-                was_open = true;
+                may_be_behind = true;
                 std::thread::sleep(Duration::from_millis(100));
                 continue;
             }
-            if self.states.contains(&found) && std::mem::take(&mut was_open) {
+            if self.states.contains(&found) && std::mem::take(&mut may_be_behind) {
                 std::thread::sleep(NEWS);
                 continue;
             }

@@ -198,8 +198,17 @@ impl Provider for MemoryProvider {
     }
 
     async fn file_info(&self, files: &[FileId]) -> Result<Vec<FileEntry>> {
+        let tells_of_one = self.service.tells_of_one.load(Ordering::Relaxed);
+        let told = if tells_of_one {
+            files.len().saturating_sub(1)
+        } else {
+            0
+        };
         self.call("info", |state, _| {
-            let found: Vec<_> = files.iter().filter_map(|id| state.entry(id.as_str())).collect();
+            let found: Vec<_> = files[told..]
+                .iter()
+                .filter_map(|id| state.entry(id.as_str()))
+                .collect();
             self.learn(&found);
             Ok(found.into_iter().map(|entry| self.service.told(entry)).collect())
         })

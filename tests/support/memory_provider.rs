@@ -112,6 +112,7 @@ pub struct MemoryService {
     polls: u32,
     keeps_ids: bool,
     numbers_twins: AtomicBool,
+    tells_of_one: AtomicBool,
     takes_many: AtomicBool,
     /// A host that takes a file in one request and nothing empty, tells a hash in the answer to an upload
     /// alone, keeps no times, and stores a second file of a name as `name (2).ext`.
@@ -128,6 +129,7 @@ impl MemoryService {
             polls,
             keeps_ids,
             numbers_twins: AtomicBool::new(false),
+            tells_of_one: AtomicBool::new(false),
             takes_many: AtomicBool::new(false),
             is_plain: false,
             appends: false,
@@ -142,6 +144,7 @@ impl MemoryService {
             polls,
             keeps_ids: false,
             numbers_twins: AtomicBool::new(false),
+            tells_of_one: AtomicBool::new(false),
             takes_many: AtomicBool::new(false),
             is_plain: false,
             appends: true,
@@ -155,6 +158,7 @@ impl MemoryService {
             polls: 0,
             keeps_ids: false,
             numbers_twins: AtomicBool::new(false),
+            tells_of_one: AtomicBool::new(false),
             takes_many: AtomicBool::new(false),
             is_plain: true,
             appends: false,
@@ -167,6 +171,7 @@ impl MemoryService {
             state: Mutex::default(),
             id_space,
             numbers_twins: AtomicBool::new(false),
+            tells_of_one: AtomicBool::new(false),
             takes_many: AtomicBool::new(false),
             ..*self
         })
@@ -182,6 +187,11 @@ impl MemoryService {
     /// From now on a file that is given a taken name gets `name(2)`, as on services without twins.
     pub fn number_twins(&self) {
         self.numbers_twins.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on it tells nothing sensible of a file where it is asked for others too, except of the last.
+    pub fn tell_of_one(&self) {
+        self.tells_of_one.store(true, Ordering::Relaxed);
     }
 
     /// From now on it takes many items in one call.
