@@ -30,6 +30,8 @@ mod tests;
 const NEAR: u64 = 1024 * 1024;
 /// How many times what a flight brought is hashed before it goes on: there may be gigabytes behind what it filled.
 const HASHED_ALONG: u64 = 4;
+/// Bytes that may be lacking before the end of a file, on their way, for its last read to wait for the check.
+const SOON: u64 = 4 * 1024 * 1024;
 /// Bytes hashed before others are told how far the check is.
 const HASHED_AT_A_TIME: u64 = 64 * 1024 * 1024;
 
@@ -343,7 +345,7 @@ impl Content {
                 Standing::HashFrom(from) => from,
             };
             let missing = self.first_gap_at_hand(from);
-            if missing.is_some() && !lock(&self.check).must_be_whole() {
+            if missing.is_some() && !lock(&self.check).must_be_whole() && !self.is_soon_whole(from) {
                 return Ok(Admission::HandOut);
             }
             if let Some(missing) = missing {
@@ -358,6 +360,13 @@ impl Content {
                 }
             }
         }
+    }
+
+    /// Whether what follows `from` is little and all of it at hand or on its way. The last reads of a file come side by
+    /// side and out of order: the very last one waits for the others then, so that who reads all of it is told by it
+    /// what the check says.
+    fn is_soon_whole(&self, from: u64) -> bool {
+        self.size() - from <= SOON && self.first_gap(from, self.size()).is_none()
     }
 
     fn first_gap_at_hand(&self, from: u64) -> Option<u64> {

@@ -184,3 +184,16 @@ async fn where_the_disk_keeps_nothing_no_more_is_fetched_ahead_than_memory_holds
     content.keep(right(0..1), content.epoch()).await;
     assert_eq!(content.room(), content.memory.budget() / 2);
 }
+
+#[tokio::test]
+async fn the_last_bytes_wait_for_those_before_them_that_are_on_their_way() {
+    let content = content(None).await;
+    let (end, tail) = (content.size(), BLOCKS - 1);
+    content.put(&right(tail..BLOCKS), content.epoch());
+    let alone = content.may_hand_out(end).await.unwrap();
+    assert!(matches!(alone, Admission::HandOut), "who reads the tail alone");
+    let on_their_way = content.bring(0..tail * BLOCK, tail * BLOCK, u64::MAX);
+    let last_of_all = content.may_hand_out(end).await.unwrap();
+    assert!(matches!(last_of_all, Admission::First(0)));
+    drop(on_their_way);
+}
