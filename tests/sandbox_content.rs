@@ -3,6 +3,7 @@
 #[path = "support/sandbox_caller.rs"]
 mod sandbox_caller;
 
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -273,6 +274,35 @@ async fn the_account_follows_its_live_files() {
         service.paths().await == ["unasked.txt"]
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_large_sparse_file_takes_little_room_and_keeps_its_content() {
+    let service = start(|_| {}).await;
+    let path = service.files().join("sparse.img");
+    let file = std::fs::File::create(&path).unwrap();
+    // Data between two holes, and a hole at the end.
+    file.write_all_at(b"in the middle", 20_000_000).unwrap();
+    file.set_len(40_000_000).unwrap();
+    drop(file);
+    service.admin(Method::POST, "rescan", Value::Null).await;
+    let info = service
+        .call("file/get_info", &[("file_path", "sparse.img")])
+        .await["file_info"]
+        .take();
+    let content = std::fs::read(&path).unwrap();
+    assert_eq!(info["hash"], sha256(&content));
+    let link = service.link(info["quickkey"].as_str().unwrap()).await;
+    let (_, body, _) = get(&service, &link, None).await;
+    assert!(body == content, "the file comes back as it is");
+    let mut blocks = 0;
+    let store = service.files().join("../../.sandbox/blobs");
+    for shelf in std::fs::read_dir(store).unwrap() {
+        for blob in std::fs::read_dir(shelf.unwrap().path()).unwrap() {
+            blocks += blob.unwrap().metadata().unwrap().blocks();
+        }
+    }
+    assert!(blocks * 512 < 4_000_000, "{blocks} blocks of 512 bytes");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 //! to the live files cannot reach it. Bodies are hashed while they stream to the disk.
 
 use std::collections::HashMap;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -132,8 +132,16 @@ impl Blobs {
     pub fn copy_in(&self, source: &Path) -> io::Result<Content> {
         let mut temp = tempfile::NamedTempFile::new_in(&self.temp)?;
         let mut source = std::fs::File::open(source)?;
-        let (hasher, size) = hash_through(&mut source, |bytes| temp.write_all(bytes))?;
-        let content = Content { sha256: hasher, size };
+        // Zeros become holes, so that a large sparse file takes as little room here as there.
+        let (sha256, size) = hash_through(&mut source, |bytes| {
+            if bytes.iter().all(|byte| *byte == 0) {
+                temp.seek_relative(bytes.len() as i64)
+            } else {
+                temp.write_all(bytes)
+            }
+        })?;
+        temp.as_file().set_len(size)?;
+        let content = Content { sha256, size };
         self.adopt(temp.into_temp_path(), &content)?;
         Ok(content)
     }
