@@ -20,6 +20,7 @@ const FETCHED_AGAIN: u64 = 64 * 1024 * 1024;
 /// Where the check of a content stands.
 pub(super) struct Check {
     size: u64,
+    expected: Option<ContentHash>,
     stage: Stage,
     /// Checksums of the blocks that were handed out unchecked, by offset. Only of what may be fetched again.
     handed_out: HashMap<u64, u32>,
@@ -55,7 +56,7 @@ pub(super) enum Verdict {
     Right,
     /// Right, but readers were given other bytes before: those may not go on.
     RightTooLate,
-    /// All bytes go, and are fetched once more.
+    /// All bytes go, and are fetched once more. Nobody hashes until they went: [`Check::begin_again`].
     FetchAgain,
     Wrong,
 }
@@ -67,6 +68,7 @@ impl Check {
         });
         Check {
             size,
+            expected,
             stage,
             handed_out: HashMap::new(),
             again: false,
@@ -140,7 +142,7 @@ impl Check {
         }
         if !fits && !self.again && may_be_fetched_again(self.size) {
             self.again = true;
-            self.stage = Stage::Hashing(Box::new(Hasher::new(self.size, hasher.expected)));
+            self.stage = Stage::Lent;
             return Verdict::FetchAgain;
         }
         let what = match fits {
@@ -151,6 +153,13 @@ impl Check {
         match fits {
             true => Verdict::RightTooLate,
             false => Verdict::Wrong,
+        }
+    }
+
+    /// Hashes from the start: what was found wrong is thrown away.
+    pub fn begin_again(&mut self) {
+        if let Some(expected) = self.expected {
+            self.stage = Stage::Hashing(Box::new(Hasher::new(self.size, expected)));
         }
     }
 }
@@ -273,6 +282,13 @@ mod tests {
         let mut check = Check::new(SIZE, Some(sha256(&blocks(1))));
         assert_eq!(hash_all(&mut check, &blocks(2)), Verdict::FetchAgain);
         assert!(check.must_be_whole());
+        assert_eq!(
+            check.standing(SIZE),
+            Standing::Busy,
+            "the wrong bytes are still there"
+        );
+        assert!(check.lend().is_none());
+        check.begin_again();
         assert_eq!(check.standing(SIZE), Standing::HashFrom(0));
         assert_eq!(hash_all(&mut check, &blocks(2)), Verdict::Wrong);
         assert!(matches!(check.standing(1), Standing::Wrong(_)));
@@ -287,6 +303,7 @@ mod tests {
             let mut check = Check::new(SIZE, Some(sha256(&blocks(1))));
             note(&mut check, given);
             assert_eq!(hash_all(&mut check, &blocks(2)), Verdict::FetchAgain);
+            check.begin_again();
             assert_eq!(hash_all(&mut check, &blocks(1)), verdict);
         }
     }

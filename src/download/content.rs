@@ -8,6 +8,7 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::{Notify, OnceCell};
@@ -22,8 +23,15 @@ use super::memory::{ContentNumber, Memory};
 use super::wanted::Wanted;
 use crate::provider::ErrorKind;
 
+#[cfg(test)]
+mod tests;
+
 /// A flight whose next byte is further than this, in bytes, before what is wanted is not waited for.
 const NEAR: u64 = 1024 * 1024;
+/// How many times what a flight brought is hashed before it goes on: there may be gigabytes behind what it filled.
+const HASHED_ALONG: u64 = 4;
+/// Bytes hashed before others are told how far the check is.
+const HASHED_AT_A_TIME: u64 = 64 * 1024 * 1024;
 
 pub(super) struct Content {
     number: ContentNumber,
@@ -165,25 +173,63 @@ impl Content {
             || self.on_disk().is_some_and(|disk| disk.holds(self.block(offset)))
     }
 
-    /// Keeps blocks in memory.
-    pub fn put(&self, blocks: &[(u64, Bytes)]) {
-        for (offset, block) in blocks {
-            self.memory.put(self.number, *offset, block.clone());
+    /// Keeps blocks in memory, unless all bytes were thrown away since `epoch`. Returns whether they are of use. A block
+    /// that is on the disk stays what it is there, so that what is checked is what will be read.
+    pub fn put(&self, blocks: &[(u64, Bytes)], epoch: u64) -> bool {
+        // Nothing is thrown away meanwhile.
+        let _flights = self.flights();
+        if self.epoch() != epoch {
+            return false;
         }
+        for (offset, block) in blocks {
+            let is_on_disk = self.on_disk().is_some_and(|disk| disk.holds(self.block(*offset)));
+            if !is_on_disk {
+                self.memory.put(self.number, *offset, block.clone());
+            }
+        }
+        true
     }
 
-    /// Keeps blocks on disk, and goes on with the check.
-    pub async fn keep(self: &Arc<Self>, blocks: Vec<(u64, Bytes)>) {
+    /// Keeps blocks on disk, unless all bytes were thrown away since `epoch`, and goes on with the check.
+    pub async fn keep(self: &Arc<Self>, blocks: Vec<(u64, Bytes)>, epoch: u64) {
         let content = Arc::clone(self);
         let kept = move || {
-            if let Some(disk) = content.on_disk() {
-                for (offset, block) in &blocks {
-                    disk.store(*offset, block);
-                }
+            if !content.store(&blocks, epoch) {
+                return;
             }
-            content.hash_on();
+            let bytes: u64 = blocks.iter().map(|(_, block)| block.len() as u64).sum();
+            if content.hash_on(bytes * HASHED_ALONG) {
+                content.catch_up();
+            }
         };
         blocking(kept).await;
+    }
+
+    /// Returns whether the blocks are still of use.
+    fn store(&self, blocks: &[(u64, Bytes)], epoch: u64) -> bool {
+        if self.epoch() != epoch {
+            return false;
+        }
+        let Some(disk) = self.on_disk() else { return true };
+        for (offset, block) in blocks {
+            disk.store(*offset, block);
+        }
+        let is_of_use = self.epoch() == epoch;
+        if !is_of_use {
+            // Some of them may have come to the disk after all of it was thrown away.
+            disk.discard();
+        }
+        is_of_use
+    }
+
+    /// Hashes, while anybody has the content open, what is at hand from where the check stands. Nobody waits for it: of
+    /// a large file that was at hand in parts it may be for long.
+    fn catch_up(self: Arc<Self>) {
+        tokio::task::spawn_blocking(
+            move || {
+                while Arc::strong_count(&self) > 1 && self.hash_on(HASHED_AT_A_TIME) {}
+            },
+        );
     }
 
     /// Sees to it that all of `wanted` is at hand or on its way, for somebody who waits for it: the flights that bring
@@ -262,15 +308,25 @@ impl Content {
         gap
     }
 
-    /// Whether bytes that are at hand may be handed out to a read that ends at `end`.
+    /// Whether bytes that are at hand may be handed out to a read that ends at `end`. A check that takes longer than a
+    /// read may is not waited for, unless the content was wrong before.
     pub async fn may_hand_out(self: &Arc<Self>, end: u64) -> Result<Admission, DownloadError> {
+        let until = Instant::now() + self.fetcher.options.stall_timeout;
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
             let standing = lock(&self.check).standing(end);
+            let is_late = Instant::now() >= until && !lock(&self.check).must_be_whole();
             let from = match standing {
                 Standing::HandOut => return Ok(Admission::HandOut),
                 Standing::Wrong(error) => return Err(error),
+                Standing::Busy | Standing::HashFrom(_) if is_late => {
+                    tracing::warn!(
+                        account = %self.fetcher.source.account, file = %self.fetcher.source.name,
+                        "the end of this file is read before all of it was checked"
+                    );
+                    return Ok(Admission::HandOut);
+                }
                 Standing::Busy => {
                     changed.await;
                     continue;
@@ -285,7 +341,7 @@ impl Content {
                 return Ok(Admission::First(missing));
             }
             let content = Arc::clone(self);
-            match blocking(move || content.hash_on()).await {
+            match blocking(move || content.hash_on(HASHED_AT_A_TIME)).await {
                 Some(_) => {}
                 None => {
                     let message = format!("cannot read {}: its check failed", self.fetcher.source.name);
@@ -314,20 +370,20 @@ impl Content {
         lock(&self.check).note_handed_out(blocks.found());
     }
 
-    /// Hashes the blocks that are at hand from where the check stands. Blocks the thread on the disk.
-    fn hash_on(&self) -> Verdict {
+    /// Hashes the blocks that are at hand from where the check stands, `most` bytes or a block. Returns whether it
+    /// stopped for that. Blocks the thread on the disk.
+    fn hash_on(&self, most: u64) -> bool {
         let Some(hasher) = lock(&self.check).lend() else {
-            return Verdict::Open;
+            return false;
         };
         let mut lent = Lent {
             content: self,
             hasher: Some(hasher),
         };
-        lent.hash_on();
-        let verdict = lent.give_back();
-        self.heed(&verdict);
+        let is_more = lent.hash_on(most);
+        self.heed(&lent.give_back());
         self.tell();
-        verdict
+        is_more
     }
 
     fn block_at_hand(&self, offset: u64) -> Option<Bytes> {
@@ -346,6 +402,7 @@ impl Content {
                     "the bytes of this file are not those that the service promised; it is fetched once more"
                 );
                 self.throw_away();
+                lock(&self.check).begin_again();
             }
             Verdict::RightTooLate => {
                 tracing::error!(
@@ -372,14 +429,22 @@ impl Content {
 
     /// Forgets all bytes. What flights are still bringing is cut off, since it may be of the same kind.
     fn throw_away(&self) {
-        for flight in running(&mut self.flights()) {
+        self.begin_epoch();
+        if let Some(disk) = self.on_disk() {
+            disk.discard();
+            // Who looked meanwhile may have found on the disk what is there no more.
+            self.begin_epoch();
+        }
+    }
+
+    /// From now on nothing is taken from the flights that were begun before.
+    fn begin_epoch(&self) {
+        let mut flights = self.flights();
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        for flight in running(&mut flights) {
             flight.progress().cut(0);
         }
         self.memory.forget(self.number);
-        if let Some(disk) = self.on_disk() {
-            disk.discard();
-        }
-        self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
     fn flights(&self) -> MutexGuard<'_, Vec<Weak<Flight>>> {
@@ -407,13 +472,21 @@ struct Lent<'a> {
 }
 
 impl Lent<'_> {
-    fn hash_on(&mut self) {
-        let Some(hasher) = &mut self.hasher else { return };
+    /// Returns whether it stopped because it hashed `most` bytes.
+    fn hash_on(&mut self, most: u64) -> bool {
+        let Some(hasher) = &mut self.hasher else {
+            return false;
+        };
+        let until = hasher.at().saturating_add(most);
         while hasher.at() < self.content.size()
             && let Some(block) = self.content.block_at_hand(hasher.at())
         {
             hasher.update(&block);
+            if hasher.at() >= until {
+                return hasher.at() < self.content.size();
+            }
         }
+        false
     }
 
     fn give_back(&mut self) -> Verdict {

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::watch;
@@ -13,7 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::body::Body;
 use super::cache::BLOCK;
-use super::connections::Permit;
+use super::connections::{Interest, Permit};
 use super::content::Content;
 use super::error::DownloadError;
 use crate::provider::ErrorKind;
@@ -37,6 +37,8 @@ pub(super) struct Progress {
     end: AtomicU64,
     bounds: watch::Sender<Bounds>,
     outcome: OnceLock<Result<(), DownloadError>>,
+    /// The readers that it serves count as such until it ends.
+    served: Mutex<Vec<Arc<Interest>>>,
 }
 
 /// How far a flight may go.
@@ -58,8 +60,10 @@ impl Flight {
             end: AtomicU64::new(range.end),
             bounds,
             outcome: OnceLock::new(),
+            served: Mutex::default(),
         });
         let landing = Landing {
+            epoch: content.epoch(),
             content: Arc::clone(content),
             progress: Arc::clone(&progress),
         };
@@ -87,6 +91,26 @@ impl Progress {
 
     pub fn is_flying(&self) -> bool {
         self.outcome.get().is_none() && !self.to_come().is_empty()
+    }
+
+    /// Lets a reader that is served by the flight count until it ends.
+    pub fn count(&self, interest: &Arc<Interest>) {
+        let mut served = self.served();
+        let is_known = served.iter().any(|known| Arc::ptr_eq(known, interest));
+        if !is_known && self.outcome.get().is_none() {
+            served.push(Arc::clone(interest));
+        }
+    }
+
+    fn end(&self, result: Result<(), DownloadError>) {
+        let mut served = self.served();
+        // Only the first result counts.
+        let _ = self.outcome.set(result);
+        served.clear();
+    }
+
+    fn served(&self) -> MutexGuard<'_, Vec<Arc<Interest>>> {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Why it ended too early.
@@ -144,13 +168,19 @@ impl Progress {
 
 /// The flight's own end, which is told however it comes.
 struct Landing {
+    /// That of the content when the flight began.
+    epoch: u64,
     content: Arc<Content>,
     progress: Arc<Progress>,
 }
 
 impl Landing {
     async fn fly(&self, permit: Option<Permit>) -> Result<(), DownloadError> {
-        let Landing { content, progress } = self;
+        let Landing {
+            epoch,
+            content,
+            progress,
+        } = self;
         let range = progress.to_come();
         let mut body = content.fetcher().body(range.clone(), permit);
         let mut blocks = Blocks::new(range.start, content.size());
@@ -168,17 +198,18 @@ impl Landing {
             let whole = blocks.push(bytes);
             if let Some((last, block)) = whole.last() {
                 let at = last + block.len() as u64;
-                content.put(&whole);
+                if !content.put(&whole, *epoch) {
+                    return Ok(());
+                }
                 progress.at.store(at, Ordering::Release);
                 content.tell();
-                content.keep(whole).await;
+                content.keep(whole, *epoch).await;
             }
         }
     }
 
     fn land(&self, result: Result<(), DownloadError>) {
-        // Only the first result counts.
-        let _ = self.progress.outcome.set(result);
+        self.progress.end(result);
         self.content.tell();
     }
 }

@@ -4,7 +4,7 @@
 //! served by, so that closing it, or reading on elsewhere, ends those that nobody else waits for.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::{Bytes, BytesMut};
 
@@ -37,8 +37,8 @@ struct Place {
     pattern: Pattern,
     /// What is fetched for this reader.
     flights: Vec<Arc<Flight>>,
-    /// Counts the reader among those who share the connections, while anything is fetched for it.
-    interest: Option<Interest>,
+    /// Counts the reader among those who share the connections, while anything is fetched for it: the flights hold it.
+    interest: Weak<Interest>,
 }
 
 impl Reader {
@@ -46,7 +46,7 @@ impl Reader {
         let place = Place {
             pattern: Pattern::new(content.size()),
             flights: Vec::new(),
-            interest: None,
+            interest: Weak::new(),
         };
         Reader {
             content,
@@ -109,8 +109,8 @@ impl Reader {
             let need = match content.collect(&mut wanted).await {
                 true => match content.may_hand_out(range.end).await? {
                     Admission::HandOut if content.epoch() == epoch => {
-                        self.look_ahead(&plan);
                         content.note_handed_out(&wanted);
+                        self.look_ahead(&plan);
                         return Ok(wanted.join());
                     }
                     Admission::HandOut => continue,
@@ -192,12 +192,12 @@ impl Reader {
                 );
             }
         }
-        match place.flights.is_empty() {
-            true => place.interest = None,
-            false => {
-                place.interest.get_or_insert_with(|| connections.join());
-            }
+        let counted = place.interest.upgrade();
+        let interest = counted.unwrap_or_else(|| Arc::new(connections.join()));
+        for flight in &place.flights {
+            flight.progress().count(&interest);
         }
+        place.interest = Arc::downgrade(&interest);
     }
 
     /// Fetches what is missing in `range` by requests of about `request` bytes. Up to where there is nothing to do any
