@@ -6,7 +6,7 @@
 //! of blocks under that of the flights.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
@@ -51,6 +51,8 @@ struct Disk {
     cache: Option<Arc<BlockCache>>,
     key: ContentKey,
     content: OnceCell<Option<Arc<CachedContent>>>,
+    /// Whether what was last brought was kept: a full disk keeps nothing, nor does a cache that is still looked through.
+    keeps: AtomicBool,
 }
 
 impl Content {
@@ -70,6 +72,7 @@ impl Content {
                 cache,
                 key,
                 content: OnceCell::new(),
+                keeps: AtomicBool::new(true),
             },
             flights: Mutex::default(),
             check: Mutex::new(check),
@@ -137,7 +140,7 @@ impl Content {
     /// How many bytes may be fetched ahead of need without pushing out what was fetched before.
     pub fn room(&self) -> u64 {
         match (&self.disk.cache, self.on_disk()) {
-            (Some(cache), Some(_)) => cache.limit() / 4,
+            (Some(cache), Some(_)) if self.disk.keeps.load(Ordering::Relaxed) => cache.limit() / 4,
             _ => self.memory.budget() / 2,
         }
     }
@@ -212,7 +215,8 @@ impl Content {
         }
         let Some(disk) = self.on_disk() else { return true };
         for (offset, block) in blocks {
-            disk.store(*offset, block);
+            let kept = disk.store(*offset, block) == block.len() as u64;
+            self.disk.keeps.store(kept, Ordering::Relaxed);
         }
         let is_of_use = self.epoch() == epoch;
         if !is_of_use {
@@ -251,12 +255,12 @@ impl Content {
                 bring.push(flight);
                 continue;
             }
-            let end = self.gap_end(at, reach.max(wanted.end), &running);
             for flight in &running {
                 if flight.progress().to_come().contains(&at) {
                     flight.progress().cut(at);
                 }
             }
+            let end = self.gap_end(at, reach.max(wanted.end), &running);
             let flight = Flight::start(self, at..end, limit.max(wanted.end), None);
             flights.push(Arc::downgrade(&flight));
             bring.push(flight);
@@ -287,13 +291,18 @@ impl Content {
         None
     }
 
-    /// Fetches from `at`, which neither is at hand nor on its way, up to `end` at most, ahead of need.
-    pub fn fetch_ahead(self: &Arc<Self>, at: u64, end: u64, permit: Permit) -> Arc<Flight> {
+    /// Fetches from `at`, where a block begins, up to `end` at most, ahead of need; nothing where the block is at hand or
+    /// on its way.
+    pub fn fetch_ahead(self: &Arc<Self>, at: u64, end: u64, permit: Permit) -> Option<Arc<Flight>> {
         let mut flights = self.flights();
-        let end = self.gap_end(at, end, &running(&mut flights));
+        let running = running(&mut flights);
+        if on_its_way(&running, at).is_some() || self.is_at_hand(at) {
+            return None;
+        }
+        let end = self.gap_end(at, end, &running);
         let flight = Flight::start(self, at..end, u64::MAX, Some(permit));
         flights.push(Arc::downgrade(&flight));
-        flight
+        Some(flight)
     }
 
     /// Where what is missing at `at` ends: at `end`, or with what is at hand or on its way. Of a service that sends on

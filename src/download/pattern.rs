@@ -57,6 +57,10 @@ struct Run {
 }
 
 impl Run {
+    fn came_to(&self, at: u64) -> bool {
+        (self.start..=self.end).contains(&at)
+    }
+
     /// Whether a read begins about where the run ends, or ends about where it begins.
     fn is_gone_on_by(&self, range: &Range<u64>) -> bool {
         let leap = self.read.clamp(LEAP, LATE);
@@ -115,13 +119,14 @@ impl Pattern {
             })
     }
 
-    /// Up to where the bytes ahead of the last used run are known to be at hand or on their way.
-    pub fn served(&self) -> u64 {
-        self.runs.back().map_or(0, |run| run.served)
+    /// Up to where the bytes ahead of the run that came to `at` are known to be at hand or on their way.
+    pub fn served(&self, at: u64) -> u64 {
+        let run = self.runs.iter().rfind(|run| run.came_to(at));
+        run.map_or(0, |run| run.served)
     }
 
-    pub fn note_served(&mut self, to: u64) {
-        if let Some(run) = self.runs.back_mut() {
+    pub fn note_served(&mut self, at: u64, to: u64) {
+        if let Some(run) = self.runs.iter_mut().rfind(|run| run.came_to(at)) {
             run.served = to;
         }
     }
@@ -322,6 +327,16 @@ mod tests {
         for plan in last {
             assert!(plan.ahead.end - plan.ahead.start > 10 * MIB, "{plan:?}");
         }
+    }
+
+    #[test]
+    fn a_run_is_served_by_itself_whichever_was_read_last() {
+        let mut pattern = Pattern::new(SIZE);
+        let far = note(&mut pattern, 4 << 30, MIB).ahead.start;
+        let near = note(&mut pattern, 0, MIB).ahead.start;
+        pattern.note_served(far, 5 << 30);
+        pattern.note_served(near, 2 * MIB);
+        assert_eq!((pattern.served(far), pattern.served(near)), (5 << 30, 2 * MIB));
     }
 
     #[test]

@@ -181,9 +181,10 @@ impl Reader {
                 }
             }
         } else {
-            let ahead = plan.ahead.start.max(place.pattern.served())..plan.ahead.end;
+            let from = plan.ahead.start;
+            let ahead = from.max(place.pattern.served(from))..plan.ahead.end;
             let served = self.fetch_ahead(ahead, self.request(plan), &mut place.flights);
-            place.pattern.note_served(served);
+            place.pattern.note_served(from, served);
             for foreseen in &plan.foreseen {
                 self.fetch_ahead(
                     foreseen.clone(),
@@ -222,9 +223,11 @@ impl Reader {
             } else {
                 end
             };
-            let flight = content.fetch_ahead(at, end, permit);
-            from = flight.progress().to_come().end;
-            flights.push(flight);
+            // Where another reader was faster there is nothing to do.
+            if let Some(flight) = content.fetch_ahead(at, end, permit) {
+                from = flight.progress().to_come().end;
+                flights.push(flight);
+            }
         }
         range.end.max(from)
     }

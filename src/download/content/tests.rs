@@ -153,3 +153,34 @@ async fn a_reader_counts_among_those_who_share_connections_while_a_flight_serves
         .expect("it goes with its flight");
     drop(other);
 }
+
+#[tokio::test]
+async fn a_read_far_into_what_is_on_its_way_is_brought_by_one_flight() {
+    let content = content(None).await;
+    let _first = content.bring(0..BLOCK, content.size(), u64::MAX);
+    let at = 36 * BLOCK;
+    assert!(at > NEAR);
+    let flights = content.bring(at..at + BLOCK, at + 3 * BLOCK, u64::MAX);
+    assert_eq!(flights.len(), 1);
+    assert_eq!(flights[0].progress().to_come(), at..at + 3 * BLOCK);
+}
+
+#[tokio::test]
+async fn what_another_reader_has_brought_is_not_fetched_ahead() {
+    let content = content(None).await;
+    let permit = || content.fetcher().connections.try_acquire().unwrap();
+    let first = content.fetch_ahead(0, 4 * BLOCK, permit()).unwrap();
+    assert!(content.fetch_ahead(0, 4 * BLOCK, permit()).is_none());
+    assert_eq!(content.first_gap(0, 8 * BLOCK), Some(4 * BLOCK));
+    drop(first);
+}
+
+#[tokio::test]
+async fn where_the_disk_keeps_nothing_no_more_is_fetched_ahead_than_memory_holds() {
+    let dir = TempDir::new().unwrap();
+    let full = BlockCache::open(&dir.path().join("blocks"), 256 << 20).unwrap();
+    full.keep_free(u64::MAX);
+    let content = content(Some(full)).await;
+    content.keep(right(0..1), content.epoch()).await;
+    assert_eq!(content.room(), content.memory.budget() / 2);
+}
