@@ -18,8 +18,8 @@ use super::{Downloads, Source};
 /// Files for which a link is asked at a time.
 const LINKS: usize = 100;
 /// Heads fetched before the file that is opened, and at a time.
-const AHEAD: usize = 24;
-const AT_A_TIME: usize = 8;
+const AHEAD: usize = 32;
+const AT_A_TIME: usize = 12;
 /// Heads kept of files that were passed.
 const BEHIND: usize = 8;
 /// How long the program may rest before it counts as gone.

@@ -83,7 +83,7 @@ fn what_was_foreseen_is_not_fetched_once_the_program_has_gone() {
         }
         std::thread::sleep(Duration::from_secs(1));
     });
-    assert!(calls.of(Call::Download) <= 5 + 24, "{calls:?}");
+    assert!(calls.of(Call::Download) <= 5 + 32, "{calls:?}");
 }
 
 #[test]
