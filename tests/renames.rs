@@ -129,6 +129,44 @@ fn a_file_of_which_the_service_tells_nothing_sensible_is_not_taken_for_one_that_
 }
 
 #[test]
+fn what_a_rename_would_replace_stays_where_the_upload_of_its_source_makes_another_file_of_it() {
+    let bench = Bench::new(0, false);
+    let (new, old) = two_files(&bench);
+    let held = bench.service.pause_before("begin");
+    bench.life(async |life| {
+        let pending = life.add_over("new", b"newer", &new).await;
+        held.reached().await;
+        let along = NewRename {
+            pending: Some(pending),
+            ..over(&new, &old)
+        };
+        let intent = life.uploads.begin_rename(along).await.unwrap();
+        first_step(&bench, &new).await;
+        std::mem::forget(intent);
+    });
+    held.open();
+    let found = bench.service.pause_after("info");
+    bench.life(async |life| {
+        found.reached().await;
+        let is_uploaded = || {
+            bench
+                .service
+                .files()
+                .iter()
+                .any(|(_, content)| content == b"newer")
+        };
+        while !is_uploaded() || bench.service.file(&new).is_some() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        found.open();
+        life.drained().await;
+    });
+    let mut left = [only("new", b"newer"), only("old", b"old")].concat();
+    left.sort();
+    assert_eq!(bench.service.files(), left);
+}
+
+#[test]
 fn a_source_that_was_uploaded_this_moment_keeps_its_rename() {
     for is_killed in [false, true] {
         let bench = Bench::new(0, true);

@@ -153,15 +153,22 @@ impl Renamer {
     /// False where there is no rename any more.
     async fn note_begun(&self, row: &RenameRow) -> Result<bool, Fate> {
         let mut target = target_of(row);
+        let mut source = Source::Watched;
         loop {
-            let noted = self
-                .uploads
-                .note_begun(row.id, target.clone(), Source::Found)
-                .await;
+            let noted = self.uploads.note_begun(row.id, target.clone(), source).await;
             let noted = noted.map_err(|error| Fate::later(ErrorKind::Unexpected, error.to_string()))?;
             let pending = match noted {
                 Noted::Begun => return Ok(true),
-                Noted::Gone | Noted::SourceEnded => return Ok(false),
+                Noted::Gone => return Ok(false),
+                // What was found may be gone with the end of the upload, which made another file of it.
+                Noted::SourceEnded => match self.took_effect(row).await {
+                    Ok(true) => {
+                        source = Source::Found;
+                        continue;
+                    }
+                    Ok(false) => return Ok(false),
+                    Err(error) => return Err(Fate::later(error.kind, error.to_string())),
+                },
                 Noted::TargetEnded => target
                     .as_mut()
                     .map(|(unwanted, pending)| (unwanted, pending.take())),
@@ -208,11 +215,12 @@ impl Renamer {
     }
 
     async fn file_took_effect(&self, row: &RenameRow, id: FileId) -> Result<bool, ProviderError> {
+        let file = self.file_now(&id).await?;
         let target = match &row.target {
             Some(target) => self.file_now(&FileId::new(target.clone())).await?,
             None => None,
         };
-        let Some(file) = self.file_now(&id).await? else {
+        let Some(file) = file else {
             // Its content is under the target's id, or somebody else took it away.
             return Ok(row.in_place && target.is_some());
         };

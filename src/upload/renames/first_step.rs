@@ -29,7 +29,7 @@ pub enum Noted {
 pub(in crate::upload) enum Source {
     /// Who renames looks again where it ended.
     Watched,
-    /// The item was found where the first step brings it: where its upload ended meanwhile, it is renamed alone.
+    /// The item was found where the first step brings it after its upload had ended: it is renamed alone.
     Found,
 }
 
