@@ -30,6 +30,11 @@ impl Adapter {
         }
     }
 
+    /// How long a request may take until it is answered without its work.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
     /// Runs work in a task, within the deadline.
     pub fn later<T: Send + 'static>(
         &self,

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::time::Instant;
 
 use crate::vfs::TimeChange;
 use fuser::{
@@ -221,8 +222,14 @@ impl Filesystem for Adapter {
         };
         let vfs = self.vfs.clone();
         let held = self.in_flight.enter([parent.0, new_parent.0]);
+        let (begun, deadline) = (Instant::now(), self.deadline());
         self.later_done("rename", held, reply, async move {
-            vfs.rename(parent.0, &name, new_parent.0, &new_name, keep).await
+            let renamed = vfs.rename(parent.0, &name, new_parent.0, &new_name, keep).await;
+            if renamed.is_err() || begun.elapsed() >= deadline {
+                // The kernel takes it for not done, whatever of it was.
+                vfs.distrust_names([(parent.0, name), (new_parent.0, new_name)]);
+            }
+            renamed
         });
     }
 

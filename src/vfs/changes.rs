@@ -59,8 +59,15 @@ impl Vfs {
         }
     }
 
-    pub(super) fn tell_kernel(&self, parent: u64, merged: Merged) {
-        for name in merged.names {
+    /// Lets the kernel ask again what these names of folders mean.
+    pub fn distrust_names(&self, names: impl IntoIterator<Item = (u64, String)>) {
+        for (parent, name) in names {
+            self.tell(Outdated::Name { parent, name });
+        }
+    }
+
+    pub(super) fn tell_kernel(&self, merged: Merged) {
+        for (parent, name) in merged.names {
             self.tell(Outdated::Name { parent, name });
         }
         for ino in merged.inodes {

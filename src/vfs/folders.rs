@@ -265,7 +265,7 @@ impl Vfs {
             let merged = self.tree().merge(ino, version, listing, rules, laid_over);
             self.sweep();
             if let Some(merged) = merged {
-                self.tell_kernel(ino, merged);
+                self.tell_kernel(merged);
                 if undated {
                     account.dates.want(ino);
                 }

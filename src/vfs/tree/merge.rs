@@ -47,8 +47,8 @@ pub struct Waiting {
 /// What the kernel may hold that is no longer true.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Merged {
-    /// Names of the folder that now mean nothing or something else.
-    pub names: Vec<String>,
+    /// Names that now mean nothing or something else, as they were shown, with the folders that they were in.
+    pub names: Vec<(u64, String)>,
     /// Inodes whose size, time or bytes changed.
     pub inodes: Vec<u64>,
 }
@@ -74,6 +74,10 @@ impl Tree {
             .children
             .clone();
 
+        let shown: HashMap<u64, String> = before
+            .values()
+            .filter_map(|ino| Some((*ino, self.get(*ino)?.name.clone())))
+            .collect();
         let mut merged = Merged::default();
         let mut claimed = Claims {
             incomplete: listing.incomplete,
@@ -98,7 +102,7 @@ impl Tree {
         let resting = pending.iter().filter(|row| !row.in_flight).map(|row| row.id);
         claimed.resting = resting.collect();
         for row in pending {
-            self.show_pending(account, folder, row, rules.names, &mut claimed);
+            self.show_pending(account, folder, row, rules.names, &mut claimed, &mut merged);
         }
         let mut entries = listing.entries;
         entries.sort_by_cached_key(|entry| {
@@ -128,10 +132,9 @@ impl Tree {
         }
         for (name, ino) in &before {
             if claimed.children.get(name) != Some(ino) {
-                merged.names.push(
-                    self.get(*ino)
-                        .map_or_else(|| name.clone(), |node| node.name.clone()),
-                );
+                merged
+                    .names
+                    .push((folder, shown.get(ino).unwrap_or(name).clone()));
             }
             if !kept.contains(ino) && self.is_in(*ino, folder) {
                 self.remove(*ino);
@@ -160,6 +163,7 @@ impl Tree {
         row: PendingHere,
         rules: &NameRules,
         claimed: &mut Claims,
+        merged: &mut Merged,
     ) {
         if let Some(ino) = self.by_pending(row.id) {
             // An older content of its own that was uploaded may be what it replaces by now.
@@ -197,7 +201,8 @@ impl Tree {
                 self.add(Some(account), &name, row.mtime, Kind::File(file))
             }
         };
-        self.place(ino, folder, &name, row.mtime);
+        let left = self.place(ino, folder, &name, row.mtime);
+        merged.names.extend(left);
         claimed.children.insert(names::key(&name), ino);
         claimed
             .replaced
@@ -268,7 +273,8 @@ impl Tree {
             }
             None => self.add(Some(account), &name, mtime, kind_of(&entry)),
         };
-        self.place(ino, folder, &name, mtime);
+        let left = self.place(ino, folder, &name, mtime);
+        merged.names.extend(left);
         claimed.children.insert(names::key(&name), ino);
     }
 
@@ -356,12 +362,14 @@ impl Tree {
         false
     }
 
-    /// Records where a node is, taking it out of another folder where it was before.
-    fn place(&mut self, ino: u64, folder: u64, name: &str, mtime: SystemTime) {
-        if self
-            .get(ino)
-            .is_some_and(|node| node.parent.is_some_and(|parent| parent != folder))
-        {
+    /// Records where a node is, taking it out of another folder where it was before: that folder, and its name there.
+    fn place(&mut self, ino: u64, folder: u64, name: &str, mtime: SystemTime) -> Option<(u64, String)> {
+        let node = self.get(ino)?;
+        let left = node
+            .parent
+            .filter(|parent| *parent != folder)
+            .map(|parent| (parent, node.name.clone()));
+        if left.is_some() {
             self.detach(ino);
         }
         if let Some(node) = self.get_mut(ino) {
@@ -372,6 +380,7 @@ impl Tree {
                 node.mtime = mtime;
             }
         }
+        left
     }
 }
 

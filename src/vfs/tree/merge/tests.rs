@@ -145,3 +145,27 @@ fn a_folder_that_is_listed_below_itself_is_left_out_and_nothing_counts_as_empty(
     assert_eq!(tree.path(sub), "sub");
     assert_eq!(shown(&tree, top), ["sub"]);
 }
+
+#[test]
+fn the_kernel_hears_of_the_name_that_a_file_had_here_before_it_was_renamed_or_moved_elsewhere() {
+    let (mut tree, top) = tree();
+    let listed = vec![file("1", "old.txt"), folder("2", "folder")];
+    merge(&mut tree, top, listed, Waiting::default());
+    let merged = merge(
+        &mut tree,
+        top,
+        vec![file("1", "new.txt"), folder("2", "folder")],
+        Waiting::default(),
+    );
+    assert_eq!(merged.names, [(top, "old.txt".to_owned())]);
+    let folder_ino = tree
+        .by_item(0, &ItemId::Folder(FolderId::new("2")))
+        .expect("listed");
+    let merged = merge(
+        &mut tree,
+        folder_ino,
+        vec![file("1", "moved.txt")],
+        Waiting::default(),
+    );
+    assert_eq!(merged.names, [(top, "new.txt".to_owned())]);
+}
