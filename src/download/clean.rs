@@ -11,4 +11,8 @@ impl CleanCache for BlockCache {
     fn give_back(&self, bytes: u64) -> u64 {
         BlockCache::give_back(self, bytes)
     }
+
+    fn keep_free(&self, bytes: u64) {
+        BlockCache::keep_free(self, bytes);
+    }
 }

@@ -28,6 +28,9 @@ pub trait CleanCache: std::fmt::Debug + Send + Sync {
 
     /// Lets go of at least `bytes`, where it can; how many it let go. Blocks while files are taken away.
     fn give_back(&self, bytes: u64) -> u64;
+
+    /// From now on it leaves so many bytes of the disk free.
+    fn keep_free(&self, bytes: u64);
 }
 
 /// The free space of the staging disk above a reserve. Looks at the disk once for many small writes.
@@ -122,8 +125,9 @@ impl DiskSpace {
         self.lacking.fetch_add(bytes, Ordering::AcqRel);
         self.budget.store(0, Ordering::Release);
         let left = self.left_or_made(0);
-        if left.is_err() {
-            self.give_lacking(bytes);
+        match left {
+            Ok(_) => self.tell_cache(),
+            Err(_) => self.give_lacking(bytes),
         }
         left.map(drop)
     }
@@ -131,11 +135,21 @@ impl DiskSpace {
     /// Notes what a file of an earlier life lacks, whether there is room or not.
     pub fn note_lacking(&self, bytes: u64) {
         self.lacking.fetch_add(bytes, Ordering::AcqRel);
+        self.tell_cache();
     }
 
     /// So many bytes are not lacking any more.
     pub fn give_lacking(&self, bytes: u64) {
         self.lacking.fetch_sub(bytes, Ordering::AcqRel);
+        self.tell_cache();
+    }
+
+    /// Keeps the cache from taking what edited files lack, which looks free until it comes.
+    fn tell_cache(&self) {
+        if let Some(clean) = &self.clean {
+            let lacking = self.lacking.load(Ordering::Acquire);
+            clean.keep_free(self.reserve.saturating_mul(2).saturating_add(lacking));
+        }
     }
 
     pub fn room(&self) -> io::Result<DiskRoom> {
@@ -247,6 +261,8 @@ mod tests {
             let held = self.held();
             std::fs::remove_file(&self.0).map_or(0, |()| held)
         }
+
+        fn keep_free(&self, _bytes: u64) {}
     }
 
     #[test]

@@ -25,6 +25,8 @@ impl Traced {
             setup.option("upload_delay", "\"10m\"");
         });
         prepare(&world);
+        // Of the cache nothing has to be synced, nor of where it is made.
+        std::fs::create_dir_all(&world.place().cache).expect("a folder");
         let output = world.folder().join("trace.txt");
         let shown = trace::SHOWN.to_string();
         let calls = format!("trace={}", trace::CALLS);

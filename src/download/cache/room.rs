@@ -71,6 +71,7 @@ impl Room {
 
     pub fn keep_free(&self, bytes: u64) {
         self.keep_free.store(bytes, Ordering::Relaxed);
+        self.budget.store(0, Ordering::Release);
         self.budget.store(0, Ordering::Relaxed);
     }
 
