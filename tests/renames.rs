@@ -3,6 +3,7 @@
 #[path = "support/upload_bench.rs"]
 mod upload_bench;
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use lockerfs::provider::{DeleteMode, ErrorKind, FileId, FolderId, ItemId, Provider, Retry};
@@ -133,8 +134,10 @@ fn what_a_rename_would_replace_stays_where_the_upload_of_its_source_makes_anothe
     let bench = Bench::new(0, false);
     let (new, old) = two_files(&bench);
     let held = bench.service.pause_before("begin");
+    let row = Mutex::new(None);
     bench.life(async |life| {
         let pending = life.add_over("new", b"newer", &new).await;
+        *row.lock().unwrap() = Some(pending);
         held.reached().await;
         let along = NewRename {
             pending: Some(pending),

@@ -240,7 +240,10 @@ fn a_file_that_is_being_written_outlives_its_folder() {
         world.service.calls().of(Call::Listing) >= before + 2
     });
     drop(file);
-    assert_eq!(mount.read("outer/inner/new.txt"), b"not to be lost");
+    // A service may show at its top what it still knows of a folder that is gone.
+    let places = ["outer/inner/new.txt", "inner/new.txt"];
+    let mut kept = places.iter().flat_map(|path| std::fs::read(mount.path(path)));
+    assert!(kept.any(|kept| kept == b"not to be lost"), "it is gone");
     wait_for("the trouble is told", || {
         let status = world.status();
         status["pending"]

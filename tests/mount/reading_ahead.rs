@@ -41,7 +41,13 @@ fn the_head_of_a_file_costs_a_link_and_a_small_download() {
         (1, 1),
         "{calls:?}"
     );
-    let most = 256 * KIB as u64 + KIND.budget.overshoot;
+    // A service that sends on fills the buffers of both ends.
+    let buffered = if KIND.has(Capability::Batches) {
+        0
+    } else {
+        2 * KIND.budget.overshoot
+    };
+    let most = 256 * KIB as u64 + buffered;
     assert!(calls.bytes_out <= most, "fetched {} bytes", calls.bytes_out);
 }
 
@@ -63,7 +69,7 @@ fn a_program_that_sniffs_at_file_after_file_costs_their_heads_and_few_link_calls
         }
     });
     assert_eq!(calls.of(Call::Download), 60, "{calls:?}");
-    let links = if KIND.has(Capability::Batches) { 4 } else { 60 };
+    let links = if KIND.has(Capability::Batches) { 8 } else { 60 };
     assert!(calls.of(Call::Link) <= links, "{calls:?}");
     let most = 60 * (150 * KIB as u64 + KIND.budget.overshoot);
     assert!(calls.bytes_out <= most, "fetched {} bytes", calls.bytes_out);
