@@ -9,9 +9,9 @@ use std::time::{Duration, SystemTime};
 
 use lockerfs::provider::{ErrorKind, FolderId, Retry};
 use lockerfs::state::JournalTransaction;
-use lockerfs::upload::{Base, Options, PendingFile, UploadError, UploadEvent, UploadStatus};
-use upload_bench::memory_provider::Fault;
-use upload_bench::{Bench, long, new, only};
+use lockerfs::upload::{Base, Hold, Options, PendingFile, PendingId, UploadError, UploadEvent, UploadStatus};
+use upload_bench::memory_provider::{Fault, Gate};
+use upload_bench::{Bench, Life, long, new, only};
 
 #[test]
 fn a_committed_file_is_uploaded_and_then_forgotten() {
@@ -666,20 +666,27 @@ fn what_was_on_its_way_to_a_folder_that_is_gone_goes_to_the_one_that_it_was_move
     assert_eq!(bench.service.files(), expected);
 }
 
+/// A file that was sent as `name` with the content `same`, and is `other` with `newer` since. It is not sent before
+/// what comes along is dropped.
+async fn renamed_and_rewritten(life: &Life, sent: &Gate) -> (PendingId, Hold) {
+    let first = life.add("name", b"same").await;
+    sent.reached().await;
+    let root = FolderId::new("root");
+    let renamed = life.uploads.rename(first, root, "other".into(), None, None);
+    renamed.await.unwrap();
+    let (staged, held) = life.uploads.rewrite(first).await.unwrap();
+    staged.write_at(0, b"newer").unwrap();
+    let now = SystemTime::now();
+    life.uploads.recommit(first, &staged, now).await.unwrap();
+    (first, held)
+}
+
 #[test]
 fn a_file_that_another_goes_on_with_is_not_taken_for_a_new_one_of_its_former_name_and_content() {
     let bench = Bench::new(1, false);
     let sent = bench.service.pause_after("whole");
     bench.life(async |life| {
-        let first = life.add("name", b"same").await;
-        sent.reached().await;
-        let root = FolderId::new("root");
-        let renamed = life.uploads.rename(first, root, "other".into(), None, None);
-        renamed.await.unwrap();
-        let (staged, held) = life.uploads.rewrite(first).await.unwrap();
-        staged.write_at(0, b"newer").unwrap();
-        let now = SystemTime::now();
-        life.uploads.recommit(first, &staged, now).await.unwrap();
+        let (_, held) = renamed_and_rewritten(life, &sent).await;
         let second = life.add("name", b"same").await;
         sent.open();
         let early = tokio::time::timeout(Duration::from_millis(1000), life.uploaded(second));
@@ -697,15 +704,7 @@ fn nor_is_a_file_with_which_an_upload_that_waits_for_a_person_is_to_go_on() {
     let bench = Bench::new(1, false);
     let sent = bench.service.pause_after("whole");
     bench.life(async |life| {
-        let first = life.add("name", b"same").await;
-        sent.reached().await;
-        let root = FolderId::new("root");
-        let renamed = life.uploads.rename(first, root, "other".into(), None, None);
-        renamed.await.unwrap();
-        let (staged, held) = life.uploads.rewrite(first).await.unwrap();
-        staged.write_at(0, b"newer").unwrap();
-        let now = SystemTime::now();
-        life.uploads.recommit(first, &staged, now).await.unwrap();
+        let (first, held) = renamed_and_rewritten(life, &sent).await;
         // Neither its new name nor its new content is taken.
         for operation in ["begin", "rename"] {
             let refusal = Fault::Fail(ErrorKind::PermissionDenied, Retry::Never);
