@@ -76,7 +76,7 @@ use crate::provider::{ErrorKind, FileEntry, FileId, FolderId};
 use crate::state::StateError;
 
 pub use discard::{DeletionWatch, Unwanted};
-pub use disk_space::{CleanCache, DiskRoom};
+pub use disk_space::{CleanCache, DiskRoom, free_bytes};
 pub use edit::Hold;
 pub use handle::Uploads;
 pub use operations::{NoOperationId, OperationId, OperationKind, OperationState, PendingOperation};

@@ -8,7 +8,7 @@
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -196,21 +196,26 @@ impl DiskSpace {
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
-        let path = std::ffi::CString::new(self.directory.as_os_str().as_bytes())?;
-        let mut facts = std::mem::MaybeUninit::<libc::statvfs>::zeroed();
-        // SAFETY: `path` ends with NUL and `facts` has room for one statvfs; both live through the call. The
-        // zeroed value is a valid statvfs, so it is initialized whatever the call wrote.
-        let (result, facts) = unsafe {
-            (
-                libc::statvfs(path.as_ptr(), facts.as_mut_ptr()),
-                facts.assume_init(),
-            )
-        };
-        if result != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
+        free_bytes(&self.directory)
     }
+}
+
+/// Bytes that are free on the disk of a directory for who is not root.
+pub fn free_bytes(directory: &Path) -> io::Result<u64> {
+    let path = std::ffi::CString::new(directory.as_os_str().as_bytes())?;
+    let mut facts = std::mem::MaybeUninit::<libc::statvfs>::zeroed();
+    // SAFETY: `path` ends with NUL and `facts` has room for one statvfs; both live through the call. The zeroed value
+    // is a valid statvfs, so it is initialized whatever the call wrote.
+    let (result, facts) = unsafe {
+        (
+            libc::statvfs(path.as_ptr(), facts.as_mut_ptr()),
+            facts.assume_init(),
+        )
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
 }
 
 #[cfg(test)]

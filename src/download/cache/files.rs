@@ -159,21 +159,3 @@ pub(super) fn read_at(file: &File, start: u64, end: u64) -> io::Result<Vec<u8>> 
     file.read_exact_at(&mut bytes, start)?;
     Ok(bytes)
 }
-
-/// Bytes that are free on the disk for who is not root.
-pub(super) fn free_bytes(directory: &Path) -> io::Result<u64> {
-    let path = std::ffi::CString::new(directory.as_os_str().as_bytes())?;
-    let mut facts = std::mem::MaybeUninit::<libc::statvfs>::zeroed();
-    // SAFETY: `path` ends with NUL and `facts` has room for one statvfs; both live through the call. The zeroed value
-    // is a valid statvfs, so it is initialized whatever the call wrote.
-    let (result, facts) = unsafe {
-        (
-            libc::statvfs(path.as_ptr(), facts.as_mut_ptr()),
-            facts.assume_init(),
-        )
-    };
-    if result != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
-}

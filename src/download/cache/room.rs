@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use super::ContentKey;
 use super::content::CachedContent;
-use super::files::{self, Place};
+use super::files::Place;
 use super::let_go::LetGo;
 use super::map::{self, Id};
 use super::registry::{Registry, Unit};
+use crate::upload::free_bytes;
 
 /// How often something that is in use may be met in a row on the search for what can go.
 const BUSY_LIMIT: u32 = 32;
@@ -206,7 +207,7 @@ impl Room {
         if self.budget.fetch_update(set, get, within).is_ok() {
             return true;
         }
-        match files::free_bytes(&self.directory) {
+        match free_bytes(&self.directory) {
             Ok(free) => {
                 let left = free.saturating_sub(keep_free);
                 if left >= bytes {
