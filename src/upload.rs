@@ -83,7 +83,7 @@ pub use operations::{NoOperationId, OperationId, OperationKind, OperationState, 
 pub use renamer::name_aside;
 pub use renames::{NewRename, Noted, RenameIntent};
 pub use staged_file::{Base, StagedFile};
-pub use status::{Overview, PendingFile, PendingId, Stage, Sums, UploadStatus};
+pub use status::{Overview, PendingFile, PendingId, Stage, Sums, Trace, UploadStatus};
 pub use steer::{SteerError, save_copy};
 
 /// Where the bytes come from that a staged file lacks, and where those may stay that were sent.

@@ -148,19 +148,14 @@ fn what_a_rename_would_replace_stays_where_the_upload_of_its_source_makes_anothe
         std::mem::forget(intent);
     });
     held.open();
+    // The rename is looked up first, and only then the upload ends.
+    let held = bench.service.pause_before("begin");
     let found = bench.service.pause_after("info");
     bench.life(async |life| {
         found.reached().await;
-        let is_uploaded = || {
-            bench
-                .service
-                .files()
-                .iter()
-                .any(|(_, content)| content == b"newer")
-        };
-        while !is_uploaded() || bench.service.file(&new).is_some() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        held.open();
+        let pending = row.lock().unwrap().expect("it was added");
+        life.uploaded(pending).await;
         found.open();
         life.drained().await;
     });

@@ -21,7 +21,7 @@ use super::renamer;
 use super::staged_file::{Base, StagedFile};
 use super::staging::Staging;
 use super::table::{Item, Outcome, Table};
-use super::{BaseContent, Options, Overview, PendingFile, PendingId, UploadError, UploadEvent};
+use super::{BaseContent, Options, Overview, PendingFile, PendingId, Trace, UploadError, UploadEvent};
 
 /// Events that may wait for their receiver.
 const EVENTS: usize = 1024;
@@ -181,10 +181,10 @@ impl Uploads {
         remains.cloned().collect()
     }
 
-    /// Names and sizes of what uploads of files that were removed or renamed since may have left in a folder, until
-    /// that is cleared away or brought to its place.
-    pub fn leaving(&self, account: &str, folder: &FolderId) -> Vec<(String, u64)> {
-        self.table().leaving(account, folder)
+    /// What uploads may have left in a folder, until it is brought to its place or, of a file that was removed or
+    /// changed since, cleared away.
+    pub fn traces(&self, account: &str, folder: &FolderId) -> Vec<Trace> {
+        self.table().traces(account, folder)
     }
 
     /// How many files are to go to the service still, or to be deleted there; those that are kept here for good are

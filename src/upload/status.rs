@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use crate::provider::{ErrorKind, FileId, FolderId};
-use crate::state::RowState;
+use crate::state::{AttemptRow, RowState};
 
 /// A pending file, as long as it is pending; never used again for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,6 +56,27 @@ pub struct PendingFile {
     /// The file that holds a content of this one on the service already, under whichever name, while the rest
     /// of the way is still to go.
     pub uploaded: Option<FileId>,
+}
+
+/// What an upload that is not settled may have left in a folder of the service: a file of this name, or of one like it
+/// with a number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trace {
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+    /// A file that was there when it was announced, where ids tell an order: what is not younger is not it.
+    pub after: Option<FileId>,
+}
+
+impl Trace {
+    pub(super) fn of(sent: &AttemptRow) -> Trace {
+        Trace {
+            name: sent.name.clone(),
+            size: sent.size,
+            after: sent.sent_after.clone().map(FileId::new),
+        }
+    }
 }
 
 /// Where an upload stands.

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::provider::{Capability, Entry, FileEntry, FileId, FolderId, ItemId, ListHint, Listing};
-use crate::upload::{PendingFile, UploadStatus};
+use crate::provider::{Capability, Entry, FileEntry, FileId, FolderId, ItemId, ListHint, Listing, Provider};
+use crate::upload::{PendingFile, Trace, UploadStatus};
 
 use super::account::Account;
 use super::attributes::FileKind;
@@ -227,14 +227,14 @@ impl Vfs {
             let going = self.uploads.watch_deletions(&account.setup.name);
             let mut names = self.uploads.names_to_come(&account.setup.name);
             // What goes while the listing is on its way may be in it still.
-            let mut leaving = self.uploads.leaving(&account.setup.name, &id);
+            let mut traces = self.uploads.traces(&account.setup.name, &id);
             let ended = self.uploads.ended();
             let mut listing = account.provider().list(&id, hint).await?;
             account.facts.complete(&mut listing).await;
             self.uploads
                 .note_listed(&account.setup.name, &id, &listing.entries);
             let undated = listing.lacks_times();
-            leaving.extend(self.uploads.leaving(&account.setup.name, &id));
+            traces.extend(self.uploads.traces(&account.setup.name, &id));
             let rows = self.pending_in(account, &id);
             let mut remains = self.own_remains(account, &id, &listing, &waiting);
             remains.extend(replaced_since(&waiting, &rows));
@@ -243,15 +243,16 @@ impl Vfs {
                 .placed_elsewhere_since(&account.setup.name, &id, ended);
             remains.extend(elsewhere);
             names.extend(self.uploads.names_to_come(&account.setup.name));
-            let renamed = names.keys().filter_map(|item| match item {
+            let mut others = older_than(account.provider().as_ref(), &listing, &traces);
+            others.extend(names.keys().filter_map(|item| match item {
                 ItemId::File(file) => Some(file.clone()),
                 ItemId::Folder(_) => None,
-            });
+            }));
             let laid_over = Waiting {
                 rows,
                 remains,
-                leaving,
-                renamed: renamed.collect(),
+                traces,
+                others,
             };
             self.catch_up(&mut listing, waiting);
             let items: Vec<_> = listing.entries.iter().map(Entry::item).collect();
@@ -416,6 +417,22 @@ impl Vfs {
         let folder = node.folder().ok_or_else(|| Error::plain(libc::ENOTDIR))?;
         folder.id.clone().ok_or_else(|| Error::plain(libc::EPERM))
     }
+}
+
+/// What of a listing was there before what uploads may have left.
+fn older_than(provider: &dyn Provider, listing: &Listing, traces: &[Trace]) -> HashSet<FileId> {
+    let is_older = |file: &FileEntry| {
+        let like = traces.iter().filter(|trace| trace.size == file.size);
+        let mut afters = like.map(|trace| trace.after.as_ref()).peekable();
+        afters.peek().is_some()
+            && afters.all(|after| after.is_some_and(|after| !provider.came_after(&file.id, after)))
+    };
+    let files = listing.entries.iter().filter_map(|entry| match entry {
+        Entry::File(file) => Some(file),
+        Entry::Folder(_) => None,
+    });
+    let older = files.filter(|file| is_older(file));
+    older.map(|file| file.id.clone()).collect()
 }
 
 /// The files that pending ones were to replace when a listing was asked for, and have replaced since.

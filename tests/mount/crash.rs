@@ -197,6 +197,41 @@ fn what_was_sent_under_a_former_name_is_not_shown_beside_the_file_after_a_kill()
 }
 
 #[test]
+fn an_older_content_that_was_sent_is_not_shown_beside_the_newer_one_after_a_kill() {
+    let world = World::new();
+    let mount = world.mount();
+    mount.write("note.txt", b"the oldest content");
+    world.drain();
+    // The service has the next one, under a name like the file's where it numbers them, and nobody here can find out.
+    let hang = json!({"fault": "delay", "milliseconds": 300_000});
+    let looks = [Call::Link, Call::Download, Call::PollUpload].map(|call| (call, hang.clone()));
+    let lost = (Call::Upload, json!({"fault": "lost_reply", "times": 1}));
+    world.service.faults(&[[lost].as_slice(), &looks].concat());
+    let sent = content(1, 3000);
+    mount.write("note.txt", &sent);
+    wait_for("the service has it", || {
+        world
+            .stored_sha256()
+            .values()
+            .any(|hash| *hash == sha256_of(&sent))
+    });
+    let newer = content(2, 5000);
+    mount.write("note.txt", &newer);
+    mount.kill();
+    world.service.faults(&looks);
+    let mount = world.mount();
+    assert_eq!(mount.list(""), ["note.txt"]);
+    assert!(mount.read("note.txt") == newer);
+    mount.kill();
+    world.service.faults(&[]);
+    let mount = world.mount();
+    world.drain();
+    mount.unmount(&world.config());
+    let wanted = [("note.txt".to_owned(), sha256_of(&newer))].into();
+    assert_same(&world.stored_sha256(), &wanted, "on the service");
+}
+
+#[test]
 fn a_file_that_was_uploaded_after_its_folder_was_told_to_be_empty_is_listed() {
     let world = World::with(|setup| setup.asks_for_nothing());
     let mount = world.mount();

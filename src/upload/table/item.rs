@@ -208,12 +208,15 @@ impl Item {
         }
     }
 
-    /// What was sent, where the file has, or is going to have, another place by the end.
-    pub(super) fn leaves(&self) -> Option<&AttemptRow> {
+    /// What was sent, or may have been, of which the service may show a file before the upload's end is told; of a file
+    /// that waits for a person only where that has another place by now: its reason may be the very file that looks
+    /// like it.
+    pub(super) fn trace(&self) -> Option<&AttemptRow> {
         let row = &self.row;
         let sent = row.attempt.as_ref()?;
         let elsewhere = sent.folder != row.folder || sent.name != row.name;
-        (self.is_removed() || elsewhere).then_some(sent)
+        let stays = matches!(row.state, RowState::Parked | RowState::Kept | RowState::Local);
+        (self.is_removed() || elsewhere || !stays).then_some(sent)
     }
 
     pub(super) fn stage(&self) -> Stage {

@@ -48,8 +48,8 @@ pub(super) struct Group {
 pub(super) struct OfAccount {
     /// Those that are shown, by folder.
     folders: HashMap<String, BTreeSet<PendingId>>,
-    /// By the folder in which the service has, or is going to have, something that goes from there.
-    leaving: HashMap<String, BTreeSet<PendingId>>,
+    /// By the folder in which the service may show what they sent.
+    traces: HashMap<String, BTreeSet<PendingId>>,
     /// By the files of the service that they made, go with or take the place of.
     files: HashMap<String, BTreeSet<PendingId>>,
     pub removed: BTreeSet<PendingId>,
@@ -77,7 +77,7 @@ struct Keys {
     account: String,
     class: Class,
     folder: Option<String>,
-    leaving: Option<String>,
+    trace: Option<String>,
     files: BTreeSet<String>,
     staging: [Option<String>; 2],
     size: u64,
@@ -98,7 +98,7 @@ impl Keys {
             account: row.account.clone(),
             class,
             folder: (!is_removed).then(|| row.folder.clone()),
-            leaving: item.leaves().map(|sent| sent.folder.clone()),
+            trace: item.trace().map(|sent| sent.folder.clone()),
             files: row
                 .replaces
                 .iter()
@@ -199,10 +199,10 @@ impl Items {
         self.those(of.and_then(|of| of.folders.get(folder)).into_iter().flatten())
     }
 
-    /// Those of which the service has, or is going to have, something in a folder that goes from there.
-    pub fn leaving(&self, account: &str, folder: &str) -> impl Iterator<Item = (PendingId, &Item)> {
+    /// Those of which the service may show what they sent in a folder.
+    pub fn traces(&self, account: &str, folder: &str) -> impl Iterator<Item = (PendingId, &Item)> {
         let of = self.of_account(account);
-        self.those(of.and_then(|of| of.leaving.get(folder)).into_iter().flatten())
+        self.those(of.and_then(|of| of.traces.get(folder)).into_iter().flatten())
     }
 
     /// Those that made a file of the service, go with it or take its place.
@@ -265,8 +265,8 @@ impl Index {
         if let Some(folder) = keys.folder {
             of.folders.entry(folder).or_default().insert(id);
         }
-        if let Some(folder) = keys.leaving {
-            of.leaving.entry(folder).or_default().insert(id);
+        if let Some(folder) = keys.trace {
+            of.traces.entry(folder).or_default().insert(id);
         }
         for file in keys.files {
             of.files.entry(file).or_default().insert(id);
@@ -306,8 +306,8 @@ impl Index {
         if let Some(folder) = &keys.folder {
             take_from(&mut of.folders, folder, id);
         }
-        if let Some(folder) = &keys.leaving {
-            take_from(&mut of.leaving, folder, id);
+        if let Some(folder) = &keys.trace {
+            take_from(&mut of.traces, folder, id);
         }
         for file in &keys.files {
             take_from(&mut of.files, file, id);

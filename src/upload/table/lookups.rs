@@ -2,7 +2,7 @@
 
 use crate::provider::{FileEntry, FileId, FolderId};
 use crate::state::{ItemKey, RowState};
-use crate::upload::status::{Overview, PendingFile, PendingId, Stage, Sums};
+use crate::upload::status::{Overview, PendingFile, PendingId, Stage, Sums, Trace};
 
 use super::Table;
 use super::item::Item;
@@ -116,10 +116,12 @@ impl Table {
         later.filter(|(_, item)| Class::of(item) == Class::Ready && item.stage() == Stage::Staged)
     }
 
-    pub fn leaving(&self, account: &str, folder: &FolderId) -> Vec<(String, u64)> {
-        let leaving = self.items.leaving(account, folder.as_str());
-        let sent = leaving.filter_map(|(_, item)| item.leaves());
-        sent.map(|sent| (sent.name.clone(), sent.size)).collect()
+    pub fn traces(&self, account: &str, folder: &FolderId) -> Vec<Trace> {
+        let traces = self.items.traces(account, folder.as_str());
+        traces
+            .filter_map(|(_, item)| item.trace())
+            .map(Trace::of)
+            .collect()
     }
 
     /// Whether a file of the service, seen in a folder, is one that an item made and that is not in its place yet, that

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use crate::provider::{ErrorKind, FileId, FolderId};
 use crate::state::AttemptRow;
 use crate::upload::staging::Staging;
-use crate::upload::status::{Overview, PendingFile, Stage, Sums};
+use crate::upload::status::{Overview, PendingFile, Stage, Sums, Trace};
 
 use super::*;
 
@@ -209,13 +209,14 @@ fn check_account(table: &Table, account: &str) {
     for folder in (0..4).map(|number| FolderId::new(format!("folder{number}"))) {
         let here = |item: &Item| item.row.account == account && item.row.folder == folder.as_str();
         assert_eq!(table.snapshots_in(account, &folder), shown(table, here));
-        let leaving = of.iter().filter_map(|(_, item)| {
+        let traces = of.iter().filter_map(|(_, item)| {
             let (row, sent) = (&item.row, item.row.attempt.as_ref()?);
             let elsewhere = sent.folder != row.folder || sent.name != row.name;
-            let leaves = item.is_removed() || elsewhere;
-            (leaves && sent.folder == folder.as_str()).then(|| (sent.name.clone(), sent.size))
+            let rests = matches!(row.state, RowState::Parked | RowState::Kept | RowState::Local);
+            let leaves = elsewhere || item.is_removed() || !rests;
+            (leaves && sent.folder == folder.as_str()).then(|| Trace::of(sent))
         });
-        assert_eq!(table.leaving(account, &folder), leaving.collect::<Vec<_>>());
+        assert_eq!(table.traces(account, &folder), traces.collect::<Vec<_>>());
         let remains = of.iter().flat_map(|(_, item)| {
             let row = &item.row;
             let made = row.attempt.as_ref().and_then(|sent| sent.file.as_ref());

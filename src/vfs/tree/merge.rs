@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::provider::{Entry, FileEntry, FileId, ItemId, Listing, NameRules, without_number};
-use crate::upload::{PendingId, StagedFile};
+use crate::upload::{PendingId, StagedFile, Trace};
 use crate::vfs::names;
 
 use super::{AccountIndex, File, Folder, Kind, ListingState, Local, Node, Remote, Tree};
@@ -38,10 +38,10 @@ pub struct Waiting {
     pub rows: Vec<PendingHere>,
     /// Files of the service that are not shown beside the rows that they belong to.
     pub remains: HashSet<FileId>,
-    /// Names on the service and sizes of what uploads of removed files may have left in the folder.
-    pub leaving: Vec<(String, u64)>,
-    /// What open renames bring to its name: known to be none of those.
-    pub renamed: HashSet<FileId>,
+    /// What uploads may have left in the folder.
+    pub traces: Vec<Trace>,
+    /// Files that are known to be none of those.
+    pub others: HashSet<FileId>,
 }
 
 /// What the kernel may hold that is no longer true.
@@ -95,10 +95,10 @@ impl Tree {
         let Waiting {
             rows: pending,
             remains,
-            leaving,
-            renamed,
+            traces,
+            others,
         } = waiting;
-        (claimed.remains, claimed.leaving, claimed.renamed) = (remains, leaving, renamed);
+        (claimed.remains, claimed.traces, claimed.others) = (remains, traces, others);
         let resting = pending.iter().filter(|row| !row.in_flight).map(|row| row.id);
         claimed.resting = resting.collect();
         for row in pending {
@@ -254,10 +254,10 @@ impl Tree {
         }
         let name = names::to_local(entry.name(), rules);
         if let (None, Entry::File(file)) = (known, &entry)
-            && !claimed.renamed.contains(&file.id)
+            && !claimed.others.contains(&file.id)
             && (self.is_landing(&name, claimed)
                 || self.is_landing_beside(file, rules, claimed)
-                || claimed.is_leaving(file, rules))
+                || claimed.is_trace(file, rules))
         {
             claimed.hides = true;
             return;
@@ -394,8 +394,8 @@ struct Claims {
     /// them: their news are on the way here.
     resting: HashSet<PendingId>,
     remains: HashSet<FileId>,
-    leaving: Vec<(String, u64)>,
-    renamed: HashSet<FileId>,
+    traces: Vec<Trace>,
+    others: HashSet<FileId>,
     /// Entries were left out that may be others'.
     hides: bool,
     /// Entries were left out that make no sense.
@@ -403,12 +403,12 @@ struct Claims {
 }
 
 impl Claims {
-    /// Whether a new file may be what the upload of a removed one left.
-    fn is_leaving(&self, entry: &FileEntry, rules: &NameRules) -> bool {
+    /// Whether a new file may be what an upload left.
+    fn is_trace(&self, entry: &FileEntry, rules: &NameRules) -> bool {
         let plain = without_number(&entry.name).filter(|_| rules.numbered_twins);
         let is_name = |name: &str| name == entry.name || Some(name) == plain.as_deref();
-        let mut leaving = self.leaving.iter();
-        leaving.any(|(name, size)| *size == entry.size && is_name(name))
+        let mut traces = self.traces.iter();
+        traces.any(|trace| trace.size == entry.size && is_name(&trace.name))
     }
 
     fn free_name(&self, wanted: String, id: &str) -> String {

@@ -33,6 +33,11 @@ fn file(id: &str, name: &str) -> Entry {
     })
 }
 
+fn trace(name: &str, size: u64) -> Trace {
+    let (name, after) = (name.to_owned(), None);
+    Trace { name, size, after }
+}
+
 fn folder(id: &str, name: &str) -> Entry {
     Entry::Folder(FolderEntry {
         id: FolderId::new(id),
@@ -109,7 +114,7 @@ fn what_the_upload_of_a_removed_file_left_is_not_shown_until_it_is_cleared_away(
         ]
     };
     let waiting = Waiting {
-        leaving: vec![("gone.txt".to_owned(), 3), ("other.txt".to_owned(), 4)],
+        traces: vec![trace("gone.txt", 3), trace("other.txt", 4)],
         ..Waiting::default()
     };
     merge(&mut tree, top, listed(), waiting);
@@ -123,8 +128,8 @@ fn what_the_upload_of_a_removed_file_left_is_not_shown_until_it_is_cleared_away(
 fn what_a_rename_brings_to_the_name_of_a_removed_file_is_not_taken_for_what_its_upload_left() {
     let (mut tree, top) = tree();
     let waiting = Waiting {
-        leaving: vec![("name.txt".to_owned(), 3)],
-        renamed: [FileId::new("6")].into(),
+        traces: vec![trace("name.txt", 3)],
+        others: [FileId::new("6")].into(),
         ..Waiting::default()
     };
     let listed = vec![file("6", "name.txt"), file("7", "name.txt")];
