@@ -10,7 +10,7 @@
 //! The room knows nothing of this program's own clients, not a type, a parser or a constant: a misreading
 //! of a service must not be able to hide in both. What the services have in common (accounts, content, live
 //! files, counting, pace, faults, admin pages) stands here; each service has a folder of its own. MediaFire is at
-//! the root with all its accounts, and each YetiShare account is the only one of a host below its name.
+//! the root with all its accounts, and each account of another service is the only one of a host below its name.
 
 mod admin;
 mod blobs;
@@ -18,8 +18,11 @@ mod calls;
 mod content;
 mod faults;
 mod fetch;
+mod form;
 mod front;
 mod mediafire;
+mod mirrorace;
+mod mirrored_to;
 mod mishaps;
 mod multipart;
 mod state;
@@ -40,12 +43,14 @@ use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub use mirrorace::MirrorAceQuirks;
+pub use mirrored_to::MirroredToQuirks;
 use state::Shared;
 use throttle::Pace;
 use wire::{Gate, Line, Wire};
 pub use yetishare::quirks::{ErrorShape, YetiShareQuirks};
 
-/// Paths at the root that no YetiShare host can have.
+/// Paths at the root that no host can have.
 const RESERVED: [&str; 8] = ["sandbox", "api", "dl", "hop", "file", "view", "listen", "watch"];
 
 const GIB: u64 = 1 << 30;
@@ -98,6 +103,10 @@ pub enum Service {
     MediaFire,
     /// The script behind 1CloudFile, KoramaUp and others: its API version 2.
     YetiShare,
+    /// Publishes to many mirrors; API version 1.
+    MirrorAce,
+    /// Publishes to many mirrors, in three steps; API version 1.
+    MirroredTo,
 }
 
 /// An account that the sandbox offers. Its password protects made-up data only.
@@ -115,9 +124,13 @@ pub struct Account {
     pub key1: String,
     /// YetiShare: 64 characters, the other half of the login.
     pub key2: String,
-    /// Bytes. YetiShare: 0 for no limit.
+    /// MirrorAce and Mirrored.to: what proves who calls.
+    pub api_key: String,
+    /// MirrorAce: what goes with the key.
+    pub api_token: String,
+    /// Bytes. YetiShare: 0 for no limit. The publish-only services have none.
     pub storage_limit: u64,
-    /// YetiShare: the largest file in bytes, 0 for no limit. MediaFire has [`Quirks::max_upload_size`].
+    /// The largest file in bytes; YetiShare: 0 for no limit. MediaFire has [`Quirks::max_upload_size`].
     pub max_upload_size: u64,
 }
 
@@ -132,6 +145,8 @@ impl Account {
             password: "demo-password".to_owned(),
             key1: String::new(),
             key2: String::new(),
+            api_key: String::new(),
+            api_token: String::new(),
             storage_limit: 50 * GIB,
             max_upload_size: 0,
         }
@@ -149,15 +164,49 @@ impl Account {
             password: "demo-password".to_owned(),
             key1: key("key1"),
             key2: key("key2"),
+            api_key: String::new(),
+            api_token: String::new(),
             storage_limit: 50 * GIB,
             max_upload_size: 5 * GIB,
             name,
         }
     }
+
+    /// An account that is the only one of an emulated MirrorAce, with a key and a token that follow from its name.
+    pub fn mirrorace(name: impl Into<String>) -> Self {
+        Self {
+            max_upload_size: 10 * GIB,
+            ..Self::publishing(name.into(), Service::MirrorAce)
+        }
+    }
+
+    /// An account that is the only one of an emulated Mirrored.to, with a key that follows from its name.
+    pub fn mirrored_to(name: impl Into<String>) -> Self {
+        Self {
+            max_upload_size: 500 << 20,
+            ..Self::publishing(name.into(), Service::MirroredTo)
+        }
+    }
+
+    fn publishing(name: String, service: Service) -> Self {
+        let secret = |what: &str| {
+            let mut text = hex::encode(Sha256::digest(format!("{what} of {name}")));
+            text.truncate(32);
+            text
+        };
+        Self {
+            service,
+            username: "demo".to_owned(),
+            password: String::new(),
+            api_key: secret("api_key"),
+            api_token: secret("api_token"),
+            ..Self::mediafire(name)
+        }
+    }
 }
 
-/// What the services do in their own way, and what nobody knows for sure about them. All but `yetishare` is
-/// MediaFire's.
+/// What the services do in their own way, and what nobody knows for sure about them. All that stands directly here
+/// is MediaFire's.
 #[derive(Clone)]
 pub struct Quirks {
     /// Life of a version 1 session token.
@@ -191,6 +240,8 @@ pub struct Quirks {
     pub error_status: u16,
     /// Those of the YetiShare hosts.
     pub yetishare: YetiShareQuirks,
+    pub mirrorace: MirrorAceQuirks,
+    pub mirrored_to: MirroredToQuirks,
 }
 
 impl Default for Quirks {
@@ -211,6 +262,8 @@ impl Default for Quirks {
             bulk_job: Duration::ZERO,
             error_status: 200,
             yetishare: YetiShareQuirks::default(),
+            mirrorace: MirrorAceQuirks::default(),
+            mirrored_to: MirroredToQuirks::default(),
         }
     }
 }
@@ -268,13 +321,17 @@ impl Sandbox {
     }
 
     /// What a client of this account takes as the service's root, with a slash at the end. For MediaFire,
-    /// `api/1.5/...` is added to it; for YetiShare, `authorize` and the like.
+    /// `api/1.5/...` is added to it; for the others the names of their calls.
     pub fn base_url(&self, account: &str) -> String {
         let mut accounts = self.shared.options.accounts.iter();
         let account = accounts.find(|found| found.name == account);
-        match account.filter(|account| account.service == Service::YetiShare) {
-            Some(account) => yetishare::api_url(self.shared.address, account),
-            None => format!("http://{}/", self.shared.address),
+        let address = self.shared.address;
+        match account.map(|account| (account, account.service)) {
+            Some((account, Service::YetiShare)) => yetishare::api_url(address, account),
+            Some((account, Service::MirrorAce | Service::MirroredTo)) => {
+                format!("{}api/v1/", yetishare::site_url(address, account))
+            }
+            Some((_, Service::MediaFire)) | None => format!("http://{}/", self.shared.address),
         }
     }
 
@@ -320,9 +377,9 @@ fn check(options: &Options) -> io::Result<()> {
         if earlier.clone().any(|other| other.name == *name) {
             return refuse(format!("two sandbox accounts are named \"{name}\""));
         }
-        if account.service == Service::YetiShare && RESERVED.contains(&name.as_str()) {
+        if account.service != Service::MediaFire && RESERVED.contains(&name.as_str()) {
             return refuse(format!(
-                "\"{name}\" cannot name a YetiShare account: MediaFire has that path"
+                "\"{name}\" cannot name such an account: MediaFire has that path"
             ));
         }
         if account.service == Service::MediaFire

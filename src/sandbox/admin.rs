@@ -52,6 +52,10 @@ pub async fn answer(shared: &Arc<Shared>, request: Request) -> Response {
         "GET /sandbox/files" => files(shared, request.uri().query().unwrap_or_default()),
         "POST /sandbox/faults" => faults(shared, request).await,
         "POST /sandbox/storage" => storage(shared, request).await,
+        "POST /sandbox/clock" => clock(shared, request).await,
+        "POST /sandbox/calls_left" => calls_left(shared, request).await,
+        "POST /sandbox/withdraw" => withdraw(shared, request).await,
+        "GET /sandbox/published" => published(shared, request.uri().query().unwrap_or_default()),
         "POST /sandbox/touch" => touch(shared, request).await,
         _ => Err((StatusCode::NOT_FOUND, format!("the sandbox has no page {route}"))),
     };
@@ -82,6 +86,8 @@ fn accounts(shared: &Shared) -> Value {
         let service = match account.service {
             Service::MediaFire => "mediafire",
             Service::YetiShare => "yetishare",
+            Service::MirrorAce => "mirrorace",
+            Service::MirroredTo => "mirrored_to",
         };
         json!({
             "name": account.name,
@@ -93,10 +99,14 @@ fn accounts(shared: &Shared) -> Value {
     accounts.collect()
 }
 
-fn files(shared: &Shared, query: &str) -> Answer {
-    let account = url::form_urlencoded::parse(query.as_bytes())
+fn account_in(query: &str) -> Option<String> {
+    url::form_urlencoded::parse(query.as_bytes())
         .find(|(name, _)| name == "account")
-        .map(|(_, value)| value.into_owned());
+        .map(|(_, value)| value.into_owned())
+}
+
+fn files(shared: &Shared, query: &str) -> Answer {
+    let account = account_in(query);
     shared.with(|world| {
         let index = match &account {
             Some(name) => world.account(name),
@@ -153,6 +163,69 @@ async fn storage(shared: &Shared, request: Request) -> Answer {
         Some(()) => Ok(json!({})),
         None => Err((StatusCode::NOT_FOUND, "no such account".to_owned())),
     }
+}
+
+/// By how many seconds the clock of the publish-only services is to be ahead.
+#[derive(Deserialize)]
+struct Clock {
+    ahead: i64,
+}
+
+async fn clock(shared: &Shared, request: Request) -> Answer {
+    let clock: Clock = body(request).await?;
+    shared.ahead.store(clock.ahead, Ordering::Relaxed);
+    Ok(json!({ "now": shared.clock() }))
+}
+
+/// How many calls of its day a Mirrored.to account is to have left.
+#[derive(Deserialize)]
+struct CallsLeft {
+    account: String,
+    left: u64,
+}
+
+async fn calls_left(shared: &Shared, request: Request) -> Answer {
+    let CallsLeft { account, left } = body(request).await?;
+    let limit = shared.options.quirks.mirrored_to.daily_calls;
+    let clock = shared.clock();
+    shared.with(|world| {
+        let host = world.mirrored_to.host(&account);
+        host.set_calls(clock, limit.saturating_sub(left));
+    });
+    Ok(json!({}))
+}
+
+/// Takes a published file off the service, with the status that MirrorAce then tells.
+#[derive(Deserialize)]
+struct Withdraw {
+    account: String,
+    id: String,
+    status: String,
+}
+
+async fn withdraw(shared: &Shared, request: Request) -> Answer {
+    let Withdraw { account, id, status } = body(request).await?;
+    shared.with(|world| {
+        world.mirrorace.host(&account).withdraw(&id, &status);
+        world.mirrored_to.host(&account).withdraw(&id);
+    });
+    Ok(json!({}))
+}
+
+/// What a publish-only service notes of the files that it was given: mirrors, password, mail.
+fn published(shared: &Shared, query: &str) -> Answer {
+    let account = account_in(query).unwrap_or_default();
+    Ok(shared.with(|world| {
+        let service = world.account(&account).and_then(|index| {
+            let account = world.accounts.get(index)?;
+            Some(account.config.service)
+        });
+        match service {
+            Some(Service::MirrorAce) => world.mirrorace.host(&account).published(),
+            Some(Service::MirroredTo) => world.mirrored_to.host(&account).published(),
+            _ => json!({}),
+        }
+    }))
 }
 
 #[derive(Deserialize)]

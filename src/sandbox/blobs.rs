@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
 use super::tree::Content;
 
@@ -230,5 +230,19 @@ impl Receiver {
 
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Appends these bytes to those of another body.
+    pub async fn append_to(mut self, other: &mut Receiver) -> io::Result<()> {
+        self.file.flush().await?;
+        self.file.rewind().await?;
+        let mut buffer = vec![0; COPY_BUFFER];
+        loop {
+            let read = self.file.read(&mut buffer).await?;
+            match buffer.get(..read).filter(|bytes| !bytes.is_empty()) {
+                Some(bytes) => other.write(bytes).await?,
+                None => return Ok(()),
+            }
+        }
     }
 }

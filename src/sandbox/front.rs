@@ -12,7 +12,7 @@ use super::faults::Fault;
 use super::mishaps::{self, length};
 use super::state::Shared;
 use super::wire::Wire;
-use super::{Service, admin, mediafire, yetishare};
+use super::{Service, admin, mediafire, mirrorace, mirrored_to, yetishare};
 
 /// What the log says of an answer beside its status. Services attach it to their responses.
 #[derive(Clone, Default)]
@@ -22,22 +22,29 @@ pub struct Outcome {
     pub error: Option<String>,
 }
 
-/// Who answers a request. Each YetiShare account is a host of its own, below its name; all that is not below
-/// such a name is MediaFire's.
+/// Who answers a request. Each account of another service than MediaFire is a host of its own, below its name;
+/// all that is not below such a name is MediaFire's.
 #[derive(Clone, Copy)]
 enum Host {
     MediaFire,
     /// By the account's place among the others.
     YetiShare(usize),
+    MirrorAce(usize),
+    MirroredTo(usize),
 }
 
 impl Host {
     fn of(shared: &Shared, path: &str) -> Self {
         let mut hosts = shared.options.accounts.iter().enumerate();
         let found = hosts.find(|(_, account)| {
-            account.service == Service::YetiShare && yetishare::inner_path(account, path).is_some()
+            account.service != Service::MediaFire && yetishare::inner_path(account, path).is_some()
         });
-        found.map_or(Self::MediaFire, |(index, _)| Self::YetiShare(index))
+        match found.map(|(index, account)| (index, account.service)) {
+            Some((index, Service::YetiShare)) => Self::YetiShare(index),
+            Some((index, Service::MirrorAce)) => Self::MirrorAce(index),
+            Some((index, Service::MirroredTo)) => Self::MirroredTo(index),
+            Some((_, Service::MediaFire)) | None => Self::MediaFire,
+        }
     }
 
     /// The name under which a request is counted.
@@ -45,6 +52,8 @@ impl Host {
         match self {
             Self::MediaFire => mediafire::name_call(request.method(), request.uri().path()),
             Self::YetiShare(index) => yetishare::name_call(shared, index, request),
+            Self::MirrorAce(index) => mirrorace::name_call(shared, index, request.uri().path()),
+            Self::MirroredTo(index) => mirrored_to::name_call(shared, index, request.uri().path()),
         }
     }
 
@@ -53,6 +62,8 @@ impl Host {
         match self {
             Self::MediaFire => mediafire::carries_bytes(call),
             Self::YetiShare(_) => yetishare::carries_bytes(call),
+            Self::MirrorAce(_) => mirrorace::carries_bytes(call),
+            Self::MirroredTo(_) => mirrored_to::carries_bytes(call),
         }
     }
 
@@ -66,6 +77,8 @@ impl Host {
         match self {
             Self::MediaFire => mediafire::answer(shared, call, request, fault).await,
             Self::YetiShare(index) => yetishare::answer(shared, index, call, request, fault).await,
+            Self::MirrorAce(index) => mirrorace::answer(shared, index, call, request, fault).await,
+            Self::MirroredTo(index) => mirrored_to::answer(shared, index, call, request, fault).await,
         }
     }
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -20,7 +21,7 @@ use super::faults::Faults;
 use super::tree::{Kind, ROOT, Tree, ViewOp};
 use super::view::{Found, Places, ScanRules, Unplaced, View};
 use super::wire::Line;
-use super::{Account, Options, Service, mediafire, yetishare};
+use super::{Account, Options, Service, mediafire, mirrorace, mirrored_to, yetishare};
 
 /// How often state is written at most.
 const WRITE_BEHIND: Duration = Duration::from_millis(100);
@@ -52,6 +53,8 @@ pub struct World {
     pub accounts: Vec<AccountState>,
     pub mediafire: mediafire::State,
     pub yetishare: yetishare::State,
+    pub mirrorace: mirrorace::State,
+    pub mirrored_to: mirrored_to::State,
     /// Accounts that an earlier run had and this one does not offer: kept for a later one.
     dormant: HashMap<String, Tree>,
 }
@@ -72,16 +75,23 @@ impl World {
     /// A number that moves with every change that must outlive a restart.
     fn stamp(&self) -> u64 {
         let trees: u64 = self.accounts.iter().map(|account| account.tree.revision()).sum();
-        trees + self.mediafire.stamp() + self.yetishare.stamp()
+        trees
+            + self.mediafire.stamp()
+            + self.yetishare.stamp()
+            + self.mirrorace.stamp()
+            + self.mirrored_to.stamp()
     }
 
     /// A fresh key in the manner of the account's service.
     pub fn mint(&mut self, index: usize, kind: Kind) -> String {
-        match self.accounts.get(index).map(|account| &account.config) {
-            Some(config) if config.service == Service::YetiShare => {
-                self.yetishare.host(&config.name).mint(kind)
-            }
-            _ => mediafire::mint(kind),
+        let Some(config) = self.accounts.get(index).map(|account| &account.config) else {
+            return mediafire::mint(kind);
+        };
+        match config.service {
+            Service::MediaFire => mediafire::mint(kind),
+            Service::YetiShare => self.yetishare.host(&config.name).mint(kind),
+            Service::MirrorAce => self.mirrorace.host(&config.name).mint(),
+            Service::MirroredTo => self.mirrored_to.host(&config.name).mint(),
         }
     }
 }
@@ -92,6 +102,10 @@ struct Stored {
     mediafire: mediafire::State,
     #[serde(default)]
     yetishare: yetishare::State,
+    #[serde(default)]
+    mirrorace: mirrorace::State,
+    #[serde(default)]
+    mirrored_to: mirrored_to::State,
 }
 
 #[derive(Serialize)]
@@ -99,6 +113,8 @@ struct StoredRef<'a> {
     accounts: HashMap<&'a str, &'a Tree>,
     mediafire: &'a mediafire::State,
     yetishare: &'a yetishare::State,
+    mirrorace: &'a mirrorace::State,
+    mirrored_to: &'a mirrored_to::State,
 }
 
 pub struct Shared {
@@ -110,6 +126,8 @@ pub struct Shared {
     /// SHA-256 of contents that a mishap had stored in the place of what was sent.
     pub spoiled: Mutex<BTreeSet<String>>,
     pub line: Arc<Line>,
+    /// Seconds by which the clock of the publish-only services is ahead.
+    pub ahead: AtomicI64,
     world: Mutex<World>,
     /// In the order of the accounts.
     views: Vec<Arc<tokio::sync::Mutex<View>>>,
@@ -151,7 +169,8 @@ impl Shared {
                 .iter()
                 .flat_map(|account| account.tree.contents())
                 .collect();
-            let uploads = stored.mediafire.contents();
+            let mut uploads = stored.mediafire.contents();
+            uploads.extend(stored.mirrored_to.contents());
             blobs.retain(|hash| wanted.contains(hash) || uploads.contains(hash))?;
         }
         let mut views = Vec::new();
@@ -170,6 +189,8 @@ impl Shared {
             accounts,
             mediafire: stored.mediafire,
             yetishare: stored.yetishare,
+            mirrorace: stored.mirrorace,
+            mirrored_to: stored.mirrored_to,
             dormant: stored.accounts,
         });
         Ok(Self {
@@ -180,11 +201,17 @@ impl Shared {
             spoiled: Mutex::default(),
             faults,
             line,
+            ahead: AtomicI64::new(0),
             world,
             views,
             dormant_places: places,
             stored: tokio::sync::Mutex::new((u64::MAX, u64::MAX)),
         })
+    }
+
+    /// The time as the publish-only services have it, in seconds since the epoch.
+    pub fn clock(&self) -> i64 {
+        now() + self.ahead.load(Ordering::Relaxed)
     }
 
     /// Runs `act` on the state, uploads that are due settled first. Computes only.
@@ -326,6 +353,8 @@ impl Shared {
                     accounts,
                     mediafire: &world.mediafire,
                     yetishare: &world.yetishare,
+                    mirrorace: &world.mirrorace,
+                    mirrored_to: &world.mirrored_to,
                 });
                 (stamp, bytes)
             })

@@ -166,7 +166,7 @@ fn is_trashed_file(tree: &Tree, file: &File) -> bool {
 }
 
 /// The host's root, for links, with a slash at the end.
-fn site_url(address: SocketAddr, account: &Account) -> String {
+pub fn site_url(address: SocketAddr, account: &Account) -> String {
     format!("http://{address}/{}/", shape::link_name(&account.name))
 }
 
