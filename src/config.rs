@@ -5,6 +5,7 @@
 //! in no error. A file that other people can read is refused.
 
 mod account;
+mod clock;
 mod connect;
 mod error;
 mod file;
@@ -16,7 +17,11 @@ mod section;
 mod suggest;
 mod values;
 
-pub use account::{AccountConfig, KINDS, Kind, MediaFireAccount, Service, YetiShareAccount};
+pub use account::{
+    AccountConfig, KINDS, Kind, MediaFireAccount, MirrorAceAccount, MirroredToAccount, Service,
+    YetiShareAccount,
+};
+pub use clock::clock;
 pub use error::ConfigError;
 pub use file::Config;
 pub use local_only::LocalOnly;

@@ -12,7 +12,7 @@ mod server;
 
 pub use client::{Client, ControlError};
 pub use message::{
-    AccountState, AccountStatus, Action, Choice, DiskStatus, DrainProgress, PendingState, PendingStatus,
-    StatusReport, Totals,
+    AccountState, AccountStatus, Action, CallsStatus, Choice, DiskStatus, DrainProgress, PendingState,
+    PendingStatus, StatusReport, Totals,
 };
 pub use server::{Handler, Server};

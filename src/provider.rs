@@ -6,21 +6,27 @@
 //! of inodes, staging or the kernel.
 
 mod capability;
+mod catalog;
 mod error;
 mod form;
 pub mod mediafire;
+pub mod mirrorace;
+pub mod mirrored_to;
 mod numbered;
+mod publish;
 mod types;
 pub mod wrap;
 pub mod yetishare;
 
 pub use capability::{Capabilities, Capability};
+pub use catalog::Catalog;
 pub use error::{ErrorKind, ProviderError, Result, Retry};
 pub use numbered::{is_numbered_twin, without_number};
+pub use publish::Clock;
 pub use types::{
-    AccountInfo, ChangeCursor, Changes, ContentHash, DeleteMode, DownloadLink, Entry, FileEntry, FileId,
-    FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules, Refusal, SentUpload, ServerHabits,
-    UploadPlan, UploadProgress, UploadRequest, UploadTicket,
+    AccountInfo, ChangeCursor, Changes, ContentHash, DailyCalls, DeleteMode, DownloadLink, Entry, FileEntry,
+    FileId, FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules, Publication, PublishedState,
+    Refusal, SentUpload, ServerHabits, UploadPlan, UploadProgress, UploadRequest, UploadTicket,
 };
 
 use async_trait::async_trait;
@@ -169,6 +175,35 @@ pub trait Provider: Send + Sync + 'static {
             answers.extend(futures_util::future::join_all(polls).await);
         }
         Ok(answers)
+    }
+
+    /// What became of files that a service without [`Capability::List`] published, in the order asked and in as few
+    /// calls as it allows. Idempotent.
+    async fn published(&self, _files: &[FileId]) -> Result<Vec<PublishedState>> {
+        let message = "the service lists what it has";
+        Err(ProviderError::new(
+            ErrorKind::Unsupported,
+            Retry::Never,
+            "published",
+            message,
+        ))
+    }
+
+    /// What is known of a published file without asking; `None` where the service lists its files by itself. Makes
+    /// no call.
+    fn published_state(&self, _file: &FileId) -> Option<PublishedState> {
+        None
+    }
+
+    /// Asks a service without [`Capability::List`] what became of some of its files that it was not asked after
+    /// lately, and notes it; how many there were. Idempotent.
+    async fn check_published(&self, _most: usize) -> Result<usize> {
+        Ok(0)
+    }
+
+    /// How the calls of the day stand, where the service allows so many only. Makes no call.
+    async fn daily_calls(&self) -> Option<DailyCalls> {
+        None
     }
 
     /// Gives back what the login took (tokens), at a clean end. Best effort.

@@ -4,6 +4,8 @@
 //! right afterwards does not undo it. This room knows SQLite and nothing else: not what an account, a
 //! service or a mount is. It holds no secret.
 
+mod catalog;
+mod daily_calls;
 mod database;
 mod deletions;
 mod directory;
@@ -15,6 +17,8 @@ mod renames;
 mod schema;
 mod steering;
 
+pub use catalog::{CatalogChange, CatalogFileRow, CatalogFolderRow, CatalogItem, Sought};
+pub use daily_calls::DailyCallsRow;
 pub use database::Database;
 pub use deletions::DeletionRow;
 pub use directory::StateDir;

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lockerfs::control::{
-    AccountState, AccountStatus, Action, Choice, Client, ControlError, DiskStatus, DrainProgress, Handler,
-    PendingState, PendingStatus, Server, StatusReport, Totals,
+    AccountState, AccountStatus, Action, CallsStatus, Choice, Client, ControlError, DiskStatus,
+    DrainProgress, Handler, PendingState, PendingStatus, Server, StatusReport, Totals,
 };
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -32,6 +32,11 @@ fn report(numbers: std::ops::Range<usize>) -> StatusReport {
             message: Some("wrong password".to_owned()),
             storage_used: Some(1),
             storage_limit: None,
+            calls: Some(CallsStatus {
+                limit: 500,
+                spent: 12,
+                renewed: 86_400,
+            }),
         }],
         disk: Some(DiskStatus {
             free: 3,

@@ -64,6 +64,8 @@ fn list(config: &Config) {
         let (login, otherwise) = match &account.service {
             Service::MediaFire(service) => (&service.email, "session token"),
             Service::YetiShare(service) => (&service.username, "API keys"),
+            Service::MirrorAce(_) => (&None, "API key and token"),
+            Service::MirroredTo(_) => (&None, "API key"),
         };
         let login = login.clone().unwrap_or_else(|| otherwise.to_owned());
         let url = account.base_url.to_string();

@@ -73,6 +73,7 @@ async fn serve(folder: &TempDir, mount_point: &Path) -> Outcome {
     let accounts = accounts();
     let folders: Vec<_> = accounts
         .iter()
+        .filter(|account| !publishes(account))
         .map(|account| {
             let holds_empty = account.service == Service::MediaFire;
             (service.join(&account.name).join("files"), holds_empty)
@@ -94,6 +95,11 @@ async fn serve(folder: &TempDir, mount_point: &Path) -> Outcome {
     let outcome = mounted(folder, mount_point, &sandbox, &accounts).await;
     sandbox.stop().await;
     outcome
+}
+
+/// Whether the service lists nothing, so that only what is copied into the mount shows there.
+fn publishes(account: &Account) -> bool {
+    matches!(account.service, Service::MirrorAce | Service::MirroredTo)
 }
 
 async fn mounted(folder: &TempDir, mount_point: &Path, sandbox: &Sandbox, accounts: &[Account]) -> Outcome {
@@ -135,7 +141,8 @@ fn hints(paths: &Paths, mount_point: &Path, sandbox: &Sandbox, accounts: &[Accou
     let mounted = list(&|account| format!("  {mount}/{}", account.name));
     let plain = list(&|account| format!("  {}", sandbox.files_dir(&account.name).display()));
     let first = accounts.first().map_or("", |account| &account.name);
-    let last = accounts.last().map_or("", |account| &account.name);
+    let mut drives = accounts.iter().filter(|account| !publishes(account));
+    let last = drives.next_back().map_or("", |account| &account.name);
     format!(
         "Emulated accounts are mounted at
 {mounted}
@@ -144,6 +151,8 @@ Try in another terminal:
   ls -lR {mount}
   cat {mount}/{first}/README.txt
   cp {mount}/{first}/README.txt {mount}/{last}/Documents/
+  cp {mount}/{first}/Pictures/sunset.png {mount}/mirrorace/
+  cp {mount}/{first}/Pictures/sunset.png {mount}/mirrored_to/
   {program} --state-dir {state} status
 
 What the services hold stands as plain files in

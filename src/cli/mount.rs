@@ -6,6 +6,7 @@ mod handler;
 mod health;
 pub(super) mod point;
 mod running;
+mod watch;
 
 use std::path::PathBuf;
 use std::time::Duration;

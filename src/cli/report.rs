@@ -237,6 +237,16 @@ fn accounts(accounts: &[AccountStatus]) -> String {
         if let Some(message) = &account.message {
             shown.push_str(&format!("{}: {}\n", account.name, text::printable(message)));
         }
+        if let Some(calls) = account.calls {
+            let renewed = SystemTime::UNIX_EPOCH + Duration::from_secs(calls.renewed);
+            shown.push_str(&format!(
+                "{}: {} of {} calls are left for today; a new day begins {} (00:00 UTC)\n",
+                account.name,
+                calls.limit.saturating_sub(calls.spent),
+                calls.limit,
+                text::until(renewed, SystemTime::now()),
+            ));
+        }
         if account.paused {
             let name = &account.name;
             shown.push_str(&format!(

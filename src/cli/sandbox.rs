@@ -107,6 +107,8 @@ pub(super) fn accounts() -> Vec<Account> {
         Account::mediafire("mediafire"),
         Account::yetishare("1cloudfile"),
         Account::yetishare("koramaup"),
+        Account::mirrorace("mirrorace"),
+        Account::mirrored_to("mirrored_to"),
     ]
 }
 
@@ -126,10 +128,14 @@ fn config_table(base_url: &str, account: &Account) -> String {
         password,
         key1,
         key2,
+        api_key,
+        api_token,
         ..
     } = account;
     let login = match account.service {
         Service::YetiShare => format!("key1 = \"{key1}\"\nkey2 = \"{key2}\"\n"),
+        Service::MirrorAce => format!("api_key = \"{api_key}\"\napi_token = \"{api_token}\"\n"),
+        Service::MirroredTo => format!("api_key = \"{api_key}\"\n"),
         _ => format!("email = \"{email}\"\npassword = \"{password}\"\n"),
     };
     format!("[accounts.{name}]\nkind = \"{name}\"\nbase_url = \"{base_url}\"\n{login}")
@@ -155,5 +161,8 @@ mod tests {
             assert_ne!(entry["key1"], entry["key2"]);
             assert!(entry.get("email").is_none());
         }
+        assert!(entry(3, "mirrorace").get("api_token").is_some());
+        let last = entry(4, "mirrored_to");
+        assert!(last.get("api_key").is_some() && last.get("api_token").is_none());
     }
 }

@@ -27,6 +27,8 @@ pub struct AccountConfig {
 pub enum Service {
     MediaFire(MediaFireAccount),
     YetiShare(YetiShareAccount),
+    MirrorAce(MirrorAceAccount),
+    MirroredTo(MirroredToAccount),
 }
 
 /// The fields of an account of kind `mediafire`.
@@ -50,6 +52,28 @@ pub struct YetiShareAccount {
     /// Where the site takes user name and password in place of keys.
     pub username: Option<String>,
     pub password: SecretSource,
+}
+
+/// The fields of an account of kind `mirrorace`.
+#[derive(Debug)]
+pub struct MirrorAceAccount {
+    pub api_key: SecretSource,
+    pub api_token: SecretSource,
+    /// Ids; those set on the web site where there are none.
+    pub mirrors: Vec<String>,
+    pub file_password: SecretSource,
+}
+
+/// The fields of an account of kind `mirrored_to`.
+#[derive(Debug)]
+pub struct MirroredToAccount {
+    pub api_key: SecretSource,
+    /// Names; those set on the web site where there are none.
+    pub mirrors: Vec<String>,
+    pub password: SecretSource,
+    pub email: Option<String>,
+    /// Calls that the service allows in a day.
+    pub daily_calls: u64,
 }
 
 /// A kind of account.
@@ -89,6 +113,18 @@ pub const KINDS: &[Kind] = &[
         service: "any other YetiShare host",
         base_url: None,
         read: read_yetishare,
+    },
+    Kind {
+        name: "mirrorace",
+        service: "MirrorAce",
+        base_url: Some("https://mirrorace.com/api/v1/"),
+        read: read_mirrorace,
+    },
+    Kind {
+        name: "mirrored_to",
+        service: "Mirrored.to",
+        base_url: Some("https://www.mirrored.to/api/v1/"),
+        read: read_mirrored_to,
     },
 ];
 
@@ -205,6 +241,59 @@ fn read_yetishare(section: &mut Section<'_>, account: &str) -> Result<Service> {
         username,
         password,
     }))
+}
+
+fn read_mirrorace(section: &mut Section<'_>, account: &str) -> Result<Service> {
+    let api_key = SecretSource::read(section, account, "api_key")?;
+    let api_token = SecretSource::read(section, account, "api_token")?;
+    let mirrors = section.strings_as("mirrors", parse_mirrors)?.unwrap_or_default();
+    let file_password = SecretSource::read(section, account, "file_password")?;
+    for (name, secret) in [("api_key", &api_key), ("api_token", &api_token)] {
+        if !secret.is_given() {
+            return Err(section.error(format!(
+                "has no {name}: get key and token on the site's page on its API, and add api_key_file and \
+                 api_token_file"
+            )));
+        }
+    }
+    Ok(Service::MirrorAce(MirrorAceAccount {
+        api_key,
+        api_token,
+        mirrors,
+        file_password,
+    }))
+}
+
+fn read_mirrored_to(section: &mut Section<'_>, account: &str) -> Result<Service> {
+    let api_key = SecretSource::read(section, account, "api_key")?;
+    let mirrors = section.strings_as("mirrors", parse_mirrors)?.unwrap_or_default();
+    let password = SecretSource::read(section, account, "password")?;
+    let email = section.string("email")?;
+    let daily_calls = section.number("daily_calls", 3..1_000_000)?.unwrap_or(500);
+    if !api_key.is_given() {
+        return Err(section.error(
+            "has no api_key: get one at https://www.mirrored.to/p/api, and add api_key_file beside it",
+        ));
+    }
+    Ok(Service::MirroredTo(MirroredToAccount {
+        api_key,
+        mirrors,
+        password,
+        email,
+        daily_calls,
+    }))
+}
+
+/// Names or ids as the service writes them, which no comma or blank is part of.
+fn parse_mirrors(mirrors: &[String]) -> std::result::Result<Vec<String>, String> {
+    for mirror in mirrors {
+        if mirror.is_empty() || mirror.contains(|c: char| c == ',' || c.is_whitespace() || c.is_control()) {
+            return Err(format!(
+                "{mirror:?} is no mirror: write each one by itself, as the service does"
+            ));
+        }
+    }
+    Ok(mirrors.to_vec())
 }
 
 fn parse_base_url(text: &str) -> std::result::Result<Url, String> {

@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
-use super::account::{AccountConfig, MediaFireAccount, Service, YetiShareAccount};
+use super::account::{
+    AccountConfig, MediaFireAccount, MirrorAceAccount, MirroredToAccount, Service, YetiShareAccount,
+};
+use super::clock::clock;
 use super::error::ConfigError;
 use super::file::Config;
 use super::paths::runtime_dir;
 use super::section::Result;
 use crate::http::{ApiClient, ApiOptions};
 use crate::provider::mediafire::{Credentials, MediaFire, Settings, TokenVersion};
+use crate::provider::mirrorace::{self, MirrorAce};
+use crate::provider::mirrored_to::{self, MirroredTo};
 use crate::provider::yetishare::{self, YetiShare};
 use crate::provider::{Provider, ProviderError, wrap};
 use crate::state::Database;
@@ -44,6 +49,14 @@ impl Config {
                 };
                 Arc::new(YetiShare::new(settings, client).map_err(refused)?)
             }
+            Service::MirrorAce(service) => {
+                let settings = mirrorace_settings(account, service).await?;
+                Arc::new(MirrorAce::new(settings, client).map_err(refused)?)
+            }
+            Service::MirroredTo(service) => {
+                let settings = mirrored_to_settings(account, service, index).await?;
+                Arc::new(MirroredTo::new(settings, client).map_err(refused)?)
+            }
         };
         let options = wrap::Options {
             calls_per_second: account.options.calls_per_second,
@@ -66,6 +79,36 @@ async fn yetishare_credentials(account: &YetiShareAccount) -> Result<yetishare::
             key1: account.key1.require().await?,
             key2: account.key2.require().await?,
         },
+    })
+}
+
+async fn mirrorace_settings(
+    config: &AccountConfig,
+    account: &MirrorAceAccount,
+) -> Result<mirrorace::Settings> {
+    Ok(mirrorace::Settings {
+        base_url: config.base_url.clone(),
+        api_key: account.api_key.require().await?,
+        api_token: account.api_token.require().await?,
+        mirrors: account.mirrors.clone(),
+        file_password: account.file_password.fetch().await?,
+    })
+}
+
+async fn mirrored_to_settings(
+    config: &AccountConfig,
+    account: &MirroredToAccount,
+    index: Option<&Database>,
+) -> Result<mirrored_to::Settings> {
+    Ok(mirrored_to::Settings {
+        base_url: config.base_url.clone(),
+        api_key: account.api_key.require().await?,
+        mirrors: account.mirrors.clone(),
+        password: account.password.fetch().await?,
+        email: account.email.clone(),
+        daily_calls: account.daily_calls,
+        counter: index.cloned(),
+        clock: clock(),
     })
 }
 

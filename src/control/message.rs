@@ -212,6 +212,18 @@ pub struct AccountStatus {
     pub storage_used: Option<u64>,
     /// Bytes.
     pub storage_limit: Option<u64>,
+    /// The calls of the day, where the service allows so many only.
+    #[serde(default)]
+    pub calls: Option<CallsStatus>,
+}
+
+/// How the calls of a day stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallsStatus {
+    pub limit: u64,
+    pub spent: u64,
+    /// When the next day begins, in seconds since 1970.
+    pub renewed: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,6 +14,11 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
+/// Control characters, and what sites of this make cut out of names: quotes, tags, the path that a backslash is
+/// taken for.
+pub(super) const FORBIDDEN: &str = "\u{1}\u{2}\u{3}\u{4}\u{5}\u{6}\u{7}\u{8}\t\n\u{b}\u{c}\r\u{e}\u{f}\u{10}\u{11}\u{12}\u{13}\
+    \u{14}\u{15}\u{16}\u{17}\u{18}\u{19}\u{1a}\u{1b}\u{1c}\u{1d}\u{1e}\u{1f}\u{7f}\"'<>\\";
+
 /// The parameters of a call as urlencoded text, in the order given. It may hold secrets, so it has no `Debug`.
 #[derive(Clone, Default)]
 pub(super) struct Params(String);

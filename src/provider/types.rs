@@ -311,11 +311,41 @@ pub enum UploadProgress {
     Processing(UploadTicket),
     /// The file is on the service.
     Done(FileEntry),
+    /// The file is on a service that cannot list it: who keeps the list notes it, and says that it is done.
+    Published(Publication),
     /// The service lost the upload or its bytes: announce it again.
     StartAgain,
     /// The service gave the upload up and made no file of it. The ticket is worth nothing any more: what may
     /// still become of the content begins with an announcement.
     GivenUp(Refusal),
+}
+
+/// What a service without listings tells once, at the end of an upload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publication {
+    pub entry: FileEntry,
+    /// Its page for people.
+    pub url: Option<String>,
+    pub short_url: Option<String>,
+    /// Where it is spread to, by the service's names.
+    pub mirrors: Vec<String>,
+}
+
+/// What became of a published file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PublishedState {
+    Active,
+    /// In the service's words.
+    Removed(String),
+}
+
+/// Calls that a service allows in a day (UTC).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DailyCalls {
+    pub limit: u64,
+    pub spent: u64,
+    /// When the next day begins.
+    pub renewed: SystemTime,
 }
 
 /// Why a service gave up an upload whose bytes it had taken.

@@ -24,9 +24,9 @@ pub use self::retry::Retrying;
 pub use self::tracing::Tracing;
 
 use super::{
-    AccountInfo, Capabilities, Capability, ChangeCursor, Changes, DeleteMode, DownloadLink, FileEntry,
-    FileId, FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules, Provider, Result, SentUpload,
-    UploadPlan, UploadProgress, UploadRequest, UploadTicket,
+    AccountInfo, Capabilities, Capability, ChangeCursor, Changes, DailyCalls, DeleteMode, DownloadLink,
+    FileEntry, FileId, FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules, Provider, PublishedState,
+    Result, SentUpload, UploadPlan, UploadProgress, UploadRequest, UploadTicket,
 };
 use crate::http::FileRange;
 
@@ -273,6 +273,25 @@ impl<A: Around> Provider for Wrapped<A> {
         self.around
             .around(operation, || self.inner.upload_poll_many(uploads))
             .await
+    }
+
+    async fn published(&self, files: &[FileId]) -> Result<Vec<PublishedState>> {
+        let operation = Operation::FILE_INFO.of_items(files.len(), self.batches());
+        self.around
+            .around(operation, || self.inner.published(files))
+            .await
+    }
+
+    fn published_state(&self, file: &FileId) -> Option<PublishedState> {
+        self.inner.published_state(file)
+    }
+
+    async fn check_published(&self, most: usize) -> Result<usize> {
+        self.inner.check_published(most).await
+    }
+
+    async fn daily_calls(&self) -> Option<DailyCalls> {
+        self.inner.daily_calls().await
     }
 
     async fn close(&self) {

@@ -30,6 +30,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use self::call::Api;
+use super::form::FORBIDDEN;
 use super::{
     AccountInfo, Capabilities, Capability, ChangeCursor, Changes, DeleteMode, DownloadLink, ErrorKind,
     FileEntry, FileId, FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules, Provider, ProviderError,
@@ -37,10 +38,6 @@ use super::{
 };
 use crate::http::{ApiClient, FileRange};
 use crate::state::Database;
-
-/// Control characters, and what hosts cut out of names: quotes, tags, the path that a backslash is taken for.
-const FORBIDDEN: &str = "\u{1}\u{2}\u{3}\u{4}\u{5}\u{6}\u{7}\u{8}\t\n\u{b}\u{c}\r\u{e}\u{f}\u{10}\u{11}\u{12}\u{13}\
-    \u{14}\u{15}\u{16}\u{17}\u{18}\u{19}\u{1a}\u{1b}\u{1c}\u{1d}\u{1e}\u{1f}\u{7f}\"'<>\\";
 
 /// Characters of each half of a key pair.
 const KEY_LENGTH: usize = 64;

@@ -114,6 +114,40 @@ const MIGRATIONS: &[&str] = &[
         UNIQUE (account, parent, name)
     ) STRICT;
 ",
+    "
+    CREATE TABLE daily_calls (
+        account           TEXT PRIMARY KEY,  -- of a service, and not of the config
+        day               INTEGER NOT NULL,  -- days since 1970 (UTC)
+        spent             INTEGER NOT NULL,
+        max_file_size     INTEGER
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE catalog_folders (
+        id                INTEGER PRIMARY KEY AUTOINCREMENT,
+        account           TEXT NOT NULL,
+        parent            INTEGER NOT NULL,  -- 0 for the top folder
+        name              TEXT NOT NULL,
+        mtime             INTEGER NOT NULL   -- nanoseconds since 1970
+    ) STRICT;
+    CREATE INDEX catalog_folders_by_parent ON catalog_folders (account, parent);
+    CREATE TABLE catalog_files (
+        account           TEXT NOT NULL,
+        id                TEXT NOT NULL,     -- as the service has it
+        folder            INTEGER NOT NULL,
+        name              TEXT NOT NULL,
+        size              INTEGER NOT NULL,
+        mtime             INTEGER NOT NULL,  -- nanoseconds since 1970
+        sha256            BLOB NOT NULL,
+        published         INTEGER NOT NULL,  -- nanoseconds since 1970
+        ticket            TEXT,              -- of its upload
+        url               TEXT,
+        short_url         TEXT,
+        mirrors           TEXT NOT NULL,     -- a JSON list
+        status            TEXT,              -- in the service's words, where it is not active
+        checked           INTEGER NOT NULL,  -- nanoseconds since 1970
+        PRIMARY KEY (account, id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX catalog_files_by_folder ON catalog_files (account, folder);
+",
 ];
 
 /// Sets up a connection and brings its database to the present version.

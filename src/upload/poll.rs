@@ -12,7 +12,8 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use crate::provider::{
-    Capability, ErrorKind, FileEntry, ProviderError, Refusal, SentUpload, UploadProgress, UploadTicket,
+    Capability, ErrorKind, FileEntry, ProviderError, Publication, Refusal, SentUpload, UploadProgress,
+    UploadTicket,
 };
 use crate::state::AttemptRow;
 
@@ -251,7 +252,7 @@ impl Worker {
             () = self.uploads.stopping.cancelled() => return Err(Failure::Superseded),
         };
         match answer {
-            Ok(UploadProgress::Done(entry)) => {
+            Ok(UploadProgress::Done(entry) | UploadProgress::Published(Publication { entry, .. })) => {
                 self.sent_here = true;
                 Ok(Polled::Done(entry))
             }

@@ -7,8 +7,8 @@ use std::time::SystemTime;
 
 use crate::http::FileRange;
 use crate::provider::{
-    ErrorKind, FileEntry, FileId, ProviderError, Retry, UploadPlan, UploadProgress, UploadRequest,
-    UploadTicket,
+    ErrorKind, FileEntry, FileId, ProviderError, Publication, Retry, UploadPlan, UploadProgress,
+    UploadRequest, UploadTicket,
 };
 use crate::state::{AttemptRow, JournalRow, RowState};
 
@@ -91,7 +91,9 @@ impl Worker {
             };
             match sent {
                 Sent::Unwanted => return self.abandon().await,
-                Sent::Progress(UploadProgress::Done(entry)) => {
+                Sent::Progress(
+                    UploadProgress::Done(entry) | UploadProgress::Published(Publication { entry, .. }),
+                ) => {
                     self.sent_here = true;
                     return Ok(Some(entry));
                 }

@@ -135,7 +135,7 @@ fn further(a: UploadProgress, b: UploadProgress) -> UploadProgress {
         UploadProgress::StartAgain => 1,
         UploadProgress::GivenUp(_) => 2,
         UploadProgress::Processing(_) => 3,
-        UploadProgress::Done(_) => 4,
+        UploadProgress::Done(_) | UploadProgress::Published(_) => 4,
     };
     if rank(&b) > rank(&a) { b } else { a }
 }

@@ -199,7 +199,6 @@ impl Vfs {
 
     fn reader(&self, handle: &FileHandle, remote: &Remote) -> Result<Arc<Reader>> {
         let (_, account) = self.account_of(handle.ino)?;
-        account.require(Capability::Read)?;
         let mut slot = handle.reader.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, reader)) = slot.as_ref()
             && of.same_content(remote)
@@ -210,7 +209,7 @@ impl Vfs {
         let first = slot.is_none();
         *slot = Some((remote.clone(), reader.clone()));
         drop(slot);
-        if first {
+        if first && account.can(Capability::Read) {
             self.note_first_read(handle.ino);
         }
         Ok(reader)

@@ -1,6 +1,6 @@
 //! What can be asked of a file beyond `stat`: read-only attributes under `user.lockerfs.`.
 
-use crate::provider::ContentHash;
+use crate::provider::{ContentHash, PublishedState};
 use crate::upload::{Stage, UploadStatus};
 
 use super::Vfs;
@@ -10,7 +10,7 @@ use super::local::is_local;
 const PREFIX: &str = "user.lockerfs.";
 
 /// All attributes, in the order in which they are listed.
-const NAMES: &[&str] = &["id", "sha256", "md5", "state", "error", "progress"];
+const NAMES: &[&str] = &["id", "sha256", "md5", "state", "status", "error", "progress"];
 
 impl Vfs {
     /// The names of the extended attributes that an inode has now.
@@ -48,7 +48,8 @@ impl Vfs {
             .and_then(|remote| remote.hash);
         let row = file.local.as_ref().and_then(|local| local.pending);
         let is_local = file.local.is_some();
-        let id = remote.map(|remote| remote.id.to_string());
+        let file = remote.map(|remote| remote.id.clone());
+        let id = file.as_ref().map(ToString::to_string);
         drop(tree);
         let pending = row.and_then(|row| self.uploads.get(row));
         match (name, hash) {
@@ -60,6 +61,13 @@ impl Vfs {
                 (None, true) => "open".to_owned(),
                 (None, false) => "stored".to_owned(),
             }),
+            ("status", _) => {
+                let (_, account) = self.account_of(ino).ok()?;
+                match account.provider().published_state(&file?)? {
+                    PublishedState::Active => Some("active".to_owned()),
+                    PublishedState::Removed(status) => Some(status),
+                }
+            }
             ("error", _) => match pending?.status {
                 UploadStatus::Waiting { error, .. } => Some(error),
                 UploadStatus::Parked { reason } => Some(reason),

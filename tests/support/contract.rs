@@ -13,7 +13,8 @@ use async_trait::async_trait;
 use lockerfs::http::{DataClient, DataRequest, FileRange};
 use lockerfs::provider::{
     Capability, ChangeCursor, ContentHash, DeleteMode, DownloadLink, Entry, ErrorKind, FileEntry, FileId,
-    FolderEntry, FolderId, ItemId, ListHint, Provider, Retry, UploadPlan, UploadProgress, UploadRequest,
+    FolderEntry, FolderId, ItemId, ListHint, Provider, PublishedState, Retry, UploadPlan, UploadProgress,
+    UploadRequest,
 };
 use sha2::{Digest, Sha256};
 
@@ -114,6 +115,8 @@ macro_rules! contract_suite {
             lost_content_is_announced_again
             quota_and_use_are_told
             a_missing_folder_is_not_found
+            a_published_file_is_told_with_its_link
+            what_is_published_is_never_sent_by_refused_credentials
             what_it_lacks_is_unsupported_without_a_call
         );
     };
@@ -237,6 +240,24 @@ async fn folder(provider: &Arc<dyn Provider>, name: &str) -> FolderEntry {
     provider.create_folder(&provider.root(), name).await.unwrap()
 }
 
+/// Uploads, and tells what the service said of the file in the end.
+async fn publish(provider: &Arc<dyn Provider>, request: &UploadRequest, content: &Content) -> UploadProgress {
+    match provider.upload_begin(request).await.unwrap() {
+        UploadPlan::Whole => {
+            let sent = provider.upload_whole(request, content.whole()).await.unwrap();
+            polled(provider, sent).await
+        }
+        UploadPlan::Ranges { max_chunk, session } => {
+            assert!(max_chunk >= request.size);
+            provider
+                .upload_range(request, &session, content.whole())
+                .await
+                .unwrap()
+        }
+        plan => panic!("not a way to publish: {plan:?}"),
+    }
+}
+
 /// Polls until the upload is over.
 async fn polled(provider: &Arc<dyn Provider>, progress: UploadProgress) -> UploadProgress {
     let mut progress = progress;
@@ -280,10 +301,27 @@ async fn carry_out(
             }
             last.expect("a plan of units has units or a ticket")
         }
+        UploadPlan::Ranges { max_chunk, session } => {
+            let mut offset = 0;
+            loop {
+                let length = max_chunk.min(request.size - offset);
+                let part = content.range(offset, length);
+                let progress = provider.upload_range(request, &session, part).await.unwrap();
+                offset += length;
+                if offset == request.size {
+                    break progress;
+                }
+                assert_eq!(progress, UploadProgress::UnitTaken);
+            }
+        }
         plan => panic!("not a way to upload: {plan:?}"),
     };
     match polled(provider, progress).await {
         UploadProgress::Done(file) => file,
+        UploadProgress::Published(publication) => {
+            assert!(!has(provider, Capability::List));
+            publication.entry
+        }
         progress => panic!("the upload did not end in a file: {progress:?}"),
     }
 }

@@ -6,14 +6,17 @@ use std::sync::Arc;
 use super::Plan;
 use super::health::Health;
 use super::point::SOURCE;
+use super::watch;
+use tokio_util::task::AbortOnDropHandle;
+
 use crate::cli::failure::Failure;
-use crate::config::{AccountConfig, FsyncMode, OnClose, session_dir};
-use crate::control::{AccountState, AccountStatus, Server};
+use crate::config::{AccountConfig, FsyncMode, OnClose, clock, session_dir};
+use crate::control::{AccountState, AccountStatus, CallsStatus, Server};
 use crate::download::{self, BlockCache, Downloads};
 use crate::fuse::{self, Mounted};
 use crate::http::DataClient;
-use crate::provider::Provider;
 use crate::provider::wrap::Wrapped;
+use crate::provider::{Capability, Catalog, Provider};
 use crate::state::{Database, StateDir};
 use crate::upload::{self, Uploads};
 use crate::vfs::{self, LocalFolders, Vfs};
@@ -29,6 +32,8 @@ pub(super) struct Assembled {
     pub database: Database,
     /// Holds the lock on the state directory.
     pub state_dir: StateDir,
+    /// Tasks that end with this.
+    pub watches: Vec<AbortOnDropHandle<()>>,
 }
 
 /// An account of the mount.
@@ -41,7 +46,7 @@ pub(super) struct Account {
 }
 
 impl Account {
-    pub fn status(&self, vfs: &Vfs, uploads: &Uploads) -> AccountStatus {
+    pub async fn status(&self, vfs: &Vfs, uploads: &Uploads) -> AccountStatus {
         let (state, message): (AccountState, _) = self.health.get();
         let info = vfs.account_info(&self.name).unwrap_or_default();
         AccountStatus {
@@ -52,6 +57,11 @@ impl Account {
             message,
             storage_used: info.storage_used,
             storage_limit: info.storage_limit,
+            calls: self.provider.daily_calls().await.map(|calls| CallsStatus {
+                limit: calls.limit,
+                spent: calls.spent,
+                renewed: super::seconds(calls.renewed),
+            }),
         }
     }
 }
@@ -85,6 +95,10 @@ pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
         let health = Health::new();
         let provider = plan.config.connect(account, Some(&database)).await?;
         let provider = Wrapped::new(provider, health.clone());
+        let provider = match provider.capabilities().has(Capability::List) {
+            true => provider,
+            false => Catalog::over(provider, &account.name, database.clone(), clock()),
+        };
         let names = account.options.local_only.names.clone();
         let provider = LocalFolders::over(provider, &account.name, names, database.clone());
         downloads.register(&account.name, Arc::clone(&provider));
@@ -124,6 +138,11 @@ pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
         .iter()
         .map(|account| (account.name.clone(), Arc::clone(&account.provider)));
     vfs.start(uploads.start(providers.collect(), downloads));
+    let watched = plan.config.accounts.iter().zip(&accounts);
+    let watches = watched
+        .filter(|(_, account)| !account.provider.capabilities().has(Capability::Read))
+        .map(|(config, account)| watch::published(account, config.options.poll_interval))
+        .collect();
     // Before anybody can see the mount, so that whoever does finds the socket.
     let server = Server::bind(state_dir.path(), session_dir().as_deref())
         .map_err(|e| Failure::new(format!("cannot make the control socket: {e}")))?;
@@ -136,6 +155,7 @@ pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
         accounts,
         database,
         state_dir,
+        watches,
     })
 }
 

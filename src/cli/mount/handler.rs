@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use tokio::sync::{mpsc, oneshot};
 
 use super::assemble::Account;
@@ -42,15 +43,13 @@ pub(super) struct MountHandler {
 impl Handler for MountHandler {
     async fn status(&self, rows: usize) -> StatusReport {
         let DrainProgress { totals, pending } = self.progress(rows);
+        let accounts = self.accounts.iter();
+        let accounts = accounts.map(|account| account.status(&self.vfs, &self.uploads));
         StatusReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             mount_point: self.mount_point.clone(),
-            accounts: self
-                .accounts
-                .iter()
-                .map(|account| account.status(&self.vfs, &self.uploads))
-                .collect(),
+            accounts: join_all(accounts).await,
             disk: disk_status(self.uploads.clone()).await,
             totals,
             pending,

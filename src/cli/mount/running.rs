@@ -112,6 +112,7 @@ impl Running {
         let farewells = parts.accounts.iter().map(|account| account.provider.close());
         // Tokens that are not given back run out by themselves.
         let _ = hurry.within(FAREWELL_LIMIT, join_all(farewells)).await;
+        drop(parts.watches);
         parts.database.close().await;
         if left > 0 {
             let files = text::count(left, "file is", "files are");

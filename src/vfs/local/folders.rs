@@ -8,9 +8,9 @@ use globset::GlobSet;
 
 use crate::http::FileRange;
 use crate::provider::{
-    AccountInfo, Capabilities, ChangeCursor, Changes, DeleteMode, DownloadLink, Entry, ErrorKind, FileEntry,
-    FileId, FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules, Provider, ProviderError, Result,
-    Retry, SentUpload, UploadPlan, UploadProgress, UploadRequest, UploadTicket,
+    AccountInfo, Capabilities, ChangeCursor, Changes, DailyCalls, DeleteMode, DownloadLink, Entry, ErrorKind,
+    FileEntry, FileId, FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules, Provider, ProviderError,
+    PublishedState, Result, Retry, SentUpload, UploadPlan, UploadProgress, UploadRequest, UploadTicket,
 };
 use crate::state::{Database, LocalFolderRow, StateError};
 use crate::vfs::names;
@@ -224,6 +224,31 @@ impl Provider for LocalFolders {
         body: FileRange,
     ) -> Result<UploadProgress> {
         self.service.upload_unit(request, index, sha256, body).await
+    }
+
+    async fn upload_range(
+        &self,
+        request: &UploadRequest,
+        session: &UploadTicket,
+        body: FileRange,
+    ) -> Result<UploadProgress> {
+        self.service.upload_range(request, session, body).await
+    }
+
+    async fn published(&self, files: &[FileId]) -> Result<Vec<PublishedState>> {
+        self.service.published(files).await
+    }
+
+    fn published_state(&self, file: &FileId) -> Option<PublishedState> {
+        self.service.published_state(file)
+    }
+
+    async fn check_published(&self, most: usize) -> Result<usize> {
+        self.service.check_published(most).await
+    }
+
+    async fn daily_calls(&self) -> Option<DailyCalls> {
+        self.service.daily_calls().await
     }
 
     async fn upload_poll(&self, ticket: &UploadTicket) -> Result<UploadProgress> {

@@ -1,9 +1,12 @@
 //! One kind of account as tests see it: what it can do, how it is set up, and what its calls are called.
 
 mod mediafire;
+mod mirrors;
 mod yetishare;
 
 pub use mediafire::MEDIAFIRE;
+#[allow(unused_imports, reason = "each test binary takes one kind")]
+pub use mirrors::{MIRRORACE, MIRRORED_TO};
 #[allow(unused_imports, reason = "each test binary takes one kind")]
 pub use yetishare::{KORAMAUP, ONE_CLOUD_FILE};
 

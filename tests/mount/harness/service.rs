@@ -124,6 +124,18 @@ impl Service {
         self.post("/sandbox/faults", rules);
     }
 
+    /// Asks a page of the sandbox.
+    #[allow(dead_code, reason = "each test binary takes what it needs")]
+    pub fn ask(&self, page: &str) -> Value {
+        self.get(&format!("/sandbox/{page}"))
+    }
+
+    /// Tells the sandbox something by one of its pages.
+    #[allow(dead_code, reason = "each test binary takes what it needs")]
+    pub fn tell(&self, page: &str, body: &Value) {
+        self.post(&format!("/sandbox/{page}"), body);
+    }
+
     /// No call is answered for a long time, whatever it is for.
     pub fn hang(&self) {
         let rules = json!([{"match": "*", "fault": "delay", "milliseconds": 60_000}]);

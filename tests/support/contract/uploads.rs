@@ -372,3 +372,48 @@ pub async fn empty_content_is_refused_without_a_call(target: &dyn Target) {
     }
     assert_eq!(target.calls().await, calls);
 }
+
+pub async fn a_published_file_is_told_with_its_link(target: &dyn Target) {
+    let provider = target.provider();
+    need!(provider, Write);
+    if has(&provider, Capability::List) {
+        return;
+    }
+    let content = Content::random(18, 1_000);
+    let request = content.request(&provider.root(), "a file (1).bin");
+    let UploadProgress::Published(publication) = publish(&provider, &request, &content).await else {
+        panic!("an upload that does not end in a publication")
+    };
+    assert_eq!(
+        (publication.entry.name.as_str(), publication.entry.size),
+        ("a file (1).bin", 1_000)
+    );
+    let url: url::Url = publication.url.unwrap().parse().unwrap();
+    assert!(url.path().contains(publication.entry.id.as_str()), "{url}");
+    assert!(!publication.mirrors.is_empty());
+    let states = provider.published(&[publication.entry.id]).await.unwrap();
+    assert_eq!(states, [PublishedState::Active]);
+    let nobody = provider.published(&[FileId::new("zzzzzzzz")]).await.unwrap();
+    assert_eq!(nobody, [PublishedState::Removed("not found".to_owned())]);
+}
+
+pub async fn what_is_published_is_never_sent_by_refused_credentials(target: &dyn Target) {
+    let provider = target.refused_provider();
+    need!(provider, Write);
+    if has(&provider, Capability::List) {
+        return;
+    }
+    let content = Content::random(19, 100);
+    let request = content.request(&provider.root(), "refused.bin");
+    for error in [
+        provider.upload_begin(&request).await.unwrap_err(),
+        provider.account_info().await.unwrap_err(),
+    ] {
+        assert_eq!(
+            (error.kind, error.retry),
+            (ErrorKind::LoginRefused, Retry::Never),
+            "{error}"
+        );
+    }
+    assert_eq!(target.calls_of(Step::UploadWhole).await, 0);
+}

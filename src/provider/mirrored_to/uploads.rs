@@ -1,0 +1,251 @@
+//! The three steps: ask for an upload, send the file, finish.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use url::Url;
+
+use super::budget::Paid;
+use super::call::{Api, BEGIN, FINISH, MIB, SEND};
+use super::mirrors;
+use crate::http::{ApiRequest, FileRange, Multipart};
+use crate::provider::form::direct_link;
+use crate::provider::publish::{Node, before_call, check_content, check_size, incomplete, silence};
+use crate::provider::{
+    ErrorKind, FileEntry, FileId, ProviderError, Publication, Refusal, Result, Retry, UploadPlan,
+    UploadProgress, UploadRequest, UploadTicket,
+};
+
+/// How long the service keeps an upload, from the first step to the last.
+const LIFE: Duration = Duration::from_secs(2 * 60 * 60);
+/// What was asked for is sent soon, or asked for anew, so that there is time to send it.
+const FRESH: Duration = Duration::from_secs(30 * 60);
+
+const STEPS: u64 = 3;
+
+/// Uploads between their steps.
+#[derive(Default)]
+pub(super) struct Uploads {
+    /// What was asked for and not sent yet, by folder and name.
+    begun: Mutex<HashMap<(String, String), Begun>>,
+    /// Uploads whose last step was tried by this process.
+    tried: Mutex<HashSet<String>>,
+}
+
+/// What the first step gave.
+struct Begun {
+    upload_id: String,
+    url: Url,
+    size: u64,
+    mirrors: Vec<String>,
+    at: SystemTime,
+    paid: Paid,
+}
+
+/// All that the last step needs, but for secrets. It outlives the process.
+#[derive(Serialize, Deserialize)]
+struct Ticket {
+    upload_id: String,
+    /// When the first step was made, in seconds since the epoch.
+    begun: u64,
+    mirrors: Vec<String>,
+    name: String,
+    size: u64,
+}
+
+impl Uploads {
+    fn begun(&self) -> MutexGuard<'_, HashMap<(String, String), Begun>> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tried(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn place(request: &UploadRequest) -> (String, String) {
+    (request.folder.as_str().to_owned(), request.name.clone())
+}
+
+/// Makes the first step. What was sent before cannot be looked up: the service tells only of files whose id is known.
+pub(super) async fn begin(api: &Api, uploads: &Uploads, request: &UploadRequest) -> Result<UploadPlan> {
+    check_content(BEGIN, request)?;
+    let now = api.budget.now();
+    let is_begun = {
+        let mut begun = uploads.begun();
+        begun.retain(|_, begun| is_fresh(begun, now));
+        begun
+            .get(&place(request))
+            .is_some_and(|begun| begun.size == request.size)
+    };
+    if !is_begun {
+        let begun = ask(api, request).await?;
+        uploads.begun().insert(place(request), begun);
+    }
+    Ok(UploadPlan::Whole)
+}
+
+fn is_fresh(begun: &Begun, now: SystemTime) -> bool {
+    now.duration_since(begun.at).is_ok_and(|age| age < FRESH)
+}
+
+/// The first step, for which all three are paid.
+async fn ask(api: &Api, request: &UploadRequest) -> Result<Begun> {
+    check_size(BEGIN, request.size, api.budget.max_file_size().await?)?;
+    let paid = api.budget.pay(BEGIN, STEPS, 0).await?;
+    let asked = async {
+        let told = api.call(BEGIN, api.own()).await.map_err(before_call)?;
+        read(api, request, &told, paid)
+    };
+    let asked = asked.await;
+    if asked.is_err() {
+        api.budget.give_back(paid.last(STEPS - 1)).await;
+    }
+    asked
+}
+
+fn read(api: &Api, request: &UploadRequest, told: &Value, paid: Paid) -> Result<Begun> {
+    let node = Node(told);
+    let needed = |key: &'static str| {
+        let text = node.text(key);
+        text.ok_or_else(|| before_call(incomplete(BEGIN, key)))
+    };
+    let most = node.number("max_filesize").map(|mb| mb.saturating_mul(MIB));
+    check_size(BEGIN, request.size, most)?;
+    Ok(Begun {
+        upload_id: needed("upload_id")?,
+        url: direct_link(BEGIN, &needed("file_upload_url")?, &api.base)?,
+        size: request.size,
+        mirrors: mirrors::choose(node, &api.settings.mirrors, request.size)?,
+        at: api.budget.now(),
+        paid,
+    })
+}
+
+/// Makes the second step; the third is what is left to poll for.
+pub(super) async fn send(
+    api: &Api,
+    uploads: &Uploads,
+    request: &UploadRequest,
+    body: FileRange,
+) -> Result<UploadProgress> {
+    check_content(SEND, request)?;
+    let now = api.budget.now();
+    let begun = uploads.begun().remove(&place(request));
+    let begun = match begun.filter(|begun| begun.size == request.size && is_fresh(begun, now)) {
+        Some(begun) => begun,
+        None => ask(api, request).await?,
+    };
+    let form = Multipart {
+        fields: vec![
+            ("api_key", api.settings.api_key.expose_secret().to_owned()),
+            ("upload_id", begun.upload_id.clone()),
+        ],
+        file_field: "Filedata",
+        file_name: request.name.clone(),
+        file: body,
+    };
+    let mut sent = ApiRequest::multipart(begun.url, form);
+    sent.answer_timeout = Some(silence(request.size));
+    if let Err(mut error) = api.send(SEND, sent).await {
+        // A file of it is made by the last step alone, which nobody takes for this upload any more.
+        api.budget.give_back(begun.paid.last(1)).await;
+        if error.kind == ErrorKind::NotFound {
+            error.kind = ErrorKind::Unavailable;
+        }
+        return Err(error);
+    }
+    let at = begun.at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let ticket = Ticket {
+        upload_id: begun.upload_id,
+        begun: at.as_secs(),
+        mirrors: begun.mirrors,
+        name: request.name.clone(),
+        size: request.size,
+    };
+    let text = serde_json::to_string(&ticket).map_err(|error| unreadable(SEND, &error))?;
+    Ok(UploadProgress::Processing(UploadTicket::new(text)))
+}
+
+fn unreadable(operation: &'static str, error: &serde_json::Error) -> ProviderError {
+    let message = format!("the ticket of an upload is not one: {error}");
+    ProviderError::new(ErrorKind::Unexpected, Retry::AfterWait(None), operation, message)
+}
+
+/// Makes the third step, of which the file comes. It may be made again when its answer was lost: the service then
+/// says that the upload is over, and does not tell the file.
+pub(super) async fn finish(api: &Api, uploads: &Uploads, ticket: &UploadTicket) -> Result<UploadProgress> {
+    let Ok(ticket) = serde_json::from_str::<Ticket>(ticket.as_str()) else {
+        return Ok(UploadProgress::StartAgain);
+    };
+    let over = UNIX_EPOCH + Duration::from_secs(ticket.begun) + LIFE;
+    if api.budget.now() >= over {
+        tracing::debug!(
+            name = ticket.name,
+            "an upload was not finished in time: it is sent again"
+        );
+        uploads.tried().remove(&ticket.upload_id);
+        return Ok(UploadProgress::StartAgain);
+    }
+    // The first try was paid for when the upload began.
+    if !uploads.tried().insert(ticket.upload_id.clone()) {
+        api.budget.pay(FINISH, 1, 0).await?;
+    }
+    let settings = &api.settings;
+    let mut params = api
+        .own()
+        .with("upload_id", &ticket.upload_id)
+        .with("mirrors", &ticket.mirrors.join(","));
+    if let Some(password) = &settings.password {
+        params = params.with("password", password.expose_secret());
+    }
+    if let Some(email) = &settings.email {
+        params = params.with("email", email);
+    }
+    let told = match api.call(FINISH, params).await {
+        Ok(told) => told,
+        Err(error) => return unfinished(uploads, &ticket, error),
+    };
+    let node = Node(&told);
+    let id = node
+        .text("file_id")
+        .ok_or_else(|| incomplete(FINISH, "the file's id"))?;
+    uploads.tried().remove(&ticket.upload_id);
+    Ok(UploadProgress::Published(Publication {
+        entry: FileEntry {
+            id: FileId::new(id),
+            name: ticket.name,
+            size: ticket.size,
+            mtime: None,
+            hash: None,
+            revision: None,
+            parent: None,
+        },
+        url: node.text("full_url"),
+        short_url: node.text("short_url"),
+        mirrors: ticket.mirrors,
+    }))
+}
+
+/// The service knows nothing of the upload any more, will never finish it, or may do so later.
+fn unfinished(uploads: &Uploads, ticket: &Ticket, error: ProviderError) -> Result<UploadProgress> {
+    match (error.kind, error.retry) {
+        (ErrorKind::NotFound, _) => {
+            uploads.tried().remove(&ticket.upload_id);
+            Ok(UploadProgress::StartAgain)
+        }
+        (ErrorKind::InvalidArgument | ErrorKind::TooLarge, Retry::Never) => {
+            uploads.tried().remove(&ticket.upload_id);
+            Ok(UploadProgress::GivenUp(Refusal {
+                kind: error.kind,
+                retry: Retry::Never,
+                message: error.message,
+            }))
+        }
+        _ => Err(error),
+    }
+}

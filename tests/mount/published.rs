@@ -1,0 +1,25 @@
+//! A mount with an account on each of the services that publish only.
+
+mod catalog;
+mod killed;
+mod uploads;
+
+use std::path::PathBuf;
+
+use super::harness::kind::MIRRORED_TO;
+use super::harness::{Mount, Setup, World};
+
+/// The account on Mirrored.to.
+const OTHER: &str = "other";
+
+fn world(adjust: impl FnOnce(&mut Setup)) -> World {
+    World::with(|setup| {
+        setup.guest(&MIRRORED_TO, OTHER);
+        adjust(setup);
+    })
+}
+
+/// A path in either account.
+fn place(mount: &Mount, account: &str, path: &str) -> PathBuf {
+    mount.mount_point().join(account).join(path)
+}

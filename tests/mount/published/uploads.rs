@@ -1,0 +1,133 @@
+//! How files get there: in chunks, in steps, within the calls of a day.
+
+use std::fs;
+use std::io::Write;
+
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::{OTHER, place, world};
+use crate::publishing::harness::{MEDIA, wait_for};
+
+#[test]
+fn a_large_file_goes_in_three_chunks_and_begins_anew_where_one_fails() {
+    let world = world(|setup| setup.option("upload_delay", "\"0s\""));
+    let mount = world.mount();
+    world.service.strike(&json!([
+        { "match": "mirrorace/upload", "fault": "status", "status": 503, "skip": 1, "times": 1 },
+    ]));
+    let mut file = fs::File::create(place(&mount, MEDIA, "big.bin")).expect("create");
+    let mut hash = Sha256::new();
+    let mut random = fastrand::Rng::with_seed(250);
+    let mut block = vec![0; 1 << 20];
+    for _ in 0..250 {
+        random.fill(&mut block);
+        hash.update(&block);
+        file.write_all(&block).expect("write");
+    }
+    drop(file);
+    world.drain();
+    let stored = world.service.stored(MEDIA);
+    assert_eq!(stored["big.bin"].sha256, hex::encode(hash.finalize()));
+    assert_eq!(stored.len(), 1);
+    let calls = world.service.calls();
+    // One that came, one that failed, and three of the upload that began anew.
+    assert_eq!(calls.by_name["mirrorace/upload"], 5, "{calls:?}");
+    wait_for("the mount knows of it", || mount.xattr("big.bin", "id").is_ok());
+    mount.unmount(&world.config());
+}
+
+#[test]
+fn a_file_on_mirrored_to_costs_three_calls() {
+    let world = world(|setup| setup.asks_for_nothing());
+    let mount = world.mount();
+    fs::write(place(&mount, OTHER, "first.bin"), "first").expect("cp");
+    world.drain();
+    let calls = world.counted(|| {
+        fs::write(place(&mount, OTHER, "second.bin"), "second").expect("cp");
+        world.drain();
+    });
+    let expected = [
+        ("mirrored_to/api_file_upload".to_owned(), 1),
+        ("mirrored_to/finish_upload".to_owned(), 1),
+        ("mirrored_to/get_upload_info".to_owned(), 1),
+    ];
+    assert_eq!(calls.by_name, expected.into());
+    mount.unmount(&world.config());
+}
+
+#[test]
+fn a_spent_day_lets_uploads_wait_for_the_next_and_says_so() {
+    let world = world(|setup| setup.asks_for_nothing());
+    let ahead = world.folder().join("ahead");
+    fs::write(&ahead, "0").expect("a clock");
+    let under = format!("LOCKERFS_CLOCK_AHEAD={}", ahead.display());
+    let mount_anew =
+        || crate::publishing::harness::Mount::start_under(&["env", &under], &world.config(), &world.place());
+    let mount = mount_anew();
+    for number in 0..200 {
+        fs::write(
+            place(&mount, OTHER, &format!("{number}.bin")),
+            format!("content {number}"),
+        )
+        .expect("cp");
+    }
+    let waiting = || {
+        let status = world.status();
+        let files = status["pending"].as_array().expect("a list");
+        files.iter().filter(|file| file["state"] == "waiting").count()
+    };
+    wait_for("the day is spent", || {
+        world.service.stored(OTHER).len() == 166 && waiting() == 34
+    });
+    let shown = world.lockerfs(&["status"]).stdout;
+    assert!(shown.contains("of 500 calls are left for today"), "{shown}");
+    assert!(shown.contains("00:00 UTC"), "{shown}");
+    let status = world.status();
+    let account = status["accounts"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|it| it["name"] == OTHER);
+    let renewed = account.expect("the account")["calls"]["renewed"]
+        .as_u64()
+        .expect("a time");
+    assert_eq!(renewed % 86_400, 0);
+    for file in status["pending"].as_array().expect("a list") {
+        let next = file["next_try"].as_u64().expect("the hour of the next try");
+        assert!(next >= renewed && next < renewed + 300, "{file}");
+    }
+    let calls = world.service.calls().by_name;
+    assert_eq!(calls["mirrored_to/finish_upload"], 166, "{calls:?}");
+    // A restart makes no difference.
+    mount.kill();
+    let mount = mount_anew();
+    world.lockerfs(&["queue", "retry"]).succeeded();
+    world.service.settle();
+    assert_eq!(world.service.stored(OTHER).len(), 166);
+    // The next day.
+    fs::write(&ahead, "86400").expect("a clock");
+    world.service.tell("clock", &json!({ "ahead": 86_400 }));
+    world.lockerfs(&["queue", "retry"]).succeeded();
+    world.drain();
+    let stored = world.service.stored(OTHER);
+    assert_eq!(stored.len(), 200);
+    assert_eq!(fs::read_dir(place(&mount, OTHER, "")).expect("list").count(), 200);
+    mount.unmount(&world.config());
+}
+
+#[test]
+fn account_check_tells_what_such_an_account_can_do() {
+    let world = world(|_| {});
+    for account in [MEDIA, OTHER] {
+        let ran = world.lockerfs(&["account", "check", account]);
+        ran.succeeded().tells_no_secret();
+        assert!(ran.stdout.contains("Largest file:"), "{}", ran.stdout);
+        assert!(ran.stdout.contains("cannot read files back"), "{}", ran.stdout);
+    }
+    let wrong = world.config_with_wrong_secrets();
+    world.write_config(&wrong);
+    world
+        .lockerfs(&["account", "check", MEDIA])
+        .failed(1, &["api key"]);
+}
