@@ -283,6 +283,9 @@ impl Provider for Catalog {
 
     async fn upload_begin(&self, request: &UploadRequest) -> Result<UploadPlan> {
         const OPERATION: &str = "announce an upload";
+        if request.size == 0 && !self.capabilities().has(Capability::EmptyFiles) {
+            return Err(ProviderError::unsupported(OPERATION, Capability::EmptyFiles));
+        }
         let folder = number(OPERATION, &request.folder)?;
         self.check_folder(OPERATION, folder).await?;
         if request.sent_before {

@@ -28,6 +28,9 @@ enum Need {
     Stage(Option<Remote>),
 }
 
+/// Bytes that are copied at a time when a whole content is brought.
+const FILL: usize = 1 << 20;
+
 /// What became of bytes that were written to a staged file.
 enum Written {
     Kept,
@@ -225,7 +228,14 @@ impl Vfs {
                 Need::Stage(remote) => {
                     let staged = match remote {
                         _ if empty => self.uploads.new_staged()?,
-                        Some(remote) => self.uploads.staged_from(remote.base())?,
+                        Some(remote) => {
+                            let staged = self.uploads.staged_from(remote.base())?;
+                            if let Err(error) = self.fill_at_once(ino, &remote, &staged).await {
+                                self.uploads.discard(&staged);
+                                return Err(error);
+                            }
+                            staged
+                        }
                         None => return Err(Error::plain(libc::ESTALE)),
                     };
                     let local = Local {
@@ -239,6 +249,30 @@ impl Vfs {
                 }
             }
         }
+    }
+
+    /// Brings the whole content that an edit begins from, where the service gives nothing back: the copy that is
+    /// cached may be gone by the time that the file is closed.
+    async fn fill_at_once(&self, ino: u64, remote: &Remote, staged: &Arc<StagedFile>) -> Result<()> {
+        let (_, account) = self.account_of(ino)?;
+        if account.can(Capability::Read) {
+            return Ok(());
+        }
+        let reader = self.downloads.open(account.source(remote));
+        let mut at = 0;
+        while at < remote.size {
+            let bytes = reader.read(at, FILL).await?;
+            if bytes.is_empty() {
+                return Err(Error::plain(libc::EIO));
+            }
+            let (staged, offset) = (staged.clone(), at);
+            at += bytes.len() as u64;
+            let filled = tokio::task::spawn_blocking(move || staged.fill_if_there_is_room(offset, &bytes));
+            if !filled.await.map_err(|_| Error::plain(libc::EIO))?? {
+                return Err(Error::plain(libc::ENOSPC));
+            }
+        }
+        Ok(())
     }
 
     async fn edit(

@@ -211,3 +211,77 @@ fn an_empty_file_is_kept_here() {
     }
     mount.unmount(&world.config());
 }
+
+#[test]
+fn an_edit_begins_from_the_cached_copy_or_is_refused() {
+    let world = world(|_| {});
+    let mount = world.mount();
+    let append = |mount: &crate::publishing::harness::Mount, account: &str| {
+        let mut file = fs::File::options()
+            .append(true)
+            .open(place(mount, account, "x.txt"))?;
+        std::io::Write::write_all(&mut file, b" and more")
+    };
+    for account in [MEDIA, OTHER] {
+        fs::write(place(&mount, account, "x.txt"), "some").expect("cp");
+    }
+    world.drain();
+    for account in [MEDIA, OTHER] {
+        append(&mount, account).expect("append");
+    }
+    world.drain();
+    for account in [MEDIA, OTHER] {
+        assert_eq!(
+            fs::read(place(&mount, account, "x.txt")).expect("cat"),
+            b"some and more"
+        );
+        let files = world.service.ask(&format!("files?account={account}"));
+        let hashes: Vec<_> = files
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|file| &file["sha256"])
+            .collect();
+        assert!(hashes.contains(&&json!(sha256_of(b"some and more"))), "{files}");
+        assert_eq!(names(&place(&mount, account, "")), ["x.txt"]);
+    }
+    mount.unmount(&world.config());
+    fs::remove_dir_all(world.place().cache).expect("lose the cache");
+    let mount = world.mount();
+    for account in [MEDIA, OTHER] {
+        let error = append(&mount, account).expect_err("nothing to begin from");
+        assert_eq!(error.raw_os_error(), Some(libc::EOPNOTSUPP), "{account}: {error}");
+    }
+    world.drain();
+    assert!(world.pending().is_empty());
+    mount.unmount(&world.config());
+}
+
+#[test]
+fn a_second_rsync_finds_nothing_to_do() {
+    let world = world(|setup| setup.asks_for_nothing());
+    let from = world.folder().join("from");
+    fs::create_dir_all(from.join("inner")).expect("mkdir");
+    for name in ["a.txt", "inner/b.txt", "inner/c d.txt"] {
+        fs::write(from.join(name), name).expect("write");
+    }
+    let mount = world.mount();
+    for account in [MEDIA, OTHER] {
+        let to = place(&mount, account, "copy");
+        let rsync = || {
+            let (from, to) = (format!("{}/", from.display()), format!("{}/", to.display()));
+            let ran =
+                crate::publishing::harness::run("rsync", &[&"-a", &"--no-owner", &"--no-group", &from, &to]);
+            ran.succeeded();
+        };
+        rsync();
+        world.drain();
+        assert_eq!(world.service.stored(account).len(), 3);
+        let calls = world.counted(|| {
+            rsync();
+            world.drain();
+        });
+        assert_eq!(calls.by_name.len(), 0, "{account}: {calls:?}");
+    }
+    mount.unmount(&world.config());
+}

@@ -131,3 +131,32 @@ fn account_check_tells_what_such_an_account_can_do() {
         .lockerfs(&["account", "check", MEDIA])
         .failed(1, &["api key"]);
 }
+
+#[test]
+fn files_of_one_name_in_many_folders_all_arrive_whole() {
+    let world = world(|setup| setup.service.quirks.mirrorace.max_chunk_size = 10_000);
+    let mount = world.mount();
+    let content = |number: usize| crate::publishing::harness::content(number as u64, 25_000 + number);
+    for number in 0..5 {
+        fs::create_dir(place(&mount, MEDIA, &format!("{number}"))).expect("mkdir");
+        fs::write(
+            place(&mount, MEDIA, &format!("{number}/same.bin")),
+            content(number),
+        )
+        .expect("cp");
+    }
+    world.drain();
+    let files = world.service.ask(&format!("files?account={MEDIA}"));
+    let files = files.as_array().expect("a list");
+    let mut sent: Vec<_> = files
+        .iter()
+        .map(|file| file["sha256"].as_str().expect("a hash").to_owned())
+        .collect();
+    let mut wanted: Vec<_> = (0..5)
+        .map(|number| crate::publishing::harness::sha256_of(&content(number)))
+        .collect();
+    sent.sort();
+    wanted.sort();
+    assert_eq!(sent, wanted);
+    mount.unmount(&world.config());
+}

@@ -181,6 +181,9 @@ pub async fn a_modification_time_is_kept(target: &dyn Target) {
     need!(provider, ModificationTime, Write, CreateFolder, List);
     let place = folder(&provider, "times").await;
     for (name, size) in [("empty.bin", 0), ("small.bin", 10), ("units.bin", 5 << 20)] {
+        if size == 0 && !has(&provider, Capability::EmptyFiles) {
+            continue;
+        }
         let content = Content::random(9, size);
         let file = upload(&provider, &content.request(&place.id, name), &content).await;
         assert_eq!(
