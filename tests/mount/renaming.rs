@@ -8,7 +8,7 @@ use std::time::Duration;
 use lockerfs::provider::Capability;
 use serde_json::{Value, json};
 
-use super::harness::{Call, World, sha256_of, wait_for};
+use super::harness::{Call, World, sha256_of, snapshot, wait_for};
 use crate::KIND;
 
 const OLD: &[u8] = b"what is replaced";
@@ -130,6 +130,50 @@ fn killed_before_the_last_step() {
         (Call::Rename, 1),
         End::Renamed,
     );
+}
+
+#[test]
+fn killed_with_newer_content_of_both_files_waiting_the_replaced_one_is_gone_and_the_other_has_its_name() {
+    for (from, to) in [IN_FOLDER, TO_FOLDER] {
+        let world = World::with(|setup| setup.option("upload_delay", "\"60s\""));
+        world.put(from, b"old");
+        world.put(to, b"old as well");
+        let mount = world.mount();
+        mount.write(from, NEW);
+        mount.write(to, OLD);
+        let first = if from.starts_with("folder") {
+            Call::Rename
+        } else {
+            Call::Move
+        };
+        world.service.faults(&[(first, lost()), (first, slow())]);
+        world.service.reset_calls();
+        let (source, target) = (mount.path(from), mount.path(to));
+        let renaming = std::thread::spawn(move || fs::rename(source, target));
+        wait_for("the first step was taken", || {
+            world.service.calls().of(first) >= 2
+        });
+        mount.kill();
+        let _ = renaming.join().expect("the thread that renames");
+        // The mount shows what it knew before it finds out what became of the rename.
+        let away = json!({"fault": "status", "status": 503});
+        let sends_nothing = (Call::AnyUpload, away.clone());
+        world.service.faults(&[(Call::Info, away), sends_nothing.clone()]);
+        let mount = world.mount();
+        assert_eq!(mount.read(to), OLD);
+        world.service.faults(&[sends_nothing]);
+        wait_for("the rename is looked up", || {
+            world.lockerfs(&["retry"]).succeeded();
+            mount.read(to) == NEW && !mount.path(from).exists()
+        });
+        let shown: Vec<_> = snapshot(&mount.path("")).into_keys().collect();
+        assert_eq!(shown, [to], "while the content waits");
+        world.service.faults(&[]);
+        world.lockerfs(&["retry"]).succeeded();
+        world.drain();
+        assert_eq!(world.stored_sha256(), [(to.to_owned(), sha256_of(NEW))].into());
+        mount.unmount(&world.config());
+    }
 }
 
 #[test]

@@ -166,6 +166,13 @@ impl Tree {
         merged: &mut Merged,
     ) {
         if let Some(ino) = self.by_pending(row.id) {
+            // Another folder showed it, before a rename that was cut short proved to hold.
+            if !self.is_in(ino, folder) {
+                let name = names::to_local(&row.name, rules);
+                let name = claimed.free_name(name, &format!("pending {}", row.id));
+                merged.names.extend(self.place(ino, folder, &name, row.mtime));
+                claimed.children.insert(names::key(&name), ino);
+            }
             // An older content of its own that was uploaded may be what it replaces by now.
             let replaced = row.replaces.map(|id| (ItemId::File(id), ino));
             claimed.replaced.extend(replaced);
