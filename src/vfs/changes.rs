@@ -353,12 +353,7 @@ impl Vfs {
                 drop(self.refresh_anew(ino));
                 continue;
             }
-            let mut tree = self.tree();
-            if let Some(folder) = tree.get_mut(ino).and_then(Node::folder_mut)
-                && let ListingState::Known { stale, .. } = &mut folder.listing
-            {
-                *stale = true;
-            }
+            self.tree().doubt(ino);
         }
     }
 }

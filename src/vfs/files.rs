@@ -61,9 +61,10 @@ impl Vfs {
             let file = tree.get(ino).and_then(Node::file);
             file.and_then(|file| file.local.as_ref().map(|local| local.staged.clone()))
         };
-        match staged {
-            Some(staged) => Ok(staged.keep_open()?),
-            None => Ok(()),
+        match staged.map_or(Ok(()), |staged| staged.keep_open()) {
+            // What the name stood for is gone this moment: the kernel looks the name up again.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Error::plain(libc::ESTALE)),
+            opened => Ok(opened?),
         }
     }
 

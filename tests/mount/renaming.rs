@@ -16,6 +16,10 @@ const NEW: &[u8] = b"what replaces it";
 
 type Rules = Vec<(Call, Value)>;
 
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
 fn slow() -> Value {
     json!({"fault": "delay", "milliseconds": 60_000})
 }
@@ -218,6 +222,45 @@ fn a_move_under_another_name_that_is_killed_between_its_steps_is_finished() {
     let names: Vec<_> = world.stored().into_keys().collect();
     assert_eq!(names, ["two/other.txt", "two/renamed.txt"]);
     assert_eq!(mount.list("two"), ["other.txt", "renamed.txt"]);
+}
+
+#[test]
+fn a_listing_from_between_two_steps_of_a_rename_makes_no_second_file_of_it() {
+    for replaces in [false, true] {
+        let world = World::with(|setup| setup.option("listing_age", "\"1s\""));
+        world.put("one/new.txt", NEW);
+        world.put("two/other.dat", b"other");
+        let mount = world.mount();
+        assert_eq!((mount.list("one").len(), mount.list("two").len()), (1, 1));
+        // It is moved, and nobody hears of it for a while.
+        let late = json!({"fault": "delay", "milliseconds": 5000});
+        world.service.faults(&[(Call::Move, lost()), (Call::Move, late)]);
+        world.service.reset_calls();
+        let target = if replaces {
+            "two/other.dat"
+        } else {
+            "two/renamed.txt"
+        };
+        let (source, renamed) = (mount.path("one/new.txt"), mount.path(target));
+        let renaming = std::thread::spawn(move || fs::rename(source, renamed));
+        wait_for("it is moved", || world.service.calls().of(Call::Move) >= 2);
+        if KIND.has(Capability::ChangeFeed) {
+            wait_for("both folders are listed anew", || {
+                world.service.calls().of(Call::Listing) >= 2
+            });
+        }
+        renaming.join().expect("the thread that renames").expect("rename");
+        let name = target.trim_start_matches("two/");
+        let mut shown = vec!["other.dat", name];
+        shown.dedup();
+        assert_eq!((mount.list("one").len(), mount.list("two")), (0, names(&shown)));
+        assert_eq!(mount.read(target), NEW);
+        assert!(fs::metadata(mount.path("two/new.txt")).is_err());
+        mount.write("two/new.txt", b"another");
+        world.drain();
+        assert_eq!(world.stored()[target].sha256, sha256_of(NEW));
+        assert_eq!(world.stored()["two/new.txt"].sha256, sha256_of(b"another"));
+    }
 }
 
 #[test]

@@ -84,11 +84,9 @@ impl Tree {
             ..Claims::default()
         };
         for (name, ino) in &before {
-            if self
-                .get(*ino)
-                .and_then(Node::file)
-                .is_some_and(|file| file.local.is_some())
-            {
+            let Some(node) = self.get(*ino) else { continue };
+            let has_local = node.file().is_some_and(|file| file.local.is_some());
+            if has_local || node.pin.is_some() {
                 claimed.children.insert(name.clone(), *ino);
             }
         }
@@ -113,6 +111,9 @@ impl Tree {
         });
         for entry in entries {
             self.show_entry(account, folder, entry, rules.names, &mut claimed, &mut merged);
+        }
+        for ino in before.values().filter(|ino| !claimed.pinned.contains(ino)) {
+            self.stays_pinned(*ino, false);
         }
 
         let mut kept: HashSet<u64> = claimed.children.values().copied().collect();
@@ -260,6 +261,13 @@ impl Tree {
             return;
         }
         let name = names::to_local(entry.name(), rules);
+        if let Some(ino) = known {
+            let is_as_listed = self.is_in(ino, folder) && self.get(ino).is_some_and(|node| node.name == name);
+            if self.stays_pinned(ino, is_as_listed) {
+                claimed.pinned.insert(ino);
+                return;
+            }
+        }
         if let (None, Entry::File(file)) = (known, &entry)
             && !claimed.others.contains(&file.id)
             && (self.is_landing(&name, claimed)
@@ -403,6 +411,8 @@ struct Claims {
     remains: HashSet<FileId>,
     traces: Vec<Trace>,
     others: HashSet<FileId>,
+    /// Pinned nodes that are listed.
+    pinned: HashSet<u64>,
     /// Entries were left out that may be others'.
     hides: bool,
     /// Entries were left out that make no sense.
