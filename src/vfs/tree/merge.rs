@@ -79,7 +79,21 @@ impl Tree {
             .filter_map(|ino| Some((*ino, self.get(*ino)?.name.clone())))
             .collect();
         let mut merged = Merged::default();
+        let Waiting {
+            rows,
+            remains,
+            traces,
+            others,
+        } = waiting;
         let mut claimed = Claims {
+            resting: rows
+                .iter()
+                .filter(|row| !row.in_flight)
+                .map(|row| row.id)
+                .collect(),
+            remains,
+            traces,
+            others,
             incomplete: listing.incomplete,
             ..Claims::default()
         };
@@ -90,52 +104,21 @@ impl Tree {
                 claimed.children.insert(name.clone(), *ino);
             }
         }
-        let Waiting {
-            rows: pending,
-            remains,
-            traces,
-            others,
-        } = waiting;
-        (claimed.remains, claimed.traces, claimed.others) = (remains, traces, others);
-        let resting = pending.iter().filter(|row| !row.in_flight).map(|row| row.id);
-        claimed.resting = resting.collect();
-        for row in pending {
+        for row in rows {
             self.show_pending(account, folder, row, rules.names, &mut claimed, &mut merged);
         }
-        let mut entries = listing.entries;
-        entries.sort_by_cached_key(|entry| {
-            let id = item_of(entry).1;
-            let age = rules.newest_first.then(|| std::cmp::Reverse(mtime_of(entry)));
-            // Numbers among ids come in the order of their values.
-            (age, id.len(), id)
-        });
-        for entry in entries {
+        for entry in in_order(listing.entries, rules) {
             self.show_entry(account, folder, entry, rules.names, &mut claimed, &mut merged);
         }
         for ino in before.values().filter(|ino| !claimed.pinned.contains(ino)) {
             self.stays_pinned(*ino, false);
         }
-
-        let mut kept: HashSet<u64> = claimed.children.values().copied().collect();
-        // A folder that is gone from here but holds what was not uploaded yet stays until that is settled.
-        for (name, ino) in &before {
-            if !kept.contains(ino) && self.is_in(*ino, folder) && self.has_local(*ino) {
-                kept.insert(*ino);
-                let shown = self
-                    .get(*ino)
-                    .map_or_else(|| name.clone(), |node| node.name.clone());
-                let free = claimed.free_name(shown, &format!("kept {ino}"));
-                if let Some(node) = self.get_mut(*ino) {
-                    node.name = free.clone();
-                }
-                claimed.children.insert(names::key(&free), *ino);
-            }
-        }
+        self.keep_unsettled(folder, &before, &mut claimed);
+        let kept: HashSet<u64> = claimed.children.values().copied().collect();
         for (name, ino) in &before {
             if claimed.children.get(name) != Some(ino) {
-                merged
-                    .names
-                    .push((folder, shown.get(ino).unwrap_or(name).clone()));
+                let shown = shown.get(ino).unwrap_or(name);
+                merged.names.push((folder, shown.clone()));
             }
             if !kept.contains(ino) && self.is_in(*ino, folder) {
                 self.remove(*ino);
@@ -151,6 +134,24 @@ impl Tree {
         state.hides = claimed.hides;
         state.incomplete = claimed.incomplete;
         Some(merged)
+    }
+
+    /// Lets a folder that is gone from here but holds what was not uploaded yet stay until that is settled.
+    fn keep_unsettled(&mut self, folder: u64, before: &BTreeMap<String, u64>, claimed: &mut Claims) {
+        let kept: HashSet<u64> = claimed.children.values().copied().collect();
+        for (name, ino) in before {
+            if kept.contains(ino) || !self.is_in(*ino, folder) || !self.has_local(*ino) {
+                continue;
+            }
+            let shown = self
+                .get(*ino)
+                .map_or_else(|| name.clone(), |node| node.name.clone());
+            let free = claimed.free_name(shown, &format!("kept {ino}"));
+            if let Some(node) = self.get_mut(*ino) {
+                node.name = free.clone();
+            }
+            claimed.children.insert(names::key(&free), *ino);
+        }
     }
 
     fn is_in(&self, ino: u64, folder: u64) -> bool {
@@ -434,6 +435,17 @@ impl Claims {
         }
         names::with_suffix(&wanted, id)
     }
+}
+
+/// The entries of a listing, those first that keep a name which several have.
+fn in_order(mut entries: Vec<Entry>, rules: MergeRules<'_>) -> Vec<Entry> {
+    entries.sort_by_cached_key(|entry| {
+        let id = item_of(entry).1;
+        let age = rules.newest_first.then(|| std::cmp::Reverse(mtime_of(entry)));
+        // Numbers among ids come in the order of their values.
+        (age, id.len(), id)
+    });
+    entries
 }
 
 fn kind_of(entry: &Entry) -> Kind {
