@@ -162,7 +162,7 @@ impl Vfs {
     }
 
     /// Brings the bytes of `range` that a staged file still lacks from the file that it was begun from. Those that
-    /// the disk has no room for, with their offsets.
+    /// are not in it afterwards, with their offsets.
     async fn fetch_missing(
         &self,
         handle: &FileHandle,
@@ -170,7 +170,7 @@ impl Vfs {
         base: Option<Remote>,
         range: Range<u64>,
     ) -> Result<Vec<(u64, Bytes)>> {
-        let mut without_room = Vec::new();
+        let mut beside = Vec::new();
         for gap in staged.missing(range) {
             let gone = || {
                 Error::told(
@@ -191,11 +191,11 @@ impl Vfs {
                 at += bytes.len() as u64;
                 let offset = at - bytes.len() as u64;
                 if !staged.fill_if_there_is_room(offset, &bytes)? {
-                    without_room.push((offset, bytes));
+                    beside.push((offset, bytes));
                 }
             }
         }
-        Ok(without_room)
+        Ok(beside)
     }
 
     fn reader(&self, handle: &FileHandle, remote: &Remote) -> Result<Arc<Reader>> {
