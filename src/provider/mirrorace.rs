@@ -105,9 +105,8 @@ impl Provider for MirrorAce {
     }
 
     async fn account_info(&self) -> Result<AccountInfo> {
-        let variables = self.api.variables().await?;
         Ok(AccountInfo {
-            max_file_size: variables.max_file_size,
+            max_file_size: self.api.max_file_size().await?,
             ..AccountInfo::default()
         })
     }

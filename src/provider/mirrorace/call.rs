@@ -1,5 +1,8 @@
 //! One call: its key and token, its envelope, what an error's text means.
 
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use url::Url;
@@ -14,11 +17,16 @@ pub(super) const VARIABLES: &str = "file/upload";
 pub(super) const INFO: &str = "file/info";
 pub(super) const UPLOAD: &str = "upload";
 
+/// How long the service's word on the largest file is believed.
+const LIMIT_AGE: Duration = Duration::from_secs(3600);
+
 /// The calls of one account.
 pub(super) struct Api {
     client: ApiClient,
     base: Url,
     settings: Settings,
+    /// What was told of the largest file, and when.
+    limit: Mutex<Option<(Option<u64>, Instant)>>,
 }
 
 /// What the service wants to have with each chunk of one upload, and its limits.
@@ -37,6 +45,7 @@ impl Api {
             client,
             base: publish::base(&settings.base_url)?,
             settings,
+            limit: Mutex::default(),
         })
     }
 
@@ -63,6 +72,8 @@ impl Api {
     pub async fn variables(&self) -> Result<Variables> {
         let told = self.call(VARIABLES, self.own()).await?;
         let node = Node(&told);
+        let max_file_size = node.number("max_file_size").filter(|size| *size > 0);
+        self.note_limit(max_file_size);
         let needed = |key: &'static str| node.text(key).ok_or_else(|| incomplete(VARIABLES, key));
         let server_file = needed("server_file")?;
         let is_open = |mirror: &String| {
@@ -84,7 +95,7 @@ impl Api {
                 .number("max_chunk_size")
                 .filter(|size| *size > 0)
                 .ok_or_else(|| incomplete(VARIABLES, "max_chunk_size"))?,
-            max_file_size: node.number("max_file_size").filter(|size| *size > 0),
+            max_file_size,
             mirrors,
         })
     }
@@ -148,8 +159,33 @@ impl Api {
     /// What the service tells of files, by slug.
     pub async fn info(&self, files: &[FileId]) -> Result<Value> {
         let slugs: Vec<&str> = files.iter().map(FileId::as_str).collect();
-        self.call(INFO, self.own().with("files", &slugs.join(","))).await
+        let told = self
+            .call(INFO, self.own().with("files", &slugs.join(",")))
+            .await?;
+        Ok(by_slug(told))
     }
+
+    /// Bytes of the largest file, as told lately; else the service is asked.
+    pub async fn max_file_size(&self) -> Result<Option<u64>> {
+        let known = *self.limit.lock().unwrap_or_else(PoisonError::into_inner);
+        match known {
+            Some((told, at)) if at.elapsed() < LIMIT_AGE => Ok(told),
+            _ => Ok(self.variables().await?.max_file_size),
+        }
+    }
+
+    fn note_limit(&self, told: Option<u64>) {
+        *self.limit.lock().unwrap_or_else(PoisonError::into_inner) = Some((told, Instant::now()));
+    }
+}
+
+/// PHP makes a list of what is keyed by numbers, which slugs may be.
+fn by_slug(told: Value) -> Value {
+    let Value::Array(files) = told else { return told };
+    let keyed = files
+        .into_iter()
+        .filter_map(|file| Some((Node(&file).text("slug")?, file)));
+    Value::Object(keyed.collect())
 }
 
 /// Opens the envelope: the result, or what the service says against the call.
@@ -212,6 +248,12 @@ mod tests {
         };
         let value = serde_json::from_str(body).unwrap();
         open("x", &answer, value)
+    }
+
+    #[test]
+    fn files_are_found_by_slug_in_a_list_as_well() {
+        let told = serde_json::json!([{ "slug": "12", "status": "active" }, { "slug": null }]);
+        assert_eq!(by_slug(told)["12"]["status"], "active");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::{OTHER, place, world};
-use crate::publishing::harness::{MEDIA, sha256_of, wait_for};
+use crate::publishing::harness::{MEDIA, Mount, sha256_of, wait_for};
 
 /// Publishes a file, kills the mount while this call hangs, before it took effect or after, and goes on.
 fn killed_at(account: &str, call: &str, after: bool, skip: u64) -> (usize, Value) {
@@ -103,4 +103,87 @@ fn mirrored_to_killed_after_its_third_step_is_published_once_more_at_most() {
     let (files, calls) = killed_at(OTHER, "mirrored_to/finish_upload", true, 0);
     assert_eq!(files, 2);
     assert_eq!(calls["mirrored_to/api_file_upload"], 2, "{calls}");
+}
+
+/// Each entry of an account is a file on the service that has the content which was copied in under its name.
+fn assert_published(world: &crate::publishing::harness::World, mount: &Mount, account: &str, count: usize) {
+    let files = world.service.ask(&format!("files?account={account}"));
+    let files = files.as_array().expect("a list");
+    let mut found = 0;
+    for entry in fs::read_dir(place(mount, account, "")).expect("list") {
+        let name = entry.expect("an entry").file_name().into_string().expect("UTF-8");
+        let id = mount.xattr(&format!("../{account}/{name}"), "id").expect("an id");
+        let file = files.iter().find(|file| file["id"] == json!(id));
+        let seed = name.trim_end_matches(".bin").parse().expect("a number");
+        let wanted = sha256_of(&content_of(seed));
+        assert_eq!(
+            file.expect("the entry's file")["sha256"],
+            json!(wanted),
+            "{account}/{name}"
+        );
+        found += 1;
+    }
+    assert_eq!(found, count, "{account}");
+}
+
+fn content_of(seed: u64) -> Vec<u8> {
+    crate::publishing::harness::content(seed, 1_000 + 13_000 * usize::try_from(seed % 20).expect("small"))
+}
+
+#[test]
+fn a_service_that_fails_often_gets_everything_in_the_end() {
+    let world = world(|setup| {
+        setup.service.quirks.mirrorace.max_chunk_size = 50_000;
+        setup.service.fail_rate = 0.15;
+        setup.service.seed = 3;
+    });
+    let mount = world.mount();
+    for account in [MEDIA, OTHER] {
+        for seed in 0..12 {
+            fs::write(place(&mount, account, &format!("{seed}.bin")), content_of(seed)).expect("cp");
+        }
+    }
+    wait_for("all is uploaded", || {
+        world.lockerfs(&["queue", "retry"]);
+        world.pending().is_empty()
+    });
+    for account in [MEDIA, OTHER] {
+        assert_published(&world, &mount, account, 12);
+    }
+    mount.unmount(&world.config());
+}
+
+#[test]
+fn killed_again_and_again_nothing_is_lost_and_each_kill_costs_an_upload_at_most() {
+    const FILES: u64 = 30;
+    const KILLS: usize = 8;
+    let world = world(|setup| {
+        setup.service.quirks.mirrorace.max_chunk_size = 50_000;
+        setup.service.latency = std::time::Duration::from_millis(10);
+        setup.option("workers", "2");
+    });
+    let mut random = fastrand::Rng::with_seed(11);
+    let mut mount = world.mount();
+    for seed in 0..FILES {
+        for account in [MEDIA, OTHER] {
+            fs::write(place(&mount, account, &format!("{seed}.bin")), content_of(seed)).expect("cp");
+        }
+    }
+    for _ in 0..KILLS {
+        std::thread::sleep(std::time::Duration::from_millis(random.u64(50..600)));
+        mount.kill();
+        mount = world.mount();
+    }
+    world.drain();
+    for account in [MEDIA, OTHER] {
+        assert_published(&world, &mount, account, usize::try_from(FILES).expect("small"));
+        let files = world.service.ask(&format!("files?account={account}"));
+        let held = files.as_array().expect("a list").len();
+        // Two uploads are under way at a time.
+        assert!(
+            held <= usize::try_from(FILES).expect("small") + 2 * KILLS,
+            "{account}: {held}"
+        );
+    }
+    mount.unmount(&world.config());
 }
