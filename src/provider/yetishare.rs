@@ -33,7 +33,7 @@ use self::call::Api;
 use super::{
     AccountInfo, Capabilities, Capability, ChangeCursor, Changes, DeleteMode, DownloadLink, ErrorKind,
     FileEntry, FileId, FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules, Provider, ProviderError,
-    Result, Retry, UploadPlan, UploadProgress, UploadRequest, UploadTicket,
+    Result, Retry, ShareLinks, UploadPlan, UploadProgress, UploadRequest, UploadTicket,
 };
 use crate::http::{ApiClient, FileRange};
 use crate::state::Database;
@@ -49,7 +49,7 @@ const KEY_LENGTH: usize = 64;
 const SIDE_BY_SIDE: usize = 4;
 
 /// What a host can do that lacks nothing.
-const OFFERED: [Capability; 8] = [
+const OFFERED: [Capability; 9] = [
     Capability::List,
     Capability::Read,
     Capability::Write,
@@ -57,6 +57,7 @@ const OFFERED: [Capability; 8] = [
     Capability::Rename,
     Capability::Move,
     Capability::Copy,
+    Capability::ShareLinks,
     Capability::Trash,
 ];
 
@@ -207,6 +208,11 @@ impl Provider for YetiShare {
     async fn links(&self, files: &[FileId]) -> Result<Vec<Result<DownloadLink>>> {
         self.api.need(Capability::Read, "file/download")?;
         files::links(&self.api, files).await
+    }
+
+    async fn share_links(&self, files: &[FileId]) -> Result<Vec<Result<ShareLinks>>> {
+        self.api.need(Capability::ShareLinks, "file/info")?;
+        files::share_links(&self.api, files).await
     }
 
     async fn create_folder(&self, parent: &FolderId, name: &str) -> Result<FolderEntry> {

@@ -10,7 +10,7 @@ use crate::http::FileRange;
 use crate::provider::{
     AccountInfo, Capabilities, ChangeCursor, Changes, DeleteMode, DownloadLink, Entry, ErrorKind, FileEntry,
     FileId, FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules, Provider, ProviderError, Result,
-    Retry, SentUpload, UploadPlan, UploadProgress, UploadRequest, UploadTicket,
+    Retry, SentUpload, ShareLinks, UploadPlan, UploadProgress, UploadRequest, UploadTicket,
 };
 use crate::state::{Database, LocalFolderRow, StateError};
 use crate::vfs::names;
@@ -137,6 +137,10 @@ impl Provider for LocalFolders {
 
     async fn links(&self, files: &[FileId]) -> Result<Vec<Result<DownloadLink>>> {
         self.service.links(files).await
+    }
+
+    async fn share_links(&self, files: &[FileId]) -> Result<Vec<Result<ShareLinks>>> {
+        self.service.share_links(files).await
     }
 
     async fn create_folder(&self, parent: &FolderId, name: &str) -> Result<FolderEntry> {
