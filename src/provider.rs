@@ -26,7 +26,7 @@ pub use publish::Clock;
 pub use types::{
     AccountInfo, ChangeCursor, Changes, ContentHash, DailyCalls, DeleteMode, DownloadLink, Entry, FileEntry,
     FileId, FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules, Publication, PublishedState,
-    Refusal, SentUpload, ServerHabits, UploadPlan, UploadProgress, UploadRequest, UploadTicket,
+    Refusal, SentUpload, ServerHabits, ShareLinks, UploadPlan, UploadProgress, UploadRequest, UploadTicket,
 };
 
 use async_trait::async_trait;
@@ -97,6 +97,13 @@ pub trait Provider: Send + Sync + 'static {
     /// Direct links, one for each file, in the order asked; an error in place of a link where that
     /// file has none. As few calls as the service allows. Idempotent.
     async fn links(&self, files: &[FileId]) -> Result<Vec<Result<DownloadLink>>>;
+
+    /// The pages that a person is sent to for files, one for each file, in the order asked; an error in place of
+    /// the links of a file that has none. As few calls as the service allows. Needs [`Capability::ShareLinks`].
+    /// Idempotent.
+    async fn share_links(&self, _files: &[FileId]) -> Result<Vec<Result<ShareLinks>>> {
+        Err(ProviderError::unsupported("share_links", Capability::ShareLinks))
+    }
 
     /// Makes a folder, or returns the folder of that name that is there already. Idempotent.
     async fn create_folder(&self, parent: &FolderId, name: &str) -> Result<FolderEntry>;

@@ -140,6 +140,7 @@ promises! {
     empty_content_is_refused_without_a_call
     a_full_account_is_told_before_bytes_are_sent
     a_missing_folder_is_not_found
+    a_missing_file_has_no_page_and_the_others_keep_theirs
     what_it_lacks_is_unsupported_without_a_call
 }
 
@@ -207,6 +208,34 @@ async fn an_upload_ends_with_its_entry_and_an_end_that_was_not_heard_of_is_found
         request.name = "y.bin".to_owned();
         let other = target.provider().upload_begin(&request).await.unwrap();
         assert!(!matches!(other, UploadPlan::Done(_)), "{other:?}");
+        Box::new(target).stop().await;
+    }
+}
+
+#[tokio::test]
+async fn links_are_those_that_the_service_told_and_cost_no_call() {
+    let mirrorace = WithCatalog::start(|name| Account::mirrorace(name)).await;
+    let mirrored_to = WithCatalog::start(|name| Account::mirrored_to(name)).await;
+    for (target, has_short) in [(mirrorace, false), (mirrored_to, true)] {
+        let provider = target.provider();
+        let content = Content::random(9, 10);
+        let request = content.request(&provider.root(), "my film.bin");
+        let file = contract::upload(&provider, &request, &content).await.id;
+        provider
+            .rename(&ItemId::File(file.clone()), "other.bin", None)
+            .await
+            .unwrap();
+        let calls = target.calls().await;
+        let next = target.provider();
+        let links = next
+            .share_links(std::slice::from_ref(&file))
+            .await
+            .unwrap()
+            .remove(0);
+        let links = links.unwrap();
+        assert!(links.url.path().contains(file.as_str()), "{links:?}");
+        assert_eq!(links.short_url.is_some(), has_short, "{links:?}");
+        assert_eq!(target.calls().await, calls);
         Box::new(target).stop().await;
     }
 }

@@ -34,6 +34,8 @@ pub enum Capability {
     ContentHash = 1 << 13,
     /// Take many items in one call.
     Batches = 1 << 14,
+    /// Tell the pages of files, for people to be sent to.
+    ShareLinks = 1 << 15,
 }
 
 impl Capability {
@@ -55,6 +57,7 @@ impl Capability {
             Capability::ReplaceKeepsId => "replace content under the same id",
             Capability::ContentHash => "tell content hashes",
             Capability::Batches => "take many items in one call",
+            Capability::ShareLinks => "give links to hand on",
         }
     }
 }

@@ -14,12 +14,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use url::Url;
 
 use self::ticket::Ticket;
 use super::{
     AccountInfo, Capabilities, Capability, ChangeCursor, Changes, Clock, ContentHash, DailyCalls, DeleteMode,
     DownloadLink, Entry, ErrorKind, FileEntry, FileId, FolderEntry, FolderId, ItemId, ListHint, Listing,
-    NameRules, Provider, ProviderError, Publication, PublishedState, Result, Retry, UploadPlan,
+    NameRules, Provider, ProviderError, Publication, PublishedState, Result, Retry, ShareLinks, UploadPlan,
     UploadProgress, UploadRequest, UploadTicket,
 };
 use crate::http::FileRange;
@@ -154,6 +155,21 @@ fn file_entry(row: CatalogFileRow) -> FileEntry {
     }
 }
 
+/// The links that the service told at the end of the upload.
+fn share_links(row: Option<&CatalogFileRow>) -> Result<ShareLinks> {
+    let missing = |message| ProviderError::new(ErrorKind::NotFound, Retry::Never, "share_links", message);
+    let row = row.ok_or_else(|| missing("the file is not in the catalog"))?;
+    let page = |text: &Option<String>| {
+        let url = text.as_ref().and_then(|text| Url::parse(text).ok());
+        url.filter(|url| matches!(url.scheme(), "http" | "https"))
+    };
+    let (url, short_url) = (page(&row.url), page(&row.short_url));
+    match url.or_else(|| short_url.clone()) {
+        Some(url) => Ok(ShareLinks { url, short_url }),
+        None => Err(missing("the service told no link of the file")),
+    }
+}
+
 fn folder_entry(row: CatalogFolderRow) -> FolderEntry {
     FolderEntry {
         id: folder_id(row.id),
@@ -183,6 +199,7 @@ impl Provider for Catalog {
             .with(Capability::Trash)
             .with(Capability::Purge)
             .with(Capability::ModificationTime)
+            .with(Capability::ShareLinks)
     }
 
     fn name_rules(&self) -> NameRules {
@@ -228,6 +245,12 @@ impl Provider for Catalog {
             "read",
             message,
         ))
+    }
+
+    async fn share_links(&self, files: &[FileId]) -> Result<Vec<Result<ShareLinks>>> {
+        let rows = self.rows(files).await?;
+        let links = |file: &FileId| share_links(rows.iter().find(|row| row.id == file.as_str()));
+        Ok(files.iter().map(links).collect())
     }
 
     async fn create_folder(&self, parent: &FolderId, name: &str) -> Result<FolderEntry> {

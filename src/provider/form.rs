@@ -48,15 +48,15 @@ impl Params {
     }
 }
 
-/// A direct link as a service told it. Services still write http in links that they serve by https as well.
-pub(super) fn direct_link(operation: &'static str, text: &str, base: &Url) -> Result<Url> {
+/// A link as a service told it. Services still write http in links that they serve by https as well.
+pub(super) fn link(operation: &'static str, text: &str, base: &Url) -> Result<Url> {
     let unusable =
         |message: String| ProviderError::new(ErrorKind::Unexpected, Retry::Never, operation, message);
     let mut url =
-        Url::parse(text.trim()).map_err(|error| unusable(format!("the direct link is no URL: {error}")))?;
+        Url::parse(text.trim()).map_err(|error| unusable(format!("the link is no URL: {error}")))?;
     if url.scheme() == "http" && base.scheme() == "https" {
         url.set_scheme("https")
-            .map_err(|()| unusable("the direct link cannot be https".to_owned()))?;
+            .map_err(|()| unusable("the link cannot be https".to_owned()))?;
     }
     check_url(&url).map_err(|error| unusable(error.to_string()))?;
     Ok(url)
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_link_goes_by_https_where_the_service_does() {
-        let link = |text, base: &str| direct_link("x/y", text, &base.parse().unwrap()).map(String::from);
+        let link = |text, base: &str| super::link("x/y", text, &base.parse().unwrap()).map(String::from);
         assert_eq!(
             link(" http://host.example/f?t=1", "https://host.example/").unwrap(),
             "https://host.example/f?t=1"

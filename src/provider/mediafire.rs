@@ -26,7 +26,7 @@ use self::wire::{Node, Params, ROOT};
 use super::{
     AccountInfo, Capabilities, Capability, ChangeCursor, Changes, DeleteMode, DownloadLink, FileEntry,
     FileId, FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules, Provider, Result, SentUpload,
-    UploadPlan, UploadProgress, UploadRequest, UploadTicket,
+    ShareLinks, UploadPlan, UploadProgress, UploadRequest, UploadTicket,
 };
 use crate::http::{ApiClient, FileRange};
 
@@ -130,6 +130,7 @@ impl Provider for MediaFire {
             .with(Capability::ReplaceKeepsId)
             .with(Capability::ContentHash)
             .with(Capability::Batches)
+            .with(Capability::ShareLinks)
     }
 
     /// What the service does with blanks at a name's ends and with control characters is not documented, so
@@ -171,6 +172,10 @@ impl Provider for MediaFire {
 
     async fn links(&self, files: &[FileId]) -> Result<Vec<Result<DownloadLink>>> {
         files::links(&self.api, files).await
+    }
+
+    async fn share_links(&self, files: &[FileId]) -> Result<Vec<Result<ShareLinks>>> {
+        files::share_links(&self.api, files).await
     }
 
     async fn create_folder(&self, parent: &FolderId, name: &str) -> Result<FolderEntry> {

@@ -200,6 +200,15 @@ impl fmt::Debug for DownloadLink {
     }
 }
 
+/// Where a person is sent to for a file: pages of the service, not its bytes. They may be handed on, and stay as
+/// they are for as long as the file keeps its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShareLinks {
+    pub url: Url,
+    /// The same page in fewer characters, where the service has such links.
+    pub short_url: Option<Url>,
+}
+
 /// Quota and limits of an account; `None` where the service does not tell.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AccountInfo {

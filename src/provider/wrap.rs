@@ -26,7 +26,7 @@ pub use self::tracing::Tracing;
 use super::{
     AccountInfo, Capabilities, Capability, ChangeCursor, Changes, DailyCalls, DeleteMode, DownloadLink,
     FileEntry, FileId, FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules, Provider, PublishedState,
-    Result, SentUpload, UploadPlan, UploadProgress, UploadRequest, UploadTicket,
+    Result, SentUpload, ShareLinks, UploadPlan, UploadProgress, UploadRequest, UploadTicket,
 };
 use crate::http::FileRange;
 
@@ -167,6 +167,13 @@ impl<A: Around> Provider for Wrapped<A> {
             .around(Operation::LINKS.of_items(files.len(), self.batches()), || {
                 self.inner.links(files)
             })
+            .await
+    }
+
+    async fn share_links(&self, files: &[FileId]) -> Result<Vec<Result<ShareLinks>>> {
+        let operation = Operation::SHARE_LINKS.of_items(files.len(), self.batches());
+        self.around
+            .around(operation, || self.inner.share_links(files))
             .await
     }
 

@@ -34,7 +34,7 @@ use super::form::FORBIDDEN;
 use super::{
     AccountInfo, Capabilities, Capability, ChangeCursor, Changes, DeleteMode, DownloadLink, ErrorKind,
     FileEntry, FileId, FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules, Provider, ProviderError,
-    Result, Retry, UploadPlan, UploadProgress, UploadRequest, UploadTicket,
+    Result, Retry, ShareLinks, UploadPlan, UploadProgress, UploadRequest, UploadTicket,
 };
 use crate::http::{ApiClient, FileRange};
 use crate::state::Database;
@@ -46,7 +46,7 @@ const KEY_LENGTH: usize = 64;
 const SIDE_BY_SIDE: usize = 4;
 
 /// What a host can do that lacks nothing.
-const OFFERED: [Capability; 8] = [
+const OFFERED: [Capability; 9] = [
     Capability::List,
     Capability::Read,
     Capability::Write,
@@ -54,6 +54,7 @@ const OFFERED: [Capability; 8] = [
     Capability::Rename,
     Capability::Move,
     Capability::Copy,
+    Capability::ShareLinks,
     Capability::Trash,
 ];
 
@@ -204,6 +205,11 @@ impl Provider for YetiShare {
     async fn links(&self, files: &[FileId]) -> Result<Vec<Result<DownloadLink>>> {
         self.api.need(Capability::Read, "file/download")?;
         files::links(&self.api, files).await
+    }
+
+    async fn share_links(&self, files: &[FileId]) -> Result<Vec<Result<ShareLinks>>> {
+        self.api.need(Capability::ShareLinks, "file/info")?;
+        files::share_links(&self.api, files).await
     }
 
     async fn create_folder(&self, parent: &FolderId, name: &str) -> Result<FolderEntry> {

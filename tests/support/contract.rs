@@ -100,6 +100,8 @@ macro_rules! contract_suite {
             changes_tell_what_happened
             links_serve_the_content
             a_link_of_a_missing_file_is_an_error_beside_the_others
+            pages_to_hand_on_are_told_in_few_calls
+            a_missing_file_has_no_page_and_the_others_keep_theirs
             a_lost_reply_is_an_unknown_outcome
             what_is_idempotent_may_follow_its_own_lost_reply
             a_copy_whose_reply_is_lost_may_be_there

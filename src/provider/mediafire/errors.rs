@@ -215,7 +215,7 @@ pub(super) fn link_error(operation: &'static str, code: u64, said: Option<&str>)
             Retry::Never,
             "no permission to download this file",
         ),
-        _ => (K::Unexpected, Retry::Never, "the service gave no direct link"),
+        _ => (K::Unexpected, Retry::Never, "the service gave no link"),
     };
     let text = match said.map(clean).filter(|text| !text.is_empty()) {
         Some(said) => format!("{text} (the service says: {said})"),

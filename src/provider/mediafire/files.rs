@@ -10,13 +10,16 @@ use super::errors::{Failure, link_error};
 use super::wire::{Node, Params, format_time};
 use super::{MAX_KEYS, joined};
 use crate::http::ServerHabits;
-use crate::provider::form::direct_link;
+use crate::provider::form::link;
 use crate::provider::{
     DeleteMode, DownloadLink, ErrorKind, FileEntry, FileId, FolderId, ProviderError, Result, Retry,
+    ShareLinks,
 };
 
 const INFO: &str = "file/get_info";
 const LINKS: &str = "file/get_links";
+/// The types of links that lead to a page, best first.
+const PAGES: &str = "normal_download,view";
 /// The service does not tell how long its links live; a reader asks for a new one when one is refused.
 const LINK_LIFE: Duration = Duration::from_secs(3600);
 
@@ -53,9 +56,23 @@ fn read_infos(reply: &Value) -> impl Iterator<Item = FileEntry> {
 }
 
 pub(super) async fn links(api: &Api, files: &[FileId]) -> Result<Vec<Result<DownloadLink>>> {
+    links_of(api, files, "direct_download", read_link).await
+}
+
+pub(super) async fn share_links(api: &Api, files: &[FileId]) -> Result<Vec<Result<ShareLinks>>> {
+    links_of(api, files, PAGES, read_share_links).await
+}
+
+/// Links of the types `kind`, each read by `read`, which is told when they were asked for.
+async fn links_of<T>(
+    api: &Api,
+    files: &[FileId],
+    kind: &str,
+    read: impl Fn(&Api, Node<'_>, SystemTime) -> Result<T>,
+) -> Result<Vec<Result<T>>> {
     let mut links = Vec::with_capacity(files.len());
     for batch in files.chunks(MAX_KEYS) {
-        let mut told = match ask_links(api, batch).await {
+        let mut told = match ask_links(api, batch, kind, &read).await {
             Ok(told) => told,
             Err(failure) if failure.is_gone() && batch.len() > 1 => {
                 // One that is gone may have spoilt the batch: ask for the living alone.
@@ -63,7 +80,7 @@ pub(super) async fn links(api: &Api, files: &[FileId]) -> Result<Vec<Result<Down
                 if living.is_empty() {
                     HashMap::new()
                 } else {
-                    ask_links(api, &living).await?
+                    ask_links(api, &living, kind, &read).await?
                 }
             }
             Err(failure) if failure.is_gone() => HashMap::new(),
@@ -83,13 +100,15 @@ fn gone(file: &FileId) -> ProviderError {
         .with_context("file", file)
 }
 
-async fn ask_links(
+async fn ask_links<T>(
     api: &Api,
     batch: &[FileId],
-) -> std::result::Result<HashMap<FileId, Result<DownloadLink>>, Failure> {
+    kind: &str,
+    read: impl Fn(&Api, Node<'_>, SystemTime) -> Result<T>,
+) -> std::result::Result<HashMap<FileId, Result<T>>, Failure> {
     let params = Params::new()
         .with("quick_key", &keys(batch))
-        .with("link_type", "direct_download");
+        .with("link_type", kind);
     let asked = SystemTime::now();
     let reply = api.call(LINKS, &params).await?;
     let mut told = HashMap::new();
@@ -99,7 +118,7 @@ async fn ask_links(
         let Some(id) = key.or_else(|| batch.first().filter(|_| batch.len() == 1).cloned()) else {
             continue;
         };
-        told.insert(id, read_link(api, item, asked));
+        told.insert(id, read(api, item, asked));
     }
     Ok(told)
 }
@@ -117,9 +136,21 @@ fn read_link(api: &Api, item: Node<'_>, asked: SystemTime) -> Result<DownloadLin
         return Err(link_error(LINKS, code, said.as_deref()));
     };
     Ok(DownloadLink {
-        url: direct_link(LINKS, &text, api.base())?,
+        url: link(LINKS, &text, api.base())?,
         expires: asked + LINK_LIFE,
         habits: ServerHabits::default(),
+    })
+}
+
+fn read_share_links(api: &Api, item: Node<'_>, _: SystemTime) -> Result<ShareLinks> {
+    let told = PAGES.split(',').find_map(|kind| item.text(kind));
+    let Some(text) = told else {
+        let code = if item.text("error").is_some() { 45 } else { 0 };
+        return Err(link_error(LINKS, code, item.text("error").as_deref()));
+    };
+    Ok(ShareLinks {
+        url: link(LINKS, &text, api.base())?,
+        short_url: None,
     })
 }
 

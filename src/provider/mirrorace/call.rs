@@ -9,7 +9,7 @@ use url::Url;
 
 use super::Settings;
 use crate::http::{ApiAnswer, ApiClient, ApiRequest};
-use crate::provider::form::{Params, direct_link};
+use crate::provider::form::{Params, link};
 use crate::provider::publish::{self, Node, by_status, clean, distinct, incomplete, refused};
 use crate::provider::{ErrorKind, FileId, ProviderError, Result, Retry};
 
@@ -88,7 +88,7 @@ impl Api {
         };
         self.check_mirrors(node, &mirrors)?;
         Ok(Variables {
-            server_file: direct_link(VARIABLES, &server_file, &self.base)?,
+            server_file: link(VARIABLES, &server_file, &self.base)?,
             tracker: needed("cTracker")?.into(),
             upload_key: needed("upload_key")?.into(),
             max_chunk_size: node

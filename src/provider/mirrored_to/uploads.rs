@@ -13,7 +13,7 @@ use super::budget::Paid;
 use super::call::{Api, BEGIN, FINISH, MIB, SEND};
 use super::mirrors;
 use crate::http::{ApiRequest, FileRange, Multipart};
-use crate::provider::form::direct_link;
+use crate::provider::form::link;
 use crate::provider::publish::{Node, before_call, check_content, check_size, incomplete, silence};
 use crate::provider::{
     ErrorKind, FileEntry, FileId, ProviderError, Publication, Refusal, Result, Retry, UploadPlan,
@@ -118,7 +118,7 @@ fn read(api: &Api, request: &UploadRequest, told: &Value, paid: Paid) -> Result<
     check_size(BEGIN, request.size, most)?;
     Ok(Begun {
         upload_id: needed("upload_id")?,
-        url: direct_link(BEGIN, &needed("file_upload_url")?, &api.base)?,
+        url: link(BEGIN, &needed("file_upload_url")?, &api.base)?,
         size: request.size,
         mirrors: mirrors::choose(node, &api.settings.mirrors, request.size)?,
         at: api.budget.now(),

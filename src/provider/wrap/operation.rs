@@ -46,6 +46,7 @@ impl Operation {
     };
     pub const FILE_INFO: Operation = Operation::read("file_info");
     pub const LINKS: Operation = Operation::read("links");
+    pub const SHARE_LINKS: Operation = Operation::read("share_links");
     pub const CHANGES: Operation = Operation::read("changes");
     pub const CREATE_FOLDER: Operation = Operation::write("create_folder").patient();
     pub const RENAME: Operation = Operation::write("rename");

@@ -4,14 +4,17 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
 use serde_json::Value;
+use url::Url;
 
 use super::call::Api;
 use super::errors::{Failure, Meaning, incomplete};
 use super::folders::settle;
 use super::wire::{Node, Params, State, is_root, null_root};
 use crate::http::ServerHabits;
-use crate::provider::form::direct_link;
-use crate::provider::{DownloadLink, ErrorKind, FileEntry, FileId, FolderId, ProviderError, Result, Retry};
+use crate::provider::form::link;
+use crate::provider::{
+    DownloadLink, ErrorKind, FileEntry, FileId, FolderId, ProviderError, Result, Retry, ShareLinks,
+};
 
 const INFO: &str = "file/info";
 const LINK: &str = "file/download";
@@ -86,8 +89,18 @@ fn read_info(api: &Api, operation: &'static str, reply: &Value) -> Result<Option
 
 /// The whole fails where all that failed may succeed later, so that it is tried again.
 pub(super) async fn links(api: &Api, files: &[FileId]) -> Result<Vec<Result<DownloadLink>>> {
-    let mut links = super::all(files.iter().map(|file| one_link(api, file).boxed()).collect()).await?;
-    let may_pass = |link: &Result<DownloadLink>| {
+    let links = files.iter().map(|file| one_link(api, file).boxed());
+    unless_all_may_pass(super::all(links.collect()).await?)
+}
+
+/// As [`links`], by a call for each.
+pub(super) async fn share_links(api: &Api, files: &[FileId]) -> Result<Vec<Result<ShareLinks>>> {
+    let links = files.iter().map(|file| one_page(api, file).boxed());
+    unless_all_may_pass(super::all(links.collect()).await?)
+}
+
+fn unless_all_may_pass<T>(mut links: Vec<Result<T>>) -> Result<Vec<Result<T>>> {
+    let may_pass = |link: &Result<T>| {
         let waits =
             |error: &ProviderError| matches!(error.retry, Retry::AfterWait(_) | Retry::OutcomeUnknown);
         link.as_ref().is_err_and(waits)
@@ -105,16 +118,55 @@ async fn one_link(api: &Api, file: &FileId) -> Result<Result<DownloadLink>> {
     let asked = SystemTime::now();
     match api.call(LINK, &by_id(file)).await {
         Ok(reply) => Ok(read_link(api, &reply, asked)),
-        Err(failure) => {
-            let of_all = matches!(
-                failure.error.kind,
-                ErrorKind::LoginRefused | ErrorKind::RateLimited
-            ) || failure.error.retry == Retry::AfterLogin
-                || failure.is_unanswered();
-            let error = failure.error.with_context("file", file);
-            if of_all { Err(error) } else { Ok(Err(error)) }
-        }
+        Err(failure) => of_one_or_all(failure, file),
     }
+}
+
+fn of_one_or_all<T>(failure: Failure, file: &FileId) -> Result<Result<T>> {
+    let of_all = matches!(
+        failure.error.kind,
+        ErrorKind::LoginRefused | ErrorKind::RateLimited
+    ) || failure.error.retry == Retry::AfterLogin
+        || failure.is_unanswered();
+    let error = failure.error.with_context("file", file);
+    if of_all { Err(error) } else { Ok(Err(error)) }
+}
+
+async fn one_page(api: &Api, file: &FileId) -> Result<Result<ShareLinks>> {
+    match api.call(INFO, &by_id(file)).await {
+        Ok(reply) => Ok(read_page(api, &reply).map_err(|error| error.with_context("file", file))),
+        Err(failure) => of_one_or_all(failure, file),
+    }
+}
+
+fn read_page(api: &Api, reply: &Value) -> Result<ShareLinks> {
+    let data = Node(reply).get("data");
+    let data = data.ok_or_else(|| incomplete(INFO, Retry::Never, "the file"))?;
+    if data.state() == State::Gone {
+        let message = "the file is gone";
+        return Err(ProviderError::new(
+            ErrorKind::NotFound,
+            Retry::Never,
+            INFO,
+            message,
+        ));
+    }
+    let text = data.text("url_file");
+    let text = text.ok_or_else(|| incomplete(INFO, Retry::Never, "the file's page"))?;
+    let url = link(INFO, &text, api.base())?;
+    let short_url = data.text("shortUrl").and_then(|short| shortened(&url, &short));
+    Ok(ShareLinks { url, short_url })
+}
+
+/// A page's address without the file's name: hosts find the file by the few characters before it.
+fn shortened(url: &Url, short: &str) -> Option<Url> {
+    let segments: Vec<_> = url.path_segments()?.collect();
+    let end = segments.iter().position(|segment| *segment == short)?;
+    let mut address = url.clone();
+    address.set_path(&segments[..=end].join("/"));
+    address.set_query(None);
+    address.set_fragment(None);
+    Some(address)
 }
 
 fn read_link(api: &Api, reply: &Value, asked: SystemTime) -> Result<DownloadLink> {
@@ -123,7 +175,7 @@ fn read_link(api: &Api, reply: &Value, asked: SystemTime) -> Result<DownloadLink
         .and_then(|data| data.text("download_url"))
         .ok_or_else(|| incomplete(LINK, Retry::Never, "the link"))?;
     Ok(DownloadLink {
-        url: direct_link(LINK, &text, api.base())?,
+        url: link(LINK, &text, api.base())?,
         expires: asked + LINK_LIFE,
         // The script behind these hosts, where it streams by itself, misreads the end of a range, and leads
         // a link that has ended to a page.

@@ -10,7 +10,8 @@ use crate::http::FileRange;
 use crate::provider::{
     AccountInfo, Capabilities, ChangeCursor, Changes, DailyCalls, DeleteMode, DownloadLink, Entry, ErrorKind,
     FileEntry, FileId, FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules, Provider, ProviderError,
-    PublishedState, Result, Retry, SentUpload, UploadPlan, UploadProgress, UploadRequest, UploadTicket,
+    PublishedState, Result, Retry, SentUpload, ShareLinks, UploadPlan, UploadProgress, UploadRequest,
+    UploadTicket,
 };
 use crate::state::{Database, LocalFolderRow, StateError};
 use crate::vfs::names;
@@ -137,6 +138,10 @@ impl Provider for LocalFolders {
 
     async fn links(&self, files: &[FileId]) -> Result<Vec<Result<DownloadLink>>> {
         self.service.links(files).await
+    }
+
+    async fn share_links(&self, files: &[FileId]) -> Result<Vec<Result<ShareLinks>>> {
+        self.service.share_links(files).await
     }
 
     async fn create_folder(&self, parent: &FolderId, name: &str) -> Result<FolderEntry> {

@@ -140,6 +140,63 @@ pub async fn a_link_of_a_missing_file_is_an_error_beside_the_others(target: &dyn
     assert!(provider.links(&ids[..1]).await.unwrap()[0].is_err());
 }
 
+pub async fn pages_to_hand_on_are_told_in_few_calls(target: &dyn Target) {
+    let provider = target.provider();
+    need!(provider, ShareLinks, List);
+    target
+        .seed((0..20).map(|i| (format!("f {i}.txt"), vec![i])).collect())
+        .await;
+    let files = files(&provider, &provider.root()).await;
+    let ids: Vec<_> = files.iter().map(|file| file.id.clone()).collect();
+    let calls = target.calls().await;
+    let pages = provider.share_links(&ids).await.unwrap();
+    let batched = has(&provider, Capability::Batches);
+    let expected = if batched { 1 } else { ids.len() as u64 };
+    assert_eq!(target.calls().await - calls, expected);
+    let pages: Vec<_> = pages.into_iter().map(Result::unwrap).collect();
+    for (file, page) in files.iter().zip(&pages) {
+        let name = file.name.replace(' ', "%20");
+        let (url, bare) = (page.url.as_str(), name.replace('.', "%2E"));
+        assert!(
+            url.contains(&name) || url.contains(&bare),
+            "{url} of {}",
+            file.name
+        );
+        if let Some(short) = &page.short_url {
+            assert!(short.as_str().len() < url.len(), "{short} for {url}");
+            assert!(url.starts_with(short.as_str()), "{short} for {url}");
+        }
+    }
+    for links in [
+        pages.iter().map(|page| Some(&page.url)).collect::<Vec<_>>(),
+        pages.iter().map(|page| page.short_url.as_ref()).collect(),
+    ] {
+        let told: Vec<_> = links.into_iter().flatten().collect();
+        let distinct: std::collections::HashSet<_> = told.iter().collect();
+        assert_eq!(distinct.len(), told.len(), "each file has its own: {told:?}");
+    }
+    let again = provider.share_links(&ids).await.unwrap();
+    assert_eq!(again.into_iter().map(Result::unwrap).collect::<Vec<_>>(), pages);
+    assert!(provider.share_links(&[]).await.unwrap().is_empty());
+}
+
+pub async fn a_missing_file_has_no_page_and_the_others_keep_theirs(target: &dyn Target) {
+    let provider = target.provider();
+    need!(provider, ShareLinks, Write, CreateFolder, Trash);
+    let here = small_file(&provider, &provider.root(), "here.txt").await;
+    let gone = small_file(&provider, &provider.root(), "gone.txt").await;
+    provider
+        .delete(&[ItemId::File(gone.id.clone())], DeleteMode::Trash)
+        .await
+        .unwrap();
+    let ids = [FileId::new("zzzzzzzzzzzzzzz"), here.id];
+    let links = provider.share_links(&ids).await.unwrap();
+    let missing = links[0].as_ref().unwrap_err();
+    assert_eq!(missing.kind, ErrorKind::NotFound, "{missing}");
+    assert!(links[1].is_ok(), "{links:?}");
+    assert!(provider.share_links(&ids[..1]).await.unwrap()[0].is_err());
+}
+
 pub async fn what_it_lacks_is_unsupported_without_a_call(target: &dyn Target) {
     let provider = target.provider();
     let (file, folder) = (FileId::new("f"), FolderId::new("d"));
@@ -162,6 +219,7 @@ pub async fn what_it_lacks_is_unsupported_without_a_call(target: &dyn Target) {
     }
     lacks!(List, provider.list(&folder, ListHint::default()));
     lacks!(Read, provider.links(std::slice::from_ref(&file)));
+    lacks!(ShareLinks, provider.share_links(std::slice::from_ref(&file)));
     lacks!(Write, provider.upload_begin(&request));
     lacks!(CreateFolder, provider.create_folder(&folder, "n"));
     lacks!(Rename, provider.rename(&item, "n", None));

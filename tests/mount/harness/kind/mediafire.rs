@@ -22,7 +22,8 @@ pub const MEDIAFIRE: Kind = Kind {
         .with(Capability::ModificationTime)
         .with(Capability::ReplaceKeepsId)
         .with(Capability::ContentHash)
-        .with(Capability::Batches),
+        .with(Capability::Batches)
+        .with(Capability::ShareLinks),
     account,
     quirks: |options| options.quirks.processing = std::time::Duration::from_millis(50),
     credentials: |account| {

@@ -72,7 +72,8 @@ const CATALOG: Capabilities = Capabilities::none()
     .with(Capability::Move)
     .with(Capability::Trash)
     .with(Capability::Purge)
-    .with(Capability::ModificationTime);
+    .with(Capability::ModificationTime)
+    .with(Capability::ShareLinks);
 
 fn tune(options: &mut Options, tune: Tune) {
     if let Tune::LargestFile(size) = tune {

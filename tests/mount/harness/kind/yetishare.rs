@@ -36,7 +36,8 @@ const HOST: Kind = Kind {
         .with(Capability::Rename)
         .with(Capability::Move)
         .with(Capability::Copy)
-        .with(Capability::Trash),
+        .with(Capability::Trash)
+        .with(Capability::ShareLinks),
     account: |name| Account::yetishare(name),
     quirks: |_| {},
     credentials: |account| format!("key1 = \"{}\"\nkey2 = \"{}\"\n", account.key1, account.key2),
