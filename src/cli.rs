@@ -8,6 +8,7 @@ mod daemon;
 mod demo;
 mod drain;
 mod failure;
+mod link;
 mod logging;
 mod mount;
 mod queue;
@@ -97,6 +98,8 @@ enum Command {
     Queue(queue::QueueArgs),
     /// Try failed uploads again now, for example after the quota was raised
     Retry(retry::RetryArgs),
+    /// Print the links under which people find files on their services
+    Link(link::LinkArgs),
     /// Show the accounts, and the files that are not uploaded yet
     Status(status::StatusArgs),
     /// List the accounts of the config, or check one
@@ -120,6 +123,7 @@ pub fn main() -> ExitCode {
         Command::Drain(args) => drain::run(&cli.global, &args),
         Command::Queue(args) => queue::run(&cli.global, args),
         Command::Retry(args) => retry::run(&cli.global, &args),
+        Command::Link(args) => link::run(&cli.global, args),
         Command::Status(args) => status::run(&cli.global, &args),
         Command::Account(args) => account::run(&cli.global, &args),
     };

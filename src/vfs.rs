@@ -34,6 +34,7 @@ mod local;
 mod locks;
 mod names;
 mod namespace;
+mod pages;
 mod rename;
 mod settling;
 mod single_flight;
@@ -54,6 +55,7 @@ pub use tree::ROOT;
 use account::Account;
 use handles::Handles;
 use locks::InodeLocks;
+use pages::Pages;
 use single_flight::SingleFlight;
 use storms::Storms;
 use tree::Tree;
@@ -91,6 +93,7 @@ pub struct Vfs {
     listings: SingleFlight<u64>,
     handles: Handles,
     storms: Storms,
+    pages: Pages,
     kernel: OnceLock<changes::KernelQueue>,
     ending: AtomicBool,
     /// Files that are closed and that the journal could not be told of yet.
@@ -125,6 +128,7 @@ impl Vfs {
             listings: SingleFlight::new(),
             handles: Handles::default(),
             storms: Storms::default(),
+            pages: Pages::default(),
             kernel: OnceLock::new(),
             ending: AtomicBool::new(false),
             late: Mutex::default(),

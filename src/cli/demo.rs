@@ -153,6 +153,8 @@ Try in another terminal:
   cp {mount}/{first}/README.txt {mount}/{last}/Documents/
   cp {mount}/{first}/Pictures/sunset.png {mount}/mirrorace/
   cp {mount}/{first}/Pictures/sunset.png {mount}/mirrored_to/
+  {program} link {mount}/mirrorace/sunset.png {mount}/mirrored_to/sunset.png
+  getfattr -d {mount}/mirrored_to/sunset.png
   {program} --state-dir {state} status
 
 What the services hold stands as plain files in

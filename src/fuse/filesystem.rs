@@ -520,7 +520,17 @@ impl Filesystem for Adapter {
         let Some(name) = name.to_str() else {
             return reply.error(Errno::ENODATA);
         };
-        send_value(reply, size, now("getxattr", || self.vfs.xattr(ino.0, name)));
+        match now_if_known("getxattr", || self.vfs.xattr_known(ino.0, name)) {
+            Some(result) => send_value(reply, size, result),
+            None => {
+                let (vfs, name) = (self.vfs.clone(), name.to_owned());
+                self.later(
+                    "getxattr",
+                    async move { vfs.xattr(ino.0, &name).await },
+                    move |result| send_value(reply, size, result),
+                );
+            }
+        }
     }
 
     fn listxattr(&self, _request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {

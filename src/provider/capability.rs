@@ -36,6 +36,8 @@ pub enum Capability {
     Batches = 1 << 14,
     /// Tell the pages of files, for people to be sent to.
     ShareLinks = 1 << 15,
+    /// Tell them in fewer characters as well.
+    ShortLinks = 1 << 16,
 }
 
 impl Capability {
@@ -58,6 +60,7 @@ impl Capability {
             Capability::ContentHash => "tell content hashes",
             Capability::Batches => "take many items in one call",
             Capability::ShareLinks => "give links to hand on",
+            Capability::ShortLinks => "give short links",
         }
     }
 }

@@ -46,7 +46,7 @@ const KEY_LENGTH: usize = 64;
 const SIDE_BY_SIDE: usize = 4;
 
 /// What a host can do that lacks nothing.
-const OFFERED: [Capability; 9] = [
+const OFFERED: [Capability; 10] = [
     Capability::List,
     Capability::Read,
     Capability::Write,
@@ -55,6 +55,7 @@ const OFFERED: [Capability; 9] = [
     Capability::Move,
     Capability::Copy,
     Capability::ShareLinks,
+    Capability::ShortLinks,
     Capability::Trash,
 ];
 

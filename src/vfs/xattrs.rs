@@ -1,6 +1,8 @@
 //! What can be asked of a file beyond `stat`: read-only attributes under `user.lockerfs.`.
 
-use crate::provider::{ContentHash, PublishedState};
+use std::sync::Arc;
+
+use crate::provider::{Capability, ContentHash, PublishedState, ShareLinks};
 use crate::upload::{Stage, UploadStatus};
 
 use super::Vfs;
@@ -9,25 +11,60 @@ use super::local::is_local;
 
 const PREFIX: &str = "user.lockerfs.";
 
-/// All attributes, in the order in which they are listed.
+/// All attributes that are known without asking, in the order in which they are listed.
 const NAMES: &[&str] = &["id", "sha256", "md5", "state", "status", "error", "progress"];
 
+/// The page that a person is sent to for a file, which may have to be asked for.
+const URL: &str = "url";
+const SHORT_URL: &str = "short_url";
+
 impl Vfs {
-    /// The names of the extended attributes that an inode has now.
+    /// The names of the extended attributes that an inode has now. Makes no call.
     pub fn list_xattrs(&self, ino: u64) -> Result<Vec<String>> {
         self.tree().get(ino).ok_or_else(|| Error::plain(libc::ESTALE))?;
         let present = NAMES.iter().filter(|name| self.xattr_value(ino, name).is_some());
-        Ok(present.map(|name| format!("{PREFIX}{name}")).collect())
+        let mut names: Vec<&str> = present.copied().collect();
+        if self.has_page(ino) {
+            names.push(URL);
+            let short = match self.page_known(ino) {
+                Some(page) => page.is_ok_and(|page| page.short_url.is_some()),
+                None => self.has_short_pages(ino),
+            };
+            names.extend(short.then_some(SHORT_URL));
+        }
+        Ok(names.into_iter().map(|name| format!("{PREFIX}{name}")).collect())
     }
 
-    /// The value of an extended attribute; `ENODATA` where the inode has no such attribute.
-    pub fn xattr(&self, ino: u64, name: &str) -> Result<Vec<u8>> {
-        let value = name
-            .strip_prefix(PREFIX)
-            .and_then(|name| self.xattr_value(ino, name));
-        value
-            .map(String::into_bytes)
-            .ok_or_else(|| Error::plain(libc::ENODATA))
+    /// The value of an extended attribute; `ENODATA` where the inode has no such attribute. `None` where the
+    /// service has to be asked for it.
+    pub fn xattr_known(&self, ino: u64, name: &str) -> Option<Result<Vec<u8>>> {
+        let name = name.strip_prefix(PREFIX).unwrap_or_default();
+        match name {
+            URL | SHORT_URL => {
+                let page = self.page_known(ino)?;
+                Some(page.and_then(|page| page_value(page, name)))
+            }
+            _ => {
+                let value = self.xattr_value(ino, name).map(String::into_bytes);
+                Some(value.ok_or_else(|| Error::plain(libc::ENODATA)))
+            }
+        }
+    }
+
+    /// The value of an extended attribute, asked for if need be.
+    pub async fn xattr(self: &Arc<Self>, ino: u64, name: &str) -> Result<Vec<u8>> {
+        match self.xattr_known(ino, name) {
+            Some(value) => value,
+            None => page_value(
+                self.page(ino).await?,
+                name.strip_prefix(PREFIX).unwrap_or_default(),
+            ),
+        }
+    }
+
+    fn has_short_pages(&self, ino: u64) -> bool {
+        let account = self.account_of(ino);
+        account.is_ok_and(|(_, account)| account.can(Capability::ShortLinks))
     }
 
     fn xattr_value(&self, ino: u64, name: &str) -> Option<String> {
@@ -84,6 +121,15 @@ impl Vfs {
             _ => None,
         }
     }
+}
+
+fn page_value(page: ShareLinks, name: &str) -> Result<Vec<u8>> {
+    let url = match name {
+        SHORT_URL => page.short_url,
+        _ => Some(page.url),
+    };
+    url.map(|url| String::from(url).into_bytes())
+        .ok_or_else(|| Error::plain(libc::ENODATA))
 }
 
 /// The state's name, for people and scripts.

@@ -8,6 +8,7 @@ mod crash;
 mod deleting;
 mod faults;
 pub mod harness;
+mod links;
 mod local_only;
 mod names;
 mod programs;

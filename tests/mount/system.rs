@@ -46,11 +46,17 @@ fn extended_attributes_tell_id_hash_and_state() {
         ran.succeeded().stdout.lines().map(str::to_owned).collect()
     };
     let hashed = KIND.has(Capability::ContentHash);
-    let told: &[&str] = if hashed {
-        &["user.lockerfs.id", "user.lockerfs.sha256", "user.lockerfs.state"]
-    } else {
-        &["user.lockerfs.id", "user.lockerfs.state"]
-    };
+    let told = [
+        (true, "user.lockerfs.id"),
+        (hashed, "user.lockerfs.sha256"),
+        (KIND.has(Capability::ShortLinks), "user.lockerfs.short_url"),
+        (true, "user.lockerfs.state"),
+        (KIND.has(Capability::ShareLinks), "user.lockerfs.url"),
+    ];
+    let told: Vec<_> = told
+        .into_iter()
+        .filter_map(|(has, name)| has.then_some(name))
+        .collect();
     assert_eq!(attributes("stored.bin"), told);
     let stored = world.stored()["stored.bin"].clone();
     assert_eq!(mount.xattr("stored.bin", "id").expect("id"), stored.id);

@@ -259,3 +259,20 @@ pub(super) async fn delete(api: &Api, file: &FileId) -> Result<()> {
     let answer = api.call(DELETE, &by_id(file)).await;
     settle(answer.map_err(|failure: Failure| failure.with_context("file", file)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_address_ends_with_the_few_characters() {
+        let short = |url: &str, code: &str| shortened(&url.parse().unwrap(), code).map(String::from);
+        let page = "https://host.example/sub/4Gx/a%20b.txt?x=1#y";
+        assert_eq!(short(page, "4Gx").unwrap(), "https://host.example/sub/4Gx");
+        assert_eq!(
+            short("https://host.example/4Gx", "4Gx").unwrap(),
+            "https://host.example/4Gx"
+        );
+        assert_eq!(short(page, "other"), None);
+    }
+}

@@ -285,3 +285,37 @@ fn a_second_rsync_finds_nothing_to_do() {
     }
     mount.unmount(&world.config());
 }
+
+#[test]
+fn links_are_printed_and_told_as_attributes_without_a_call() {
+    let world = world(|setup| setup.asks_for_nothing());
+    let mount = world.mount();
+    for account in [MEDIA, OTHER] {
+        fs::create_dir(place(&mount, account, "pictures")).expect("mkdir");
+        fs::write(place(&mount, account, "pictures/sun set.png"), "a sunset").expect("cp");
+    }
+    world.drain();
+    mount.unmount(&world.config());
+    let mount = world.mount();
+    for (account, has_short) in [(MEDIA, false), (OTHER, true)] {
+        let path = place(&mount, account, "pictures/sun set.png");
+        let id = world.service.stored(account)["sun set.png"].id.clone();
+        let inner = format!("../{account}/pictures/sun set.png");
+        // The listing is what a look at the file takes, of the catalog alone.
+        let calls = world.counted(|| {
+            let url = mount.xattr(&inner, "url").expect("a link");
+            assert!(url.contains(&id), "{url}");
+            assert_eq!(mount.xattr(&inner, "short_url").is_ok(), has_short, "{account}");
+            let ran = world.lockerfs(&["link", path.to_str().expect("UTF-8")]);
+            ran.succeeded();
+            assert_eq!(ran.stdout.trim(), url);
+        });
+        let known = ["mirrorace/file/upload", "mirrored_to/get_account_info"];
+        let others = calls
+            .by_name
+            .keys()
+            .filter(|name| !known.contains(&name.as_str()));
+        assert_eq!(others.count(), 0, "{calls:?}");
+    }
+    mount.unmount(&world.config());
+}

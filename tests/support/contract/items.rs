@@ -162,6 +162,7 @@ pub async fn pages_to_hand_on_are_told_in_few_calls(target: &dyn Target) {
             "{url} of {}",
             file.name
         );
+        assert_eq!(page.short_url.is_some(), has(&provider, Capability::ShortLinks));
         if let Some(short) = &page.short_url {
             assert!(short.as_str().len() < url.len(), "{short} for {url}");
             assert!(url.starts_with(short.as_str()), "{short} for {url}");

@@ -37,7 +37,8 @@ const HOST: Kind = Kind {
         .with(Capability::Move)
         .with(Capability::Copy)
         .with(Capability::Trash)
-        .with(Capability::ShareLinks),
+        .with(Capability::ShareLinks)
+        .with(Capability::ShortLinks),
     account: |name| Account::yetishare(name),
     quirks: |_| {},
     credentials: |account| format!("key1 = \"{}\"\nkey2 = \"{}\"\n", account.key1, account.key2),
