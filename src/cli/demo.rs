@@ -159,7 +159,8 @@ Try in another terminal:
 
 What the services hold stands as plain files in
 {plain}
-Files that you add there show up in the mount a little later.
+Files that you add there show up in the mount a little later; of MirrorAce and Mirrored.to, which list
+nothing, only what was copied into the mount.
 
 ^C uploads what waits, unmounts and removes everything."
     )
