@@ -134,7 +134,14 @@ pub enum UploadEvent {
         shown: bool,
     },
     /// What became of a rename was found out behind the back of who asked for it: these folders changed.
-    Renamed { account: String, folders: [FolderId; 2] },
+    Renamed {
+        account: String,
+        folders: [FolderId; 2],
+        /// The pending file that was renamed along, if it still is one.
+        along: Option<PendingId>,
+        /// The pending file whose place was taken, if it was one: it is none any more where the rename holds.
+        replaced: Option<PendingId>,
+    },
     /// The status of a pending file changed. Left out when the receiver lags behind.
     Changed { id: PendingId },
 }

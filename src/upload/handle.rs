@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -14,6 +14,7 @@ use crate::state::{Database, RowState};
 
 use super::deleter;
 use super::disk_space::DiskRoom;
+use super::hydrate;
 use super::outcome::PATIENT_TRIES;
 use super::poll;
 use super::queue::{self, Account};
@@ -45,6 +46,8 @@ pub struct Uploads {
     /// Signalled after each change of the table.
     pub(super) changed: watch::Sender<()>,
     pub(super) stopping: CancellationToken,
+    /// Pieces of remote files that may be in memory, to complete edits of these.
+    pub(super) pieces: Semaphore,
     /// Ends what is still under way after the grace of a stop.
     aborting: CancellationToken,
     tasks: TaskTracker,
@@ -70,6 +73,7 @@ impl Uploads {
             events: OnceLock::new(),
             changed: watch::Sender::new(()),
             stopping: CancellationToken::new(),
+            pieces: Semaphore::new(hydrate::PIECES),
             aborting: CancellationToken::new(),
             tasks: TaskTracker::new(),
             runtime: tokio::runtime::Handle::current(),

@@ -101,7 +101,11 @@ impl Renamer {
                 Err(error) => return Fate::later(error.kind, error.to_string()),
             }
             match self.note_begun(row).await {
-                Ok(true) => row.begun = true,
+                Ok(true) => {
+                    row.begun = true;
+                    // What is left may take long.
+                    self.uploads.tell(renamed(row)).await;
+                }
                 Ok(false) => return Fate::Done,
                 Err(fate) => return fate,
             }

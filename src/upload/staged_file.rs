@@ -251,8 +251,8 @@ impl StagedFile {
         filled
     }
 
-    /// As [`fill`](Self::fill), for a reader, who has the bytes whether they are kept or not: false where there is no
-    /// room for them.
+    /// As [`fill`](Self::fill), for a reader, who has the bytes whether they are kept or not. False where some are not
+    /// there: there is no room for them, or another is just putting them in.
     pub fn fill_if_there_is_room(&self, offset: u64, bytes: &[u8]) -> io::Result<bool> {
         let is_full = |error: &io::Error| error.raw_os_error() == Some(libc::ENOSPC);
         let has_room = self.state().lacking.is_some();
@@ -262,7 +262,9 @@ impl StagedFile {
             Err(error) => Err(error),
         };
         match filled {
-            Ok(()) => Ok(true),
+            Ok(()) => Ok(self
+                .missing(offset..offset.saturating_add(bytes.len() as u64))
+                .is_empty()),
             Err(error) if is_full(&error) => Ok(false),
             Err(error) => Err(error),
         }

@@ -220,6 +220,27 @@ mod tests {
     }
 
     #[test]
+    fn bytes_that_another_is_putting_in_are_not_said_to_be_there() {
+        const LENGTH: usize = 16 << 20;
+        let folder = tempfile::tempdir().unwrap();
+        let staging = staging(&folder);
+        let content = vec![7; LENGTH];
+        for _ in 0..10 {
+            let file = staging.create(Some(base(LENGTH as u64))).unwrap();
+            std::thread::scope(|scope| {
+                for _ in 0..3 {
+                    scope.spawn(|| {
+                        if file.fill_if_there_is_room(0, &content).unwrap() {
+                            assert!(file.read_at(0, LENGTH).unwrap() == content);
+                        }
+                    });
+                }
+            });
+            assert!(file.read_at(0, LENGTH).unwrap() == content);
+        }
+    }
+
+    #[test]
     fn cutting_drops_missing_parts_and_lengthening_adds_zeros() {
         let folder = tempfile::tempdir().unwrap();
         let file = staging(&folder).create(Some(base(10))).unwrap();

@@ -67,14 +67,17 @@ pub struct Trace {
     pub size: u64,
     /// A file that was there when it was announced, where ids tell an order: what is not younger is not it.
     pub after: Option<FileId>,
+    /// Whether it is deleted or brought to another place in the end, and not the pending file itself.
+    pub goes: bool,
 }
 
 impl Trace {
-    pub(super) fn of(sent: &AttemptRow) -> Trace {
+    pub(super) fn of(sent: &AttemptRow, goes: bool) -> Trace {
         Trace {
             name: sent.name.clone(),
             size: sent.size,
             after: sent.sent_after.clone().map(FileId::new),
+            goes,
         }
     }
 }

@@ -9,8 +9,8 @@ use tokio::sync::mpsc;
 use crate::provider::{Capability, Changes, ErrorKind, FileEntry, FileId, FolderId, ItemId, ListHint};
 use crate::upload::{PendingId, UploadEvent, UploadStatus};
 
-use super::tree::{AccountIndex, ListingState, Merged, Node, Remote};
-use super::{KernelCache, Vfs};
+use super::tree::{AccountIndex, ListingState, Merged, Node, Remote, Tree};
+use super::{KernelCache, Vfs, names};
 
 /// How many messages may wait for the kernel. One that does not fit is dropped: the kernel's own time limit
 /// on what it caches covers for it.
@@ -89,7 +89,15 @@ impl Vfs {
                     size,
                     shown,
                 } => self.deletion_changed(&account, &folder, size, shown),
-                UploadEvent::Renamed { account, folders } => self.doubt_listings(&account, &folders),
+                UploadEvent::Renamed {
+                    account,
+                    folders,
+                    along,
+                    replaced,
+                } => {
+                    self.renamed_behind(&account, along, replaced);
+                    self.doubt_listings(&account, &folders);
+                }
             }
             // A content that is on the service by now takes room on the disk as long as it is open here.
             self.sweep();
@@ -129,6 +137,47 @@ impl Vfs {
             account.count_stored(added, removed);
         }
         self.doubt_listings(account, std::slice::from_ref(folder));
+    }
+
+    /// A rename that was cut short proved to hold: what it did to pending files is done to what is shown of them.
+    fn renamed_behind(&self, account: &str, along: Option<PendingId>, replaced: Option<PendingId>) {
+        let Some(index) = self.accounts.iter().position(|known| known.setup.name == account) else {
+            return;
+        };
+        let replaced = replaced.filter(|row| self.uploads.get(*row).is_none());
+        let along = along.and_then(|row| self.uploads.get(row));
+        let mut outdated = Vec::new();
+        {
+            let mut tree = self.tree();
+            let shown_as = |tree: &Tree, ino| {
+                let node = tree.get(ino)?;
+                Some((node.parent?, node.name.clone()))
+            };
+            if let Some(ino) = replaced.and_then(|row| tree.by_pending(row)) {
+                outdated.extend(shown_as(&tree, ino));
+                tree.unlink(ino, false);
+            }
+            if let (Some(file), Some(account)) = (&along, self.accounts.get(index))
+                && let Some(ino) = tree.by_pending(file.id)
+            {
+                let folder = tree.by_item(index, &ItemId::Folder(file.folder.clone()));
+                let name = names::to_local(&file.name, &account.rules);
+                let place = folder.map(|folder| (folder, name));
+                let before = shown_as(&tree, ino);
+                if before != place {
+                    outdated.extend(before);
+                    tree.detach(ino);
+                    // Where its folder is not known yet, its first listing shows it.
+                    if let Some((folder, name)) =
+                        place.filter(|(folder, name)| tree.child(*folder, name).is_none())
+                    {
+                        tree.attach(ino, folder, &name);
+                        outdated.push((folder, name));
+                    }
+                }
+            }
+        }
+        self.distrust_names(outdated);
     }
 
     /// Folders changed on the service: those whose entries are known are listed anew.
@@ -304,12 +353,7 @@ impl Vfs {
                 drop(self.refresh_anew(ino));
                 continue;
             }
-            let mut tree = self.tree();
-            if let Some(folder) = tree.get_mut(ino).and_then(Node::folder_mut)
-                && let ListingState::Known { stale, .. } = &mut folder.listing
-            {
-                *stale = true;
-            }
+            self.tree().doubt(ino);
         }
     }
 }

@@ -61,9 +61,10 @@ impl Vfs {
             let file = tree.get(ino).and_then(Node::file);
             file.and_then(|file| file.local.as_ref().map(|local| local.staged.clone()))
         };
-        match staged {
-            Some(staged) => Ok(staged.keep_open()?),
-            None => Ok(()),
+        match staged.map_or(Ok(()), |staged| staged.keep_open()) {
+            // What the name stood for is gone this moment: the kernel looks the name up again.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Error::plain(libc::ESTALE)),
+            opened => Ok(opened?),
         }
     }
 
@@ -161,7 +162,7 @@ impl Vfs {
     }
 
     /// Brings the bytes of `range` that a staged file still lacks from the file that it was begun from. Those that
-    /// the disk has no room for, with their offsets.
+    /// are not in it afterwards, with their offsets.
     async fn fetch_missing(
         &self,
         handle: &FileHandle,
@@ -169,7 +170,7 @@ impl Vfs {
         base: Option<Remote>,
         range: Range<u64>,
     ) -> Result<Vec<(u64, Bytes)>> {
-        let mut without_room = Vec::new();
+        let mut beside = Vec::new();
         for gap in staged.missing(range) {
             let gone = || {
                 Error::told(
@@ -190,11 +191,11 @@ impl Vfs {
                 at += bytes.len() as u64;
                 let offset = at - bytes.len() as u64;
                 if !staged.fill_if_there_is_room(offset, &bytes)? {
-                    without_room.push((offset, bytes));
+                    beside.push((offset, bytes));
                 }
             }
         }
-        Ok(without_room)
+        Ok(beside)
     }
 
     fn reader(&self, handle: &FileHandle, remote: &Remote) -> Result<Arc<Reader>> {

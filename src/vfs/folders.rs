@@ -228,13 +228,13 @@ impl Vfs {
             let mut names = self.uploads.names_to_come(&account.setup.name);
             // What goes while the listing is on its way may be in it still.
             let mut traces = self.uploads.traces(&account.setup.name, &id);
+            traces.retain(|trace| trace.goes);
             let ended = self.uploads.ended();
             let mut listing = account.provider().list(&id, hint).await?;
             account.facts.complete(&mut listing).await;
             self.uploads
                 .note_listed(&account.setup.name, &id, &listing.entries);
             let undated = listing.lacks_times();
-            traces.extend(self.uploads.traces(&account.setup.name, &id));
             let rows = self.pending_in(account, &id);
             let mut remains = self.own_remains(account, &id, &listing, &waiting);
             remains.extend(replaced_since(&waiting, &rows));
@@ -243,6 +243,9 @@ impl Vfs {
                 .placed_elsewhere_since(&account.setup.name, &id, ended);
             remains.extend(elsewhere);
             names.extend(self.uploads.names_to_come(&account.setup.name));
+            self.catch_up(&mut listing, waiting);
+            // Not before: what ended until then is a file of the listing.
+            traces.extend(self.uploads.traces(&account.setup.name, &id));
             let mut others = older_than(account.provider().as_ref(), &listing, &traces);
             others.extend(names.keys().filter_map(|item| match item {
                 ItemId::File(file) => Some(file.clone()),
@@ -254,7 +257,6 @@ impl Vfs {
                 traces,
                 others,
             };
-            self.catch_up(&mut listing, waiting);
             let items: Vec<_> = listing.entries.iter().map(Entry::item).collect();
             let mut gone = going.are_gone(items.iter()).into_iter();
             listing.entries.retain(|_| !gone.next().unwrap_or(false));

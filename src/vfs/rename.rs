@@ -58,6 +58,39 @@ struct Rename<'a> {
     stays_here: bool,
 }
 
+/// Keeps what a rename is about in its place while it is between two of its steps on the service: a listing from then
+/// would show it under a name, or in a folder, that it is not to have, and a program could write to it there.
+struct Pinned<'a> {
+    vfs: &'a Vfs,
+    inodes: [Option<u64>; 2],
+    folders: [u64; 2],
+}
+
+impl<'a> Pinned<'a> {
+    fn new(vfs: &'a Vfs, rename: &Rename<'_>) -> Self {
+        let inodes = [Some(rename.ino), rename.target];
+        let mut tree = vfs.tree();
+        for ino in inodes.into_iter().flatten() {
+            tree.pin(ino);
+        }
+        drop(tree);
+        let folders = [rename.old_parent, rename.new_parent];
+        Pinned { vfs, inodes, folders }
+    }
+}
+
+impl Drop for Pinned<'_> {
+    fn drop(&mut self) {
+        let mut tree = self.vfs.tree();
+        let overruled = self.inodes.into_iter().flatten().map(|ino| tree.unpin(ino));
+        if overruled.fold(false, |any, this| any | this) {
+            for folder in self.folders {
+                tree.doubt(folder);
+            }
+        }
+    }
+}
+
 impl Vfs {
     /// Gives `name` of `parent` the name `new_name` in `new_parent`, replacing what is there unless `keep`.
     pub async fn rename(
@@ -111,6 +144,7 @@ impl Vfs {
 
     async fn rename_folder(self: &Arc<Self>, rename: &Rename<'_>) -> Result<()> {
         let folder = self.folder_id(rename.ino)?;
+        let _pinned = Pinned::new(self, rename);
         if let Some(target) = rename.target {
             if self.is_file(target) {
                 return Err(Error::plain(libc::ENOTDIR));
@@ -179,6 +213,7 @@ impl Vfs {
                 return Err(Error::plain(libc::ENOENT));
             }
         }
+        let _pinned = Pinned::new(self, rename);
         let mut settling = Settling::default();
         let mut replaced = 0;
         let mut begun: Option<RenameIntent> = None;

@@ -186,7 +186,18 @@ pub struct Node {
     pub handles: u32,
     /// Its name was removed from here, and no other is to be found for it.
     pub removed: bool,
+    /// Set while its place is being changed on the service, step by step.
+    pub pin: Option<Pin>,
     pub kind: Kind,
+}
+
+/// Holds a node in its place: a listing may show it where it is between two steps, or not at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pin {
+    /// How often it is held.
+    count: u32,
+    /// A listing that showed it otherwise was not followed.
+    pub overruled: bool,
 }
 
 impl Node {
@@ -289,6 +300,7 @@ impl Tree {
             lookups: 0,
             handles: 0,
             removed: false,
+            pin: None,
             kind,
         };
         if let (Some(account), Some(item)) = (account, node.item()) {
@@ -318,6 +330,45 @@ impl Tree {
         if let Some(node) = self.nodes.get_mut(&ino) {
             node.parent = Some(parent);
             node.name = name.to_owned();
+        }
+    }
+
+    /// Lets no listing move, rename or remove a node until [`unpin`](Self::unpin).
+    pub fn pin(&mut self, ino: u64) {
+        if let Some(node) = self.nodes.get_mut(&ino) {
+            node.pin.get_or_insert_default().count += 1;
+        }
+    }
+
+    /// Whether the node was listed otherwise meanwhile.
+    pub fn unpin(&mut self, ino: u64) -> bool {
+        let Some(node) = self.nodes.get_mut(&ino) else {
+            return false;
+        };
+        let Some(pin) = &mut node.pin else { return false };
+        let overruled = pin.overruled;
+        pin.count = pin.count.saturating_sub(1);
+        if pin.count == 0 {
+            node.pin = None;
+        }
+        overruled
+    }
+
+    /// Whether a node is pinned. A listing that shows it otherwise is noted then.
+    pub fn stays_pinned(&mut self, ino: u64, is_as_listed: bool) -> bool {
+        let pin = self.nodes.get_mut(&ino).and_then(|node| node.pin.as_mut());
+        pin.is_some_and(|pin| {
+            pin.overruled |= !is_as_listed;
+            true
+        })
+    }
+
+    /// Lets the next look at a folder list it anew.
+    pub fn doubt(&mut self, folder: u64) {
+        if let Some(folder) = self.get_mut(folder).and_then(Node::folder_mut)
+            && let ListingState::Known { stale, .. } = &mut folder.listing
+        {
+            *stale = true;
         }
     }
 

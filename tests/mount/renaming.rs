@@ -8,13 +8,17 @@ use std::time::Duration;
 use lockerfs::provider::Capability;
 use serde_json::{Value, json};
 
-use super::harness::{Call, World, sha256_of, wait_for};
+use super::harness::{Call, World, sha256_of, snapshot, wait_for};
 use crate::KIND;
 
 const OLD: &[u8] = b"what is replaced";
 const NEW: &[u8] = b"what replaces it";
 
 type Rules = Vec<(Call, Value)>;
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
 
 fn slow() -> Value {
     json!({"fault": "delay", "milliseconds": 60_000})
@@ -133,6 +137,50 @@ fn killed_before_the_last_step() {
 }
 
 #[test]
+fn killed_with_newer_content_of_both_files_waiting_the_replaced_one_is_gone_and_the_other_has_its_name() {
+    for (from, to) in [IN_FOLDER, TO_FOLDER] {
+        let world = World::with(|setup| setup.option("upload_delay", "\"60s\""));
+        world.put(from, b"old");
+        world.put(to, b"old as well");
+        let mount = world.mount();
+        mount.write(from, NEW);
+        mount.write(to, OLD);
+        let first = if from.starts_with("folder") {
+            Call::Rename
+        } else {
+            Call::Move
+        };
+        world.service.faults(&[(first, lost()), (first, slow())]);
+        world.service.reset_calls();
+        let (source, target) = (mount.path(from), mount.path(to));
+        let renaming = std::thread::spawn(move || fs::rename(source, target));
+        wait_for("the first step was taken", || {
+            world.service.calls().of(first) >= 2
+        });
+        mount.kill();
+        let _ = renaming.join().expect("the thread that renames");
+        // The mount shows what it knew before it finds out what became of the rename.
+        let away = json!({"fault": "status", "status": 503});
+        let sends_nothing = (Call::AnyUpload, away.clone());
+        world.service.faults(&[(Call::Info, away), sends_nothing.clone()]);
+        let mount = world.mount();
+        assert_eq!(mount.read(to), OLD);
+        world.service.faults(&[sends_nothing]);
+        wait_for("the rename is looked up", || {
+            world.lockerfs(&["retry"]).succeeded();
+            mount.read(to) == NEW && !mount.path(from).exists()
+        });
+        let shown: Vec<_> = snapshot(&mount.path("")).into_keys().collect();
+        assert_eq!(shown, [to], "while the content waits");
+        world.service.faults(&[]);
+        world.lockerfs(&["retry"]).succeeded();
+        world.drain();
+        assert_eq!(world.stored_sha256(), [(to.to_owned(), sha256_of(NEW))].into());
+        mount.unmount(&world.config());
+    }
+}
+
+#[test]
 fn killed_while_the_content_goes_under_the_id_of_the_target() {
     if !KIND.has(Capability::ReplaceKeepsId) {
         return;
@@ -174,6 +222,45 @@ fn a_move_under_another_name_that_is_killed_between_its_steps_is_finished() {
     let names: Vec<_> = world.stored().into_keys().collect();
     assert_eq!(names, ["two/other.txt", "two/renamed.txt"]);
     assert_eq!(mount.list("two"), ["other.txt", "renamed.txt"]);
+}
+
+#[test]
+fn a_listing_from_between_two_steps_of_a_rename_makes_no_second_file_of_it() {
+    for replaces in [false, true] {
+        let world = World::with(|setup| setup.option("listing_age", "\"1s\""));
+        world.put("one/new.txt", NEW);
+        world.put("two/other.dat", b"other");
+        let mount = world.mount();
+        assert_eq!((mount.list("one").len(), mount.list("two").len()), (1, 1));
+        // It is moved, and nobody hears of it for a while.
+        let late = json!({"fault": "delay", "milliseconds": 5000});
+        world.service.faults(&[(Call::Move, lost()), (Call::Move, late)]);
+        world.service.reset_calls();
+        let target = if replaces {
+            "two/other.dat"
+        } else {
+            "two/renamed.txt"
+        };
+        let (source, renamed) = (mount.path("one/new.txt"), mount.path(target));
+        let renaming = std::thread::spawn(move || fs::rename(source, renamed));
+        wait_for("it is moved", || world.service.calls().of(Call::Move) >= 2);
+        if KIND.has(Capability::ChangeFeed) {
+            wait_for("both folders are listed anew", || {
+                world.service.calls().of(Call::Listing) >= 2
+            });
+        }
+        renaming.join().expect("the thread that renames").expect("rename");
+        let name = target.trim_start_matches("two/");
+        let mut shown = vec!["other.dat", name];
+        shown.dedup();
+        assert_eq!((mount.list("one").len(), mount.list("two")), (0, names(&shown)));
+        assert_eq!(mount.read(target), NEW);
+        assert!(fs::metadata(mount.path("two/new.txt")).is_err());
+        mount.write("two/new.txt", b"another");
+        world.drain();
+        assert_eq!(world.stored()[target].sha256, sha256_of(NEW));
+        assert_eq!(world.stored()["two/new.txt"].sha256, sha256_of(b"another"));
+    }
 }
 
 #[test]

@@ -95,5 +95,7 @@ pub(in crate::upload) fn renamed(row: &RenameRow) -> UploadEvent {
     UploadEvent::Renamed {
         account: row.account.clone(),
         folders: [&row.from_folder, &row.to_folder].map(|folder| FolderId::new(folder.clone())),
+        along: row.pending.map(PendingId::from_i64),
+        replaced: row.target_pending.map(PendingId::from_i64),
     }
 }

@@ -208,15 +208,15 @@ impl Item {
         }
     }
 
-    /// What was sent, or may have been, of which the service may show a file before the upload's end is told; of a file
-    /// that waits for a person only where that has another place by now: its reason may be the very file that looks
+    /// What was sent, or may have been, of which the service may show a file before the upload's end is told, and whether
+    /// that goes. Of a file that waits for a person nothing else is told of: its reason may be the very file that looks
     /// like it.
-    pub(super) fn trace(&self) -> Option<&AttemptRow> {
+    pub(super) fn trace(&self) -> Option<(&AttemptRow, bool)> {
         let row = &self.row;
         let sent = row.attempt.as_ref()?;
-        let elsewhere = sent.folder != row.folder || sent.name != row.name;
-        let stays = matches!(row.state, RowState::Parked | RowState::Kept | RowState::Local);
-        (self.is_removed() || elsewhere || !stays).then_some(sent)
+        let goes = self.is_removed() || sent.folder != row.folder || sent.name != row.name;
+        let rests = matches!(row.state, RowState::Parked | RowState::Kept | RowState::Local);
+        (goes || !rests).then_some((sent, goes))
     }
 
     pub(super) fn stage(&self) -> Stage {

@@ -98,7 +98,7 @@ impl Keys {
             account: row.account.clone(),
             class,
             folder: (!is_removed).then(|| row.folder.clone()),
-            trace: item.trace().map(|sent| sent.folder.clone()),
+            trace: item.trace().map(|(sent, _)| sent.folder.clone()),
             files: row
                 .replaces
                 .iter()

@@ -118,10 +118,8 @@ impl Table {
 
     pub fn traces(&self, account: &str, folder: &FolderId) -> Vec<Trace> {
         let traces = self.items.traces(account, folder.as_str());
-        traces
-            .filter_map(|(_, item)| item.trace())
-            .map(Trace::of)
-            .collect()
+        let traces = traces.filter_map(|(_, item)| item.trace());
+        traces.map(|(sent, goes)| Trace::of(sent, goes)).collect()
     }
 
     /// Whether a file of the service, seen in a folder, is one that an item made and that is not in its place yet, that

@@ -213,8 +213,8 @@ fn check_account(table: &Table, account: &str) {
             let (row, sent) = (&item.row, item.row.attempt.as_ref()?);
             let elsewhere = sent.folder != row.folder || sent.name != row.name;
             let rests = matches!(row.state, RowState::Parked | RowState::Kept | RowState::Local);
-            let leaves = elsewhere || item.is_removed() || !rests;
-            (leaves && sent.folder == folder.as_str()).then(|| Trace::of(sent))
+            let goes = elsewhere || item.is_removed();
+            ((goes || !rests) && sent.folder == folder.as_str()).then(|| Trace::of(sent, goes))
         });
         assert_eq!(table.traces(account, &folder), traces.collect::<Vec<_>>());
         let remains = of.iter().flat_map(|(_, item)| {

@@ -79,62 +79,46 @@ impl Tree {
             .filter_map(|ino| Some((*ino, self.get(*ino)?.name.clone())))
             .collect();
         let mut merged = Merged::default();
-        let mut claimed = Claims {
-            incomplete: listing.incomplete,
-            ..Claims::default()
-        };
-        for (name, ino) in &before {
-            if self
-                .get(*ino)
-                .and_then(Node::file)
-                .is_some_and(|file| file.local.is_some())
-            {
-                claimed.children.insert(name.clone(), *ino);
-            }
-        }
         let Waiting {
-            rows: pending,
+            rows,
             remains,
             traces,
             others,
         } = waiting;
-        (claimed.remains, claimed.traces, claimed.others) = (remains, traces, others);
-        let resting = pending.iter().filter(|row| !row.in_flight).map(|row| row.id);
-        claimed.resting = resting.collect();
-        for row in pending {
-            self.show_pending(account, folder, row, rules.names, &mut claimed, &mut merged);
-        }
-        let mut entries = listing.entries;
-        entries.sort_by_cached_key(|entry| {
-            let id = item_of(entry).1;
-            let age = rules.newest_first.then(|| std::cmp::Reverse(mtime_of(entry)));
-            // Numbers among ids come in the order of their values.
-            (age, id.len(), id)
-        });
-        for entry in entries {
-            self.show_entry(account, folder, entry, rules.names, &mut claimed, &mut merged);
-        }
-
-        let mut kept: HashSet<u64> = claimed.children.values().copied().collect();
-        // A folder that is gone from here but holds what was not uploaded yet stays until that is settled.
+        let mut claimed = Claims {
+            resting: rows
+                .iter()
+                .filter(|row| !row.in_flight)
+                .map(|row| row.id)
+                .collect(),
+            remains,
+            traces,
+            others,
+            incomplete: listing.incomplete,
+            ..Claims::default()
+        };
         for (name, ino) in &before {
-            if !kept.contains(ino) && self.is_in(*ino, folder) && self.has_local(*ino) {
-                kept.insert(*ino);
-                let shown = self
-                    .get(*ino)
-                    .map_or_else(|| name.clone(), |node| node.name.clone());
-                let free = claimed.free_name(shown, &format!("kept {ino}"));
-                if let Some(node) = self.get_mut(*ino) {
-                    node.name = free.clone();
-                }
-                claimed.children.insert(names::key(&free), *ino);
+            let Some(node) = self.get(*ino) else { continue };
+            let has_local = node.file().is_some_and(|file| file.local.is_some());
+            if has_local || node.pin.is_some() {
+                claimed.children.insert(name.clone(), *ino);
             }
         }
+        for row in rows {
+            self.show_pending(account, folder, row, rules.names, &mut claimed, &mut merged);
+        }
+        for entry in in_order(listing.entries, rules) {
+            self.show_entry(account, folder, entry, rules.names, &mut claimed, &mut merged);
+        }
+        for ino in before.values().filter(|ino| !claimed.pinned.contains(ino)) {
+            self.stays_pinned(*ino, false);
+        }
+        self.keep_unsettled(folder, &before, &mut claimed);
+        let kept: HashSet<u64> = claimed.children.values().copied().collect();
         for (name, ino) in &before {
             if claimed.children.get(name) != Some(ino) {
-                merged
-                    .names
-                    .push((folder, shown.get(ino).unwrap_or(name).clone()));
+                let shown = shown.get(ino).unwrap_or(name);
+                merged.names.push((folder, shown.clone()));
             }
             if !kept.contains(ino) && self.is_in(*ino, folder) {
                 self.remove(*ino);
@@ -152,6 +136,24 @@ impl Tree {
         Some(merged)
     }
 
+    /// Lets a folder that is gone from here but holds what was not uploaded yet stay until that is settled.
+    fn keep_unsettled(&mut self, folder: u64, before: &BTreeMap<String, u64>, claimed: &mut Claims) {
+        let kept: HashSet<u64> = claimed.children.values().copied().collect();
+        for (name, ino) in before {
+            if kept.contains(ino) || !self.is_in(*ino, folder) || !self.has_local(*ino) {
+                continue;
+            }
+            let shown = self
+                .get(*ino)
+                .map_or_else(|| name.clone(), |node| node.name.clone());
+            let free = claimed.free_name(shown, &format!("kept {ino}"));
+            if let Some(node) = self.get_mut(*ino) {
+                node.name = free.clone();
+            }
+            claimed.children.insert(names::key(&free), *ino);
+        }
+    }
+
     fn is_in(&self, ino: u64, folder: u64) -> bool {
         self.get(ino).is_some_and(|node| node.parent == Some(folder))
     }
@@ -166,6 +168,13 @@ impl Tree {
         merged: &mut Merged,
     ) {
         if let Some(ino) = self.by_pending(row.id) {
+            // Another folder showed it, before a rename that was cut short proved to hold.
+            if !self.is_in(ino, folder) {
+                let name = names::to_local(&row.name, rules);
+                let name = claimed.free_name(name, &format!("pending {}", row.id));
+                merged.names.extend(self.place(ino, folder, &name, row.mtime));
+                claimed.children.insert(names::key(&name), ino);
+            }
             // An older content of its own that was uploaded may be what it replaces by now.
             let replaced = row.replaces.map(|id| (ItemId::File(id), ino));
             claimed.replaced.extend(replaced);
@@ -253,6 +262,13 @@ impl Tree {
             return;
         }
         let name = names::to_local(entry.name(), rules);
+        if let Some(ino) = known {
+            let is_as_listed = self.is_in(ino, folder) && self.get(ino).is_some_and(|node| node.name == name);
+            if self.stays_pinned(ino, is_as_listed) {
+                claimed.pinned.insert(ino);
+                return;
+            }
+        }
         if let (None, Entry::File(file)) = (known, &entry)
             && !claimed.others.contains(&file.id)
             && (self.is_landing(&name, claimed)
@@ -396,6 +412,8 @@ struct Claims {
     remains: HashSet<FileId>,
     traces: Vec<Trace>,
     others: HashSet<FileId>,
+    /// Pinned nodes that are listed.
+    pinned: HashSet<u64>,
     /// Entries were left out that may be others'.
     hides: bool,
     /// Entries were left out that make no sense.
@@ -417,6 +435,17 @@ impl Claims {
         }
         names::with_suffix(&wanted, id)
     }
+}
+
+/// The entries of a listing, those first that keep a name which several have.
+fn in_order(mut entries: Vec<Entry>, rules: MergeRules<'_>) -> Vec<Entry> {
+    entries.sort_by_cached_key(|entry| {
+        let id = item_of(entry).1;
+        let age = rules.newest_first.then(|| std::cmp::Reverse(mtime_of(entry)));
+        // Numbers among ids come in the order of their values.
+        (age, id.len(), id)
+    });
+    entries
 }
 
 fn kind_of(entry: &Entry) -> Kind {

@@ -78,6 +78,8 @@ pub enum Call {
     Listing,
     /// The dates of files, asked for in the background where listings lack them.
     Dates,
+    /// The facts of single files.
+    Info,
     Link,
     /// Of bytes.
     Download,

@@ -34,8 +34,12 @@ fn file(id: &str, name: &str) -> Entry {
 }
 
 fn trace(name: &str, size: u64) -> Trace {
-    let (name, after) = (name.to_owned(), None);
-    Trace { name, size, after }
+    Trace {
+        name: name.to_owned(),
+        size,
+        after: None,
+        goes: true,
+    }
 }
 
 fn folder(id: &str, name: &str) -> Entry {

@@ -88,6 +88,7 @@ fn calls(call: Call) -> &'static [&'static str] {
         Call::Changes => &["device/get_status"],
         Call::Listing => &["folder/get_content"],
         Call::Dates => &[],
+        Call::Info => &["file/get_info"],
         Call::Link => &["file/get_links"],
         Call::Download => &["download"],
         Call::AnyUpload => &["upload/*"],

@@ -97,7 +97,7 @@ fn calls(call: Call) -> &'static [&'static str] {
         Call::Login => &["v2/authorize"],
         Call::Changes | Call::UploadUnit | Call::InstantUpload | Call::PollUpload | Call::Replace => &[],
         Call::Listing => &["v2/folder/listing"],
-        Call::Dates => &["v2/file/info"],
+        Call::Dates | Call::Info => &["v2/file/info"],
         Call::Link => &["v2/file/download"],
         Call::Download => &["v2/download"],
         Call::AnyUpload | Call::BeginUpload | Call::Upload => &["v2/file/upload"],
