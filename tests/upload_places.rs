@@ -315,3 +315,25 @@ fn nor_is_a_file_with_which_an_upload_that_waits_for_a_person_is_to_go_on() {
     let expected = [only("name", b"same"), only("other", b"newer")].concat();
     assert_eq!(bench.service.files(), expected);
 }
+
+#[test]
+fn a_file_that_was_removed_while_it_looked_who_bears_its_name_takes_it_from_nobody() {
+    let bench = Bench::new(0, false);
+    bench.service.number_twins();
+    bench.life(async |life| {
+        let sent = bench.service.pause_after("whole");
+        let id = life.add("before", b"content").await;
+        sent.reached().await;
+        let folder = FolderId::new("root");
+        let renamed = life.uploads.rename(id, folder, "after".into(), None, None);
+        renamed.await.unwrap();
+        bench.service.put("root", "after", b"another's");
+        let looked = bench.service.pause_after("info");
+        sent.open();
+        looked.reached().await;
+        life.uploads.remove(id).await.unwrap();
+        looked.open();
+        life.drained().await;
+    });
+    assert_eq!(bench.service.files(), only("after", b"another's"));
+}

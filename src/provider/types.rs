@@ -205,7 +205,8 @@ impl fmt::Debug for DownloadLink {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShareLinks {
     pub url: Url,
-    /// The same page in fewer characters, where the service has such links.
+    /// The same page in fewer characters; told by services with [`Capability::ShortLinks`](super::Capability::ShortLinks)
+    /// alone.
     pub short_url: Option<Url>,
 }
 

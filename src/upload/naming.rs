@@ -160,10 +160,20 @@ impl Worker {
         if found.name != name || parent.is_some_and(|parent| parent.as_str() != folder) {
             return Ok(());
         }
+        // After the look: who took our place meanwhile, or gave the file its name, is not in the way any more.
+        if !self.is_its_place(folder, name) {
+            return Err(Failure::Superseded);
+        }
         self.check_not_sought(&found, folder)?;
-        // After the look: what was at work with it before may have given it its name since the look before.
         self.check_at_rest(file)?;
         self.keep_aside(file, name).await
+    }
+
+    /// Whether the name is the one that ours is to have.
+    pub fn is_its_place(&self, folder: &str, name: &str) -> bool {
+        let table = self.uploads.table();
+        let item = table.live(self.id);
+        item.is_some_and(|item| item.row.folder == folder && item.row.name == name)
     }
 
     /// Fails for now where a file may be what another pending one sent and has not found yet: the service may have

@@ -62,7 +62,7 @@ impl Worker {
                 // The service has not got it, so nothing is left to look up, nothing is sent, and nobody else's file
                 // gets another name for it.
                 _ if !self.is_wanted(&sending.attempt) => return self.abandon().await,
-                UploadPlan::NameTaken(_) if !self.is_its_place(&sending.attempt) => {
+                UploadPlan::NameTaken(_) if !self.is_sent_to_its_place(&sending.attempt) => {
                     return self.clear_attempt().await.map(|()| None);
                 }
                 UploadPlan::NameTaken(file) => {
@@ -208,9 +208,8 @@ impl Worker {
     }
 
     /// Whether the attempt goes where the row wants to be by now.
-    fn is_its_place(&self, attempt: &AttemptRow) -> bool {
-        let row = self.row();
-        row.is_some_and(|row| row.folder == attempt.folder && row.name == attempt.name)
+    fn is_sent_to_its_place(&self, attempt: &AttemptRow) -> bool {
+        self.is_its_place(&attempt.folder, &attempt.name)
     }
 
     async fn abandon(&self) -> Result<Option<FileEntry>, Failure> {

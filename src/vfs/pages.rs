@@ -16,13 +16,13 @@ use super::error::{Error, Result};
 use super::names;
 use super::single_flight::SingleFlight;
 use super::tree::{AccountIndex, Node, Remote, Tree};
-use crate::provider::{Capability, ErrorKind, FileId, ShareLinks};
+use crate::provider::{Capability, ErrorKind, FileId, ProviderError, ShareLinks};
 
 /// Pages kept at most.
 const KEPT: NonZeroUsize = NonZeroUsize::new(16 * 1024).expect("more than none");
 /// How long a page is told without asking again.
 const AGE: Duration = Duration::from_secs(600);
-/// The same for what a service has no page for, and says why.
+/// The same for a failure, and for what a service has no page for.
 const AGE_OF_REFUSALS: Duration = Duration::from_secs(10);
 /// Files asked for at once, where one call tells of many.
 const TOGETHER: usize = 500;
@@ -56,6 +56,14 @@ impl Default for Pages {
 impl Pages {
     fn lock(&self) -> MutexGuard<'_, LruCache<Key, Told>> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, pages: impl Iterator<Item = (Key, Result<ShareLinks>)>) {
+        let at = Instant::now();
+        let mut told = self.lock();
+        for (key, page) in pages {
+            told.put(key, Told { at, page });
+        }
     }
 
     fn known(&self, key: &Key, now: Instant) -> Option<Result<ShareLinks>> {
@@ -129,15 +137,22 @@ impl Vfs {
             .fly(&self.runtime, flight, move || async move {
                 let wanted = vfs.unknown_pages(index, ino, together);
                 let ids: Vec<_> = wanted.iter().map(|(_, id, _)| id.clone()).collect();
-                let pages = provider.share_links(&ids).await?;
-                let mut told = vfs.pages.lock();
-                for (key, page) in wanted.into_iter().zip(pages) {
-                    let page = page.map_err(|error| match error.kind {
-                        ErrorKind::NotFound => Error::plain(libc::ENODATA),
-                        _ => Error::from(error),
-                    });
-                    let at = Instant::now();
-                    told.put(key, Told { at, page });
+                match provider.share_links(&ids).await {
+                    Ok(pages) => {
+                        let refused = |error: ProviderError| match error.kind {
+                            ErrorKind::NotFound => Error::plain(libc::ENODATA),
+                            _ => Error::from(error),
+                        };
+                        let pages = pages.into_iter().map(|page| page.map_err(refused));
+                        vfs.pages.note(wanted.into_iter().zip(pages));
+                    }
+                    // Whoever asks for all of a folder waits for a service that is away once, and not for each file.
+                    Err(error) => {
+                        let error = Error::from(error);
+                        let beside = vfs.unknown_pages(index, ino, true);
+                        vfs.pages
+                            .note(beside.into_iter().map(|key| (key, Err(error.clone()))));
+                    }
                 }
                 Ok(())
             });

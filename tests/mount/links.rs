@@ -1,6 +1,7 @@
 //! Links to hand on: as attributes of files, and by `lockerfs link`.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use lockerfs::provider::Capability;
 use serde_json::Value;
@@ -209,8 +210,14 @@ fn a_service_that_is_away_delays_nobody_else() {
             "it may have a link: {error}"
         );
     });
-    let ran = link(&world, &mount, &[], &["album/p 00.jpg"]);
-    ran.failed(1, &["p 00.jpg has no link now"]);
+    let began = Instant::now();
+    let ran = link(&world, &mount, &["-r"], &["album"]);
+    ran.failed(1, &["p 00.jpg has no link now", "p 19.jpg has no link now"]);
+    let took = began.elapsed();
+    assert!(
+        took < Duration::from_secs(20),
+        "the service is waited for once: {took:?}"
+    );
     world.service.come_back();
     wait_for("the link is told", || {
         mount.xattr("album/p 00.jpg", "url").is_ok()
