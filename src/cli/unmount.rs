@@ -1,6 +1,7 @@
 //! `lockerfs unmount`: end a mount.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 
@@ -8,6 +9,9 @@ use super::failure::Failure;
 use super::mount::point::{self, MountPoint};
 use super::{Global, Outcome, block_on, text};
 use crate::control::{Client, ControlError};
+
+/// How long an unmount waits for the mount's process after its answer.
+const ENDING: Duration = Duration::from_secs(5);
 
 #[derive(Args)]
 pub(super) struct UnmountArgs {
@@ -58,5 +62,18 @@ async fn ask(state_dir: &Path, place: &Path) -> Result<Option<u64>, ControlError
     if status.mount_point != place {
         return Ok(None);
     }
-    Client::connect(state_dir).await?.unmount().await.map(Some)
+    let left = Client::connect(state_dir).await?.unmount().await?;
+    until_ended(state_dir).await;
+    Ok(Some(left))
+}
+
+/// Waits a little for the end of the process that answered, so that whoever mounts or looks next finds none.
+async fn until_ended(state_dir: &Path) {
+    let ended = async {
+        while Client::connect(state_dir).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    // One that takes longer ends by itself.
+    let _ = tokio::time::timeout(ENDING, ended).await;
 }

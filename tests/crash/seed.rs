@@ -343,6 +343,7 @@ impl Zone {
         let began = Instant::now();
         let renames = matches!(self.cut_short.take(), Some(Operation::Rename { .. }));
         let mut may_be_behind = renames && world.is_some();
+        let mut put_away = false;
         loop {
             let is_open =
                 renames && began.elapsed() < SETTLES && world.is_some_and(|world| self.renames(world));
@@ -370,6 +371,12 @@ impl Zone {
                     eprintln!("{told}");
                     self.log.push(format!("         {told}"));
                 }
+                put_away = true;
+                continue;
+            }
+            // What stood beside a spoiled file of its name gets the name with the next listing.
+            if put_away && began.elapsed() < SETTLES {
+                std::thread::sleep(Duration::from_millis(100));
                 continue;
             }
             if settles && self.keeps_the_rest(&found) {
