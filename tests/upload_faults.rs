@@ -56,7 +56,8 @@ fn crash_at(operation: &'static str, after: bool, keeps_ids: bool) {
     });
     bench.service.clear_faults();
     bench.life(async |life| {
-        assert_eq!(life.uploads.pending().len(), replaced, "{context}");
+        // It may have gone on already.
+        assert!(life.uploads.pending().len() <= replaced, "{context}");
         life.uploads.drain().await;
         assert!(
             life.uploads.pending().is_empty(),
