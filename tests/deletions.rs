@@ -105,7 +105,7 @@ fn what_was_removed_before_a_kill_is_deleted_in_the_next_life() {
         // Of calls that go side by side, one stood still.
         assert!(bench.service.files().len() >= 37);
         bench.life(async |life| {
-            assert_eq!(life.uploads.operations().len(), 40);
+            assert!(life.uploads.operations().len() <= 40);
             let watch = life.uploads.watch_deletions("media");
             let items: Vec<_> = files.iter().cloned().map(ItemId::File).collect();
             assert!(watch.are_gone(items.iter()).into_iter().all(|gone| gone));
