@@ -263,3 +263,9 @@ class RcloneTuned(Rclone):
         *("--vfs-read-ahead", "64M", "--transfers", "16", "--vfs-write-back", "0s", "--vfs-fast-fingerprint"),
         *("--dir-cache-time", "1h", "--attr-timeout", "1m"),
     )
+
+    @classmethod
+    def is_known_to(cls, rclone):
+        """Whether an rclone has all these options."""
+        told = subprocess.run([rclone, "mount", "--help"], capture_output=True, text=True, timeout=60).stdout
+        return all(option in told for option in cls.options if option.startswith("--"))
