@@ -30,6 +30,7 @@ pub use types::{
 };
 
 use async_trait::async_trait;
+use url::Url;
 
 use crate::http::FileRange;
 
@@ -164,6 +165,18 @@ pub trait Provider: Send + Sync + 'static {
         _body: FileRange,
     ) -> Result<UploadProgress> {
         Err(ProviderError::unsupported("upload_range", Capability::Write))
+    }
+
+    /// Has the service fetch the content from a direct link by itself, in place of an announcement and bytes. The
+    /// link carries its own permission and is told to the service. The file made may bear another name, which its
+    /// entry tells. Needs [`Capability::RemoteUpload`]. Not idempotent; with [`UploadRequest::sent_before`] set, what
+    /// an earlier call began is gone on with where the service tells of it. What the service cannot fetch is refused
+    /// with [`Retry::Never`], or given up when polled: the bytes can then be sent as those of any upload.
+    async fn upload_from_link(&self, _request: &UploadRequest, _link: &Url) -> Result<UploadProgress> {
+        Err(ProviderError::unsupported(
+            "upload_from_link",
+            Capability::RemoteUpload,
+        ))
     }
 
     /// Asks how far the service has come with an upload whose bytes it has. Idempotent.

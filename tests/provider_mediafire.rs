@@ -32,7 +32,7 @@ fn request(size: u64) -> UploadRequest {
         folder: root(),
         name: "näme".to_owned(),
         size,
-        sha256: [9; 32],
+        sha256: Some([9; 32]),
         mtime: UNIX_EPOCH + Duration::from_secs(1_000_000_000),
         replaces: None,
         sent_before: false,

@@ -39,7 +39,7 @@ async fn ranges(provider: &Arc<dyn Provider>, request: &UploadRequest) -> Upload
 }
 
 fn hash(request: &UploadRequest) -> String {
-    hex::encode(request.sha256)
+    hex::encode(request.sha256.expect("a hash"))
 }
 
 #[tokio::test]

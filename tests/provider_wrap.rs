@@ -36,7 +36,7 @@ fn upload() -> (UploadRequest, FileRange) {
         folder: FolderId::new("d"),
         name: "n".to_owned(),
         size: 0,
-        sha256: [0; 32],
+        sha256: Some([0; 32]),
         mtime: SystemTime::UNIX_EPOCH,
         replaces: None,
         sent_before: false,

@@ -67,7 +67,7 @@ fn request(folder: &str, size: u64) -> UploadRequest {
         folder: FolderId::new(folder),
         name: "näme.bin".to_owned(),
         size,
-        sha256: [9; 32],
+        sha256: Some([9; 32]),
         mtime: UNIX_EPOCH,
         replaces: None,
         sent_before: false,

@@ -38,6 +38,8 @@ pub enum Capability {
     ShareLinks = 1 << 15,
     /// Tell them in fewer characters as well.
     ShortLinks = 1 << 16,
+    /// Fetch a file from a link by itself.
+    RemoteUpload = 1 << 17,
 }
 
 impl Capability {
@@ -61,6 +63,7 @@ impl Capability {
             Capability::Batches => "take many items in one call",
             Capability::ShareLinks => "give links to hand on",
             Capability::ShortLinks => "give short links",
+            Capability::RemoteUpload => "fetch files from links",
         }
     }
 }

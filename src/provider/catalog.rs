@@ -149,7 +149,7 @@ fn file_entry(row: CatalogFileRow) -> FileEntry {
         name: row.name,
         size: row.size,
         mtime: Some(row.mtime),
-        hash: Some(ContentHash::Sha256(row.sha256)),
+        hash: row.sha256.map(ContentHash::Sha256),
         revision: None,
         parent: Some(folder_id(row.folder)),
     }
@@ -311,12 +311,12 @@ impl Provider for Catalog {
         }
         let folder = number(OPERATION, &request.folder)?;
         self.check_folder(OPERATION, folder).await?;
-        if request.sent_before {
+        if let Some(sha256) = request.sha256.filter(|_| request.sent_before) {
             let sought = Sought::Content {
                 folder,
                 name: request.name.clone(),
                 size: request.size,
-                sha256: request.sha256,
+                sha256,
             };
             if let Some(entry) = self.find(sought).await? {
                 return Ok(UploadPlan::Done(entry));
@@ -352,6 +352,14 @@ impl Provider for Catalog {
         let of = Ticket::of(request, number("upload", &request.folder)?);
         let progress = self.service.upload_range(request, session, body).await?;
         self.note(&of, progress).await
+    }
+
+    async fn upload_from_link(&self, request: &UploadRequest, link: &Url) -> Result<UploadProgress> {
+        const OPERATION: &str = "upload from a link";
+        let folder = number(OPERATION, &request.folder)?;
+        self.check_folder(OPERATION, folder).await?;
+        let progress = self.service.upload_from_link(request, link).await?;
+        self.note(&Ticket::of(request, folder), progress).await
     }
 
     async fn upload_poll(&self, ticket: &UploadTicket) -> Result<UploadProgress> {

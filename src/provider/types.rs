@@ -265,7 +265,8 @@ pub struct UploadRequest {
     pub name: String,
     /// Bytes.
     pub size: u64,
-    pub sha256: [u8; 32],
+    /// Not known where the service is to [fetch](super::Provider::upload_from_link) a content that was never here.
+    pub sha256: Option<[u8; 32]>,
     pub mtime: SystemTime,
     /// The file that the new content is to replace, under the same id where the service can do that. Where
     /// it cannot, the finished upload has another id and the caller deletes the old file.

@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
+use url::Url;
 
 pub use self::budget::Budget;
 pub use self::deadline::Deadline;
@@ -263,6 +264,11 @@ impl<A: Around> Provider for Wrapped<A> {
     ) -> Result<UploadProgress> {
         let call = || self.inner.upload_range(request, session, body.clone());
         self.around.around(Operation::UPLOAD_RANGE, call).await
+    }
+
+    async fn upload_from_link(&self, request: &UploadRequest, link: &Url) -> Result<UploadProgress> {
+        let call = || self.inner.upload_from_link(request, link);
+        self.around.around(Operation::UPLOAD_FROM_LINK, call).await
     }
 
     async fn upload_poll(&self, ticket: &UploadTicket) -> Result<UploadProgress> {

@@ -28,7 +28,8 @@ pub struct CatalogFileRow {
     pub name: String,
     pub size: u64,
     pub mtime: SystemTime,
-    pub sha256: [u8; 32],
+    /// Not known of a content that was never here.
+    pub sha256: Option<[u8; 32]>,
     pub published: SystemTime,
     /// Of the upload that made it.
     pub ticket: Option<String>,
@@ -165,7 +166,7 @@ impl Database {
                         ":name": file.name,
                         ":size": to_signed(file.size),
                         ":mtime": to_nanoseconds(file.mtime),
-                        ":sha256": file.sha256,
+                        ":sha256": file.sha256.as_ref().map_or(&[][..], |hash| &hash[..]),
                         ":published": to_nanoseconds(file.published),
                         ":ticket": file.ticket,
                         ":url": file.url,
@@ -364,7 +365,7 @@ fn read_file(row: &Row<'_>) -> rusqlite::Result<CatalogFileRow> {
         name: row.get("name")?,
         size: u64::try_from(row.get::<_, i64>("size")?).unwrap_or(0),
         mtime: from_nanoseconds(row.get("mtime")?),
-        sha256: row.get("sha256")?,
+        sha256: <[u8; 32]>::try_from(row.get::<_, Vec<u8>>("sha256")?).ok(),
         published: from_nanoseconds(row.get("published")?),
         ticket: row.get("ticket")?,
         url: row.get("url")?,

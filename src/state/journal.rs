@@ -61,7 +61,8 @@ pub struct AttemptRow {
     /// Bytes.
     pub size: u64,
     pub mtime: SystemTime,
-    pub sha256: [u8; 32],
+    /// Not known where the service fetches a content that was never here.
+    pub sha256: Option<[u8; 32]>,
     pub replaces: Option<String>,
     /// The newest file of the service that was known before the first byte was sent, where its ids rise.
     pub sent_after: Option<String>,
@@ -208,7 +209,7 @@ impl JournalTransaction<'_> {
                 ":sent_name": attempt.map(|sent| &sent.name),
                 ":sent_size": attempt.map(|sent| sent.size as i64),
                 ":sent_mtime": attempt.map(|sent| to_nanoseconds(sent.mtime)),
-                ":sent_sha256": attempt.map(|sent| sent.sha256),
+                ":sent_sha256": attempt.and_then(|sent| sent.sha256),
                 ":sent_replaces": attempt.and_then(|sent| sent.replaces.as_ref()),
                 ":sent_after": attempt.and_then(|sent| sent.sent_after.as_ref()),
                 ":sent_unclear": attempt.and_then(|sent| sent.unclear).map(to_nanoseconds),
@@ -498,7 +499,7 @@ mod tests {
                 name: "n".into(),
                 size: 11,
                 mtime: early,
-                sha256: [7; 32],
+                sha256: Some([7; 32]),
                 replaces: None,
                 sent_after: Some("a".into()),
                 unclear: Some(early),

@@ -111,7 +111,7 @@ impl Worker {
             return Ok(false);
         }
         if let Some(ContentHash::Sha256(told)) = entry.hash {
-            return Ok(told == attempt.sha256);
+            return Ok(attempt.sha256 == Some(told));
         }
         let staged = self.content_of(attempt);
         let base = Base {
@@ -153,7 +153,7 @@ impl Worker {
             }
             done += length;
         }
-        Ok(staged.is_some() || <[u8; 32]>::from(hash.finalize()) == attempt.sha256)
+        Ok(staged.is_some() || attempt.sha256 == Some(hash.finalize().into()))
     }
 
     /// The content that an attempt sent, where it still is the staged one.
@@ -177,7 +177,7 @@ impl Worker {
         replaced
             || attempt.replaces.as_deref() == Some(file)
             || table.is_of_another(account, file, self.id)
-            || table.is_place_of_another(account, folder, &entry.name, &attempt.sha256, self.id)
+            || table.is_place_of_another(account, folder, &entry.name, attempt.sha256, self.id)
     }
 
     /// Leaves out files whose hash the index knows: it learns that of a file of this service only once an

@@ -176,7 +176,7 @@ impl Worker {
         }
         let may_be_there = row.attempt.is_some();
         let attempt = match row.attempt {
-            Some(before) if before.sha256 == sha256 && before.size == row.size => before,
+            Some(before) if before.sha256 == Some(sha256) && before.size == row.size => before,
             Some(before) => {
                 // Nothing of ours changes a committed content, but what was announced must be looked up.
                 self.set_attempt(AttemptRow {
@@ -193,7 +193,7 @@ impl Worker {
                 name: row.name.clone(),
                 size: row.size,
                 mtime: row.mtime,
-                sha256,
+                sha256: Some(sha256),
                 replaces: row.replaces.clone(),
                 unclear: None,
                 ticket: None,

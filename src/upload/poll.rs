@@ -277,7 +277,7 @@ mod tests {
                 folder: FolderId::new("root"),
                 name: format!("f{number}"),
                 size: 0,
-                sha256: [0; 32],
+                sha256: Some([0; 32]),
                 mtime: std::time::SystemTime::UNIX_EPOCH,
                 replaces: None,
                 sent_before: true,

@@ -28,7 +28,7 @@ impl Worker {
     pub fn sent(&self, attempt: &AttemptRow, entry: &FileEntry, hash: Option<&str>) -> Option<Sent> {
         // Where it was found before, it may have been changed there since.
         let is_verified = match entry.hash {
-            Some(ContentHash::Sha256(told)) => told == attempt.sha256,
+            Some(ContentHash::Sha256(told)) => attempt.sha256 == Some(told),
             Some(told @ ContentHash::Md5(_)) => hash.is_some_and(|hash| hash == told.to_hex()),
             None => false,
         };

@@ -139,7 +139,10 @@ impl Worker {
             return Ok(Verified::BySize);
         };
         let is_same = match told {
-            ContentHash::Sha256(told) => told == attempt.sha256,
+            ContentHash::Sha256(told) => match attempt.sha256 {
+                Some(sent) => told == sent,
+                None => return Ok(Verified::BySize),
+            },
             ContentHash::Md5(told) => match self.content_of(attempt) {
                 Some(staged) => hash::md5(staged.opened()?, attempt.size).await? == told,
                 // An older content, which is replaced or deleted anyway.

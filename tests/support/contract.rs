@@ -164,7 +164,7 @@ impl Content {
             folder: folder.clone(),
             name: name.to_owned(),
             size: self.bytes.len() as u64,
-            sha256: Sha256::digest(&self.bytes).into(),
+            sha256: Some(Sha256::digest(&self.bytes).into()),
             mtime: an_earlier_time(),
             replaces: None,
             sent_before: false,

@@ -364,7 +364,7 @@ impl State {
     }
 
     fn with_content(&self, request: &UploadRequest) -> Option<FileEntry> {
-        let hash = Some(ContentHash::Sha256(request.sha256));
+        let hash = request.sha256.map(ContentHash::Sha256);
         let named = self.named(request.folder.as_str(), &request.name);
         named.into_iter().find(|entry| entry.hash == hash)
     }
@@ -424,7 +424,7 @@ fn same_upload(a: &UploadRequest, b: &UploadRequest) -> bool {
     (&a.folder, &a.name, a.sha256) == (&b.folder, &b.name, b.sha256)
 }
 
-type PartKey = (String, String, [u8; 32]);
+type PartKey = (String, String, Option<[u8; 32]>);
 
 fn part_key(request: &UploadRequest) -> PartKey {
     (

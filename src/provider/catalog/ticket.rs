@@ -13,7 +13,7 @@ pub(super) struct Ticket {
     pub inner: Option<String>,
     pub folder: i64,
     pub name: String,
-    pub sha256: [u8; 32],
+    pub sha256: Option<[u8; 32]>,
     seconds: u64,
     nanoseconds: u32,
 }

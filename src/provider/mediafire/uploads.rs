@@ -36,7 +36,7 @@ pub(super) async fn begin(api: &Api, request: &UploadRequest) -> Result<UploadPl
     let params = Params::new()
         .with("filename", &request.name)
         .with("size", &request.size.to_string())
-        .with("hash", &hex::encode(request.sha256))
+        .with("hash", &hash(request)?)
         .with("folder_key", request.folder.as_str())
         .with("resumable", "yes");
     let reply = match api.upload_call(CHECK, &params, None).await {
@@ -114,9 +114,18 @@ async fn same_name(api: &Api, request: &UploadRequest, node: Node<'_>) -> Result
     Ok(Some(UploadPlan::Done(entry)))
 }
 
+/// The hash by which the service knows a content.
+fn hash(request: &UploadRequest) -> Result<String> {
+    request.sha256.map(hex::encode).ok_or_else(|| {
+        let message = "the hash of the content is not known";
+        ProviderError::new(ErrorKind::InvalidArgument, Retry::Never, "upload", message)
+            .with_context("name", &request.name)
+    })
+}
+
 fn is_content(entry: &FileEntry, request: &UploadRequest) -> bool {
     let same_hash = entry.hash.is_none_or(|hash| match hash {
-        ContentHash::Sha256(hash) => hash == request.sha256,
+        ContentHash::Sha256(hash) => request.sha256.is_none_or(|sent| sent == hash),
         ContentHash::Md5(_) => true,
     });
     entry.size == request.size && same_hash
@@ -215,7 +224,7 @@ async fn instant(api: &Api, request: &UploadRequest) -> Result<FileEntry> {
     let params = target(request, Taken::Keep)?
         .with("filename", &request.name)
         .with("size", &request.size.to_string())
-        .with("hash", &hex::encode(request.sha256));
+        .with("hash", &hash(request)?);
     let reply = match api.upload_call(INSTANT, &params, None).await {
         Ok(reply) => reply,
         Err(failure) => {
@@ -243,25 +252,25 @@ async fn instant(api: &Api, request: &UploadRequest) -> Result<FileEntry> {
         mtime: node
             .time()
             .or_else(|| super::wire::parse_time(&files::mtime_text(request.mtime).ok()?)),
-        hash: Some(ContentHash::Sha256(request.sha256)),
+        hash: request.sha256.map(ContentHash::Sha256),
         revision: node.text("revision"),
         // A file whose content is replaced stays where it is.
         parent: request.replaces.is_none().then(|| request.folder.clone()),
     })
 }
 
-fn headers(request: &UploadRequest) -> Vec<(&'static str, Vec<u8>)> {
-    vec![
+fn headers(request: &UploadRequest) -> Result<Vec<(&'static str, Vec<u8>)>> {
+    Ok(vec![
         // Raw UTF-8, as the service's own clients send it.
         ("x-filename", request.name.clone().into_bytes()),
         ("x-filesize", request.size.to_string().into_bytes()),
-        ("x-filehash", hex::encode(request.sha256).into_bytes()),
-    ]
+        ("x-filehash", hash(request)?.into_bytes()),
+    ])
 }
 
 pub(super) async fn whole(api: &Api, request: &UploadRequest, body: FileRange) -> Result<UploadProgress> {
     let body = UploadBody {
-        headers: headers(request),
+        headers: headers(request)?,
         range: body,
     };
     let reply = api
@@ -278,7 +287,7 @@ pub(super) async fn unit(
     sha256: &[u8; 32],
     body: FileRange,
 ) -> Result<UploadProgress> {
-    let mut headers = headers(request);
+    let mut headers = headers(request)?;
     headers.push(("x-unit-id", index.to_string().into_bytes()));
     headers.push(("x-unit-size", body.length.to_string().into_bytes()));
     headers.push(("x-unit-hash", hex::encode(sha256).into_bytes()));
@@ -414,7 +423,7 @@ fn is_made_by(file: &FileEntry, request: &UploadRequest) -> bool {
         Some(old) => file.id == *old,
         None => file.parent.as_ref() == Some(&request.folder) && file.name == request.name,
     };
-    let same_content = file.size == request.size && file.hash == Some(ContentHash::Sha256(request.sha256));
+    let same_content = file.size == request.size && file.hash == request.sha256.map(ContentHash::Sha256);
     in_place && same_content
 }
 
@@ -429,7 +438,7 @@ mod tests {
             folder: crate::provider::FolderId::new("f"),
             name: "n".to_owned(),
             size,
-            sha256: [7; 32],
+            sha256: Some([7; 32]),
             mtime: std::time::SystemTime::UNIX_EPOCH,
             replaces: None,
             sent_before: false,

@@ -78,6 +78,12 @@ impl Operation {
         carries_body: true,
         ..Operation::upload("upload_range")
     };
+    /// The service may bring all bytes before it answers.
+    pub const UPLOAD_FROM_LINK: Operation = Operation {
+        idempotent: false,
+        carries_body: true,
+        ..Operation::upload("upload_from_link")
+    };
     pub const UPLOAD_POLL: Operation = Operation::upload("upload_poll");
     /// The feed, in a part or two, and the facts of what it names.
     pub const UPLOAD_POLL_MANY: Operation = Operation {

@@ -223,12 +223,12 @@ impl Table {
         account: &str,
         folder: &str,
         name: &str,
-        sha256: &[u8; 32],
+        sha256: Option<[u8; 32]>,
         me: PendingId,
     ) -> bool {
         let owner = self.owner(account, &place(folder, name), Some(me));
         let sent = owner.and_then(|item| item.row.attempt.as_ref());
-        sent.is_some_and(|sent| sent.sha256 == *sha256)
+        sent.is_some_and(|sent| sha256.is_some() && sent.sha256 == sha256)
     }
 
     /// Whether another item sent so many bytes to a place on the service and does not know yet what that made.

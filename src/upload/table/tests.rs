@@ -48,7 +48,7 @@ impl Random {
             name: self.name("name"),
             size: self.0.u64(..9),
             mtime: SystemTime::UNIX_EPOCH,
-            sha256: [0; 32],
+            sha256: Some([0; 32]),
             replaces: None,
             sent_after: None,
             unclear: None,

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use globset::GlobSet;
+use url::Url;
 
 use crate::http::FileRange;
 use crate::provider::{
@@ -254,6 +255,10 @@ impl Provider for LocalFolders {
 
     async fn daily_calls(&self) -> Option<DailyCalls> {
         self.service.daily_calls().await
+    }
+
+    async fn upload_from_link(&self, request: &UploadRequest, link: &Url) -> Result<UploadProgress> {
+        self.service.upload_from_link(request, link).await
     }
 
     async fn upload_poll(&self, ticket: &UploadTicket) -> Result<UploadProgress> {
