@@ -3,6 +3,7 @@
 mod catalog;
 mod killed;
 mod link_list;
+mod pinned;
 mod uploads;
 
 use std::path::PathBuf;
