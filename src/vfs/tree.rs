@@ -65,6 +65,7 @@ impl Remote {
             size: self.size,
             hash: self.hash,
             revision: self.revision.clone(),
+            account: None,
         }
     }
 
