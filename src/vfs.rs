@@ -31,6 +31,7 @@ mod facts;
 mod files;
 mod folders;
 mod handles;
+mod link_list;
 mod local;
 mod locks;
 mod names;

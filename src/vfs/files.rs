@@ -15,7 +15,7 @@ use super::changes::Outdated;
 use super::error::{Error, Result};
 use super::folders::DirectoryEntry;
 use super::handles::{FileHandle, Opened};
-use super::tree::{Node, Remote};
+use super::tree::{Kind, Node, Remote};
 
 /// Where the bytes of a file are.
 enum Content {
@@ -38,6 +38,7 @@ impl Vfs {
     /// first write; only `truncate` takes effect at once.
     pub async fn open(self: &Arc<Self>, ino: u64, write: bool, truncate: bool) -> Result<Opened> {
         if write {
+            self.refuse_change_of_list(ino)?;
             let (_, account) = self.account_to_change(ino)?;
             account.require(Capability::Write)?;
             self.check_replaceable(account, ino)?;
@@ -46,12 +47,17 @@ impl Vfs {
         let (keep_cache, foreign) = {
             let mut tree = self.tree();
             let node = tree.get_mut(ino).ok_or_else(|| Error::plain(libc::ESTALE))?;
-            let file = node.file_mut().ok_or_else(|| Error::plain(libc::EISDIR))?;
-            file.writers += u32::from(write);
-            let keep = std::mem::replace(&mut file.cached_is_true, true);
-            let foreign = file.foreign;
+            let opened = match &mut node.kind {
+                Kind::Folder(_) => return Err(Error::plain(libc::EISDIR)),
+                Kind::LinkList(_) => (true, 0),
+                Kind::File(file) => {
+                    file.writers += u32::from(write);
+                    let keep = std::mem::replace(&mut file.cached_is_true, true);
+                    (keep && !truncate, file.foreign)
+                }
+            };
             node.handles += 1;
-            (keep && !truncate, foreign)
+            opened
         };
         let handle = self.handles.add_file(ino, write, foreign);
         if truncate && let Err(error) = self.set_size(ino, 0).await {
@@ -95,14 +101,15 @@ impl Vfs {
             Ok(handle) => handle,
             Err(error) => return Some(Err(error)),
         };
-        let staged = self
-            .tree()
-            .get(handle.ino)?
-            .file()?
-            .local
-            .as_ref()?
-            .staged
-            .clone();
+        let staged = {
+            let tree = self.tree();
+            let node = tree.get(handle.ino)?;
+            if let Some(list) = node.link_list() {
+                let range = clip(range, list.content.len() as u64);
+                return Some(Ok(list.content.slice(range.start as usize..range.end as usize)));
+            }
+            node.file()?.local.as_ref()?.staged.clone()
+        };
         let range = clip(range, staged.len());
         if !staged.missing(range.clone()).is_empty() {
             return None;

@@ -56,6 +56,7 @@ impl Vfs {
         account.remote_name(name)?;
         self.ensure_listed(parent).await?;
         self.folder_id(parent)?;
+        self.refuse_link_list(parent, name)?;
         let staged = self.uploads.new_staged()?;
         let mut tree = self.tree();
         if tree.child(parent, name).is_some() {
@@ -288,6 +289,7 @@ impl Vfs {
 
     /// Cuts or extends a file. Without an open writer it is committed at once, since no `close()` follows.
     pub async fn set_size(self: &Arc<Self>, ino: u64, size: u64) -> Result<()> {
+        self.refuse_change_of_list(ino)?;
         let (_, account) = self.account_to_change(ino)?;
         account.require(Capability::Write)?;
         self.check_replaceable(account, ino)?;
@@ -325,6 +327,7 @@ impl Vfs {
 
     /// Sets the modification time: in the journal for content that waits, else on the service. Never uploads.
     pub async fn set_mtime(self: &Arc<Self>, ino: u64, change: TimeChange) -> Result<()> {
+        self.refuse_change_of_list(ino)?;
         let mtime = change.time();
         let _guard = self.locks.one(ino).await;
         let mut settling = Settling::default();
