@@ -117,7 +117,9 @@ pub trait Provider: Send + Sync + 'static {
     /// Moves items into another folder, under their names. Idempotent.
     async fn move_to(&self, items: &[ItemId], folder: &FolderId) -> Result<()>;
 
-    /// Copies a file on the service, under its name, and returns the new id. Not idempotent.
+    /// Copies a file on the service, under its name, and returns the new id. Where the name is taken in the folder,
+    /// as in the file's own, the copy is a twin or has a name that the service chooses, as its facts tell. Not
+    /// idempotent.
     async fn copy_file(&self, file: &FileId, folder: &FolderId) -> Result<FileId>;
 
     /// Sets the modification time that the service keeps for an item. Idempotent.

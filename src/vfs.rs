@@ -24,6 +24,7 @@ mod account;
 mod attributes;
 mod changes;
 mod closing;
+mod copying;
 mod dates;
 mod error;
 mod facts;

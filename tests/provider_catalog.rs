@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use contract::{Content, Fault, Step, Target};
+use contract::{Content, Fault, Manner, Source, Step, Target};
 use lockerfs::provider::{
     Capability, Catalog, DeleteMode, Entry, ErrorKind, FileEntry, FolderId, ItemId, ListHint, Provider,
     PublishedState, Retry, UploadPlan, UploadProgress,
@@ -79,6 +79,10 @@ impl Target for WithCatalog {
         self.service.bytes_sent().await
     }
 
+    async fn contents(&self) -> Vec<String> {
+        self.service.contents().await
+    }
+
     fn quota(&self) -> u64 {
         self.service.quota()
     }
@@ -142,6 +146,10 @@ promises! {
     a_missing_folder_is_not_found
     a_missing_file_has_no_page_and_the_others_keep_theirs
     what_it_lacks_is_unsupported_without_a_call
+    a_link_becomes_a_file_without_its_bytes_passing_here
+    the_name_of_a_linked_file_is_told
+    a_link_that_gives_no_file_is_refused_for_good
+    a_service_that_takes_no_links_now_is_asked_later
 }
 
 async fn listed(provider: &Arc<dyn Provider>, folder: &FolderId) -> Vec<FileEntry> {
@@ -151,6 +159,40 @@ async fn listed(provider: &Arc<dyn Provider>, folder: &FolderId) -> Vec<FileEntr
         Entry::Folder(_) => None,
     });
     files.collect()
+}
+
+#[tokio::test]
+async fn a_linked_file_is_noted_under_our_name_without_a_hash_and_found_by_its_ticket() {
+    for target in [
+        WithCatalog::start(|name| Account::mirrorace(name)).await,
+        WithCatalog::start(|name| Account::mirrored_to(name)).await,
+    ] {
+        let provider = target.provider();
+        let content = Content::random(30, 1_000);
+        let source = Source::serve(&content, Manner::File).await;
+        let place = provider.create_folder(&provider.root(), "films").await.unwrap();
+        let mut request = content.request(&place.id, "ours.bin");
+        request.sha256 = None;
+        let mut progress = provider.upload_from_link(&request, &source.link).await.unwrap();
+        if let UploadProgress::Processing(ticket) = progress.clone() {
+            drop(provider);
+            let next = target.provider();
+            progress = next.upload_poll(&ticket).await.unwrap();
+            let calls = target.calls().await;
+            // Its end was not heard of.
+            assert_eq!(next.upload_poll(&ticket).await.unwrap(), progress);
+            assert_eq!(target.calls().await, calls);
+        }
+        let UploadProgress::Done(entry) = progress else {
+            panic!("{progress:?}")
+        };
+        assert_eq!(
+            (entry.name.as_str(), entry.size, entry.hash),
+            ("ours.bin", 1_000, None)
+        );
+        assert_eq!(entry.mtime, Some(request.mtime));
+        assert_eq!(listed(&target.provider(), &place.id).await, [entry]);
+    }
 }
 
 #[tokio::test]

@@ -41,6 +41,7 @@ async fn koramaup() -> Box<dyn Target> {
         let quirks = &mut options.quirks.yetishare;
         quirks.strict_ranges = true;
         quirks.folder_status = true;
+        quirks.numbered_copies = true;
         quirks.plain_numbers = true;
         quirks.zone_minutes = -210;
         quirks.error_shape = ErrorShape::Plain;

@@ -11,7 +11,7 @@ use lockerfs::sandbox::Options;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use sandbox_caller::{encode, get, sha256, start, start_in, wait_for};
+use sandbox_caller::{Service, encode, get, sha256, start, start_in, wait_for};
 
 #[tokio::test]
 async fn update_file_takes_the_content_and_destroys_its_source() {
@@ -411,6 +411,96 @@ async fn an_archive_holds_files_and_folders() {
         .call("file/zip", &[("keys", &keys), ("meta_only", "yes")])
         .await;
     assert_eq!(meta["result"], "Success");
+}
+
+/// What becomes of a web upload in the end.
+async fn web_upload(service: &Service, params: &[(&str, &str)]) -> Value {
+    let added = service.call("upload/add_web_upload", params).await;
+    let upload = added["upload_key"].as_str().unwrap().to_owned();
+    let mut told = Value::Null;
+    wait_for("the web upload", async || {
+        let asked = [("key", upload.as_str()), ("all_web_uploads", "yes")];
+        let list = service.call("upload/get_web_uploads", &asked).await;
+        told = list["web_uploads"][0].clone();
+        told["status_code"] == "99"
+    })
+    .await;
+    told
+}
+
+#[tokio::test]
+async fn a_web_upload_goes_to_its_folder_and_keeps_beside_what_has_its_name() {
+    let service = start(|_| {}).await;
+    let folder = service.folder("there", "myfiles").await;
+    let source = service.upload("source.txt", b"fetched", &[]).await;
+    let link = service.link(source["quickkey"].as_str().unwrap()).await;
+    let params = [
+        ("url", link.as_str()),
+        ("filename", "copy.txt"),
+        ("folder_key", &folder),
+    ];
+    let first = web_upload(&service, &params).await;
+    assert_eq!(
+        (&first["size"], &first["percentage"]),
+        (&json!("7"), &json!("100"))
+    );
+    let second = web_upload(&service, &params).await;
+    assert_ne!(first["quickkey"], second["quickkey"]);
+    let mut names = service.names("files", &folder).await;
+    names.sort();
+    assert_eq!(names, ["copy(2).txt", "copy.txt"]);
+    let calls = service.admin(reqwest::Method::GET, "calls", Value::Null).await;
+    assert_eq!(
+        (&calls["calls"]["download"], &calls["fetched"]),
+        (&json!(2), &json!(14))
+    );
+}
+
+#[tokio::test]
+async fn a_web_upload_that_fails_says_why() {
+    let service = start(|_| {}).await;
+    let source = service.upload("source.txt", b"fetched", &[]).await;
+    let key = source["quickkey"].as_str().unwrap();
+    let ended = async |url: &str| {
+        let told = web_upload(&service, &[("url", url), ("filename", "copy.txt")]).await;
+        assert_eq!(
+            (&told["active"], &told["quickkey"]),
+            (&json!("no"), &json!("")),
+            "{told}"
+        );
+        told["error_status"].as_str().unwrap().to_owned()
+    };
+    let page = ended(&service.url(&format!("file/{key}/source.txt"))).await;
+    assert!(page.contains("web page"), "{page}");
+    let missing = ended(&service.url("sandbox/nothing")).await;
+    assert!(missing.contains("404"), "{missing}");
+    let rule = |what: Value| {
+        let mut rule = what;
+        rule["times"] = json!(1);
+        json!([rule])
+    };
+    let link = service.link(key).await;
+    service
+        .faults(rule(json!({"match": "download", "fault": "reset"})))
+        .await;
+    assert_ne!(ended(&link).await, "");
+    service
+        .faults(rule(
+            json!({"match": "upload/add_web_upload", "fault": "file_error", "code": 15}),
+        ))
+        .await;
+    let link = service.link(key).await;
+    assert_eq!(ended(&link).await, "error 15");
+    service
+        .faults(rule(
+            json!({"match": "upload/add_web_upload", "fault": "error", "code": 253}),
+        ))
+        .await;
+    let refused = service
+        .call("upload/add_web_upload", &[("url", link.as_str())])
+        .await;
+    assert_eq!(refused["error"], 253);
+    assert_eq!(service.names("files", "myfiles").await, ["source.txt"]);
 }
 
 #[tokio::test]

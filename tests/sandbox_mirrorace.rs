@@ -214,9 +214,37 @@ async fn a_remote_upload_fetches_from_loopback_only() {
     assert!(text(&far["result"]).contains("not on loopback"), "{far}");
     let near = remote(&format!("{served}sandbox/calls/my%20file.bin")).await;
     assert!(text(&near["result"]).contains("404"), "{near}");
+    let page = remote(&format!("{served}file/abc/x")).await;
+    assert!(text(&page["result"]).contains("web page"), "{page}");
     let near = remote(&format!("{served}sandbox/accounts")).await;
     assert_eq!(near["result"]["info"], "complete", "{near}");
     assert_eq!(near["result"]["name"], "accounts");
+    let calls = site.admin(reqwest::Method::GET, "calls", Value::Null).await;
+    assert!(
+        calls["bodies"]["mirrorace/upload/remote"].as_u64().unwrap() < 4_000,
+        "{calls}"
+    );
+    let content = site.files().await;
+    assert_eq!(content.len(), 1);
+    assert!(calls["fetched"].as_u64().unwrap() > 0, "{calls}");
+}
+
+#[tokio::test]
+async fn a_remote_file_is_bound_by_the_largest_that_is_taken() {
+    let site = start(|options| options.accounts[0].max_upload_size = 100).await;
+    let url = format!("{}sandbox/accounts", site.sandbox.base_url("mediafire"));
+    let with = variables(&site).await;
+    let (tracker, key) = (text(&with["cTracker"]), text(&with["upload_key"]));
+    let fields = [
+        ("cTracker", tracker.as_str()),
+        ("upload_key", &key),
+        ("mirrors[]", "1"),
+        ("url", &url),
+    ];
+    let reply = site.post(&text(&with["server_remote"]), &site.own(&fields)).await;
+    let told = text(&answer(reply).await.1["result"]);
+    assert!(told.contains("maximum file size"), "{told}");
+    assert_eq!(site.files().await, []);
 }
 
 #[tokio::test]

@@ -183,6 +183,22 @@ async fn a_remote_upload_fetches_from_loopback_only() {
 }
 
 #[tokio::test]
+async fn a_remote_upload_counts_as_one_with_bytes_does() {
+    for (counts, remaining) in [(true, 497), (false, 498)] {
+        let site = start(|options| options.quirks.mirrored_to.uploads_count = counts).await;
+        let info = info(&site).await;
+        let (id, url) = (
+            text(&info["upload_id"]),
+            format!("http://{}/sandbox/accounts", site.sandbox.address()),
+        );
+        let fields = site.own(&[("upload_id", &id), ("remote_url", &url)]);
+        let reply = site.post(&text(&info["remote_upload_url"]), &fields).await;
+        assert_eq!(answer(reply).await.0, StatusCode::OK);
+        assert_eq!(left(&site).await, remaining, "uploads count: {counts}");
+    }
+}
+
+#[tokio::test]
 async fn calls_uploads_and_files_outlive_a_restart() {
     let data = tempfile::tempdir().unwrap();
     let options = |text: bool| {

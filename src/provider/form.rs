@@ -1,6 +1,7 @@
-//! What the services' calls are made of alike: urlencoded parameters, and links that come back in answers.
+//! What the services' calls are made of alike: urlencoded parameters, and links that come back in answers or are told
+//! to a service.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use url::Url;
 
 use super::{ErrorKind, ProviderError, Result, Retry};
@@ -62,6 +63,35 @@ pub(super) fn link(operation: &'static str, text: &str, base: &Url) -> Result<Ur
     Ok(url)
 }
 
+/// A link as it is told to a service that is to fetch what stands there: nothing in it proves who we are.
+pub(super) fn told_link<'a>(operation: &'static str, link: &'a Url) -> Result<&'a str> {
+    let is_plain = matches!(link.scheme(), "http" | "https") && link.has_host();
+    if is_plain && link.username().is_empty() && link.password().is_none() {
+        return Ok(link.as_str());
+    }
+    let message = "the link is none that a service can be told";
+    Err(ProviderError::new(
+        ErrorKind::InvalidArgument,
+        Retry::Never,
+        operation,
+        message,
+    ))
+}
+
+/// The name at a link's end, which a service that asks for none gives to the file.
+pub(super) fn name_in(link: &Url) -> Option<String> {
+    let last = link.path_segments()?.next_back()?;
+    let name = percent_decode_str(last).decode_utf8().ok()?;
+    (!name.is_empty()).then(|| name.into_owned())
+}
+
+/// A text of a service about a link that it was told, without the link: whoever holds that reads the file.
+pub(super) fn without_links(text: &str) -> String {
+    let words = text.split_whitespace();
+    let plain = words.map(|word| if word.contains("//") { "[...]" } else { word });
+    plain.collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +100,28 @@ mod tests {
     fn parameters_are_encoded_in_the_order_given() {
         let params = Params::new().with("a", "x y&ü").with("b", "-._~");
         assert_eq!(params.as_text(), "a=x%20y%26%C3%BC&b=-._~");
+    }
+
+    #[test]
+    fn a_link_that_is_told_on_proves_nothing_and_is_never_repeated() {
+        let told = |text: &str| told_link("x", &text.parse().unwrap()).map(str::to_owned);
+        let link = "https://host.example/a/b%20c?t=1";
+        assert_eq!(told(link).unwrap(), link);
+        for bad in [
+            "https://me@host.example/f",
+            "https://me:secret@host.example/f",
+            "file:///f",
+        ] {
+            let error = told(bad).unwrap_err();
+            assert_eq!(error.retry, Retry::Never, "{bad}");
+            assert!(!error.to_string().contains("host.example"), "{error}");
+        }
+        assert_eq!(name_in(&link.parse().unwrap()).unwrap(), "b c");
+        assert_eq!(name_in(&"https://host.example/".parse().unwrap()), None);
+        assert_eq!(
+            without_links("cannot get https://host.example/a/f?t=1: 404"),
+            "cannot get [...] 404"
+        );
     }
 
     #[test]

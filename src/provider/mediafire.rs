@@ -11,6 +11,7 @@ mod files;
 mod folders;
 mod session;
 mod uploads;
+mod web;
 mod wire;
 
 use std::fmt;
@@ -131,6 +132,7 @@ impl Provider for MediaFire {
             .with(Capability::ContentHash)
             .with(Capability::Batches)
             .with(Capability::ShareLinks)
+            .with(Capability::RemoteUpload)
     }
 
     /// What the service does with blanks at a name's ends and with control characters is not documented, so
@@ -246,12 +248,32 @@ impl Provider for MediaFire {
         uploads::unit(&self.api, request, index, sha256, body).await
     }
 
+    async fn upload_from_link(&self, request: &UploadRequest, link: &Url) -> Result<UploadProgress> {
+        web::from_link(&self.api, request, link).await
+    }
+
     async fn upload_poll(&self, ticket: &UploadTicket) -> Result<UploadProgress> {
-        uploads::poll(&self.api, ticket).await
+        match web::Ticket::read(ticket) {
+            Some(ticket) => web::poll(&self.api, &ticket).await,
+            None => uploads::poll(&self.api, ticket).await,
+        }
     }
 
     async fn upload_poll_many(&self, uploads: &[SentUpload]) -> Result<Vec<Result<UploadProgress>>> {
-        uploads::poll_many(&self.api, &self.reading, uploads).await
+        let is_web = |upload: &SentUpload| web::Ticket::read(&upload.ticket).is_some();
+        let (web, sent): (Vec<_>, Vec<_>) = uploads.iter().cloned().partition(is_web);
+        let mut of_web = web::poll_many(&self.api, &web).await?.into_iter();
+        let mut of_sent = uploads::poll_many(&self.api, &self.reading, &sent)
+            .await?
+            .into_iter();
+        let in_order = uploads.iter().map(|upload| {
+            let next = match is_web(upload) {
+                true => of_web.next(),
+                false => of_sent.next(),
+            };
+            next.unwrap_or_else(|| Ok(UploadProgress::Processing(upload.ticket.clone())))
+        });
+        Ok(in_order.collect())
     }
 
     async fn close(&self) {

@@ -92,7 +92,9 @@ impl Provider for MirrorAce {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::none().with(Capability::Write)
+        Capabilities::none()
+            .with(Capability::Write)
+            .with(Capability::RemoteUpload)
     }
 
     fn name_rules(&self) -> NameRules {
@@ -223,6 +225,10 @@ impl Provider for MirrorAce {
         body: FileRange,
     ) -> Result<UploadProgress> {
         uploads::range(&self.api, &self.sessions, request, session, body).await
+    }
+
+    async fn upload_from_link(&self, request: &UploadRequest, link: &Url) -> Result<UploadProgress> {
+        uploads::from_link(&self.api, &self.sessions, request, link).await
     }
 
     async fn upload_poll(&self, _: &UploadTicket) -> Result<UploadProgress> {

@@ -112,7 +112,9 @@ impl Provider for MirroredTo {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::none().with(Capability::Write)
+        Capabilities::none()
+            .with(Capability::Write)
+            .with(Capability::RemoteUpload)
     }
 
     fn name_rules(&self) -> NameRules {
@@ -239,6 +241,10 @@ impl Provider for MirroredTo {
             "upload_unit",
             message,
         ))
+    }
+
+    async fn upload_from_link(&self, request: &UploadRequest, link: &Url) -> Result<UploadProgress> {
+        uploads::from_link(&self.api, &self.uploads, request, link).await
     }
 
     async fn upload_poll(&self, ticket: &UploadTicket) -> Result<UploadProgress> {

@@ -2,7 +2,7 @@
 //!
 //! | request | does |
 //! |---|---|
-//! | `GET /sandbox/calls` | `{"total", "calls": {name: count}, "bytes_in", "bytes_out"}` since the last reset |
+//! | `GET /sandbox/calls` | `{"total", "calls": {name: count}, "bodies": {name: bytes}, "bytes_in", "bytes_out", "fetched"}` since the last reset: `bodies` are the bytes that came in the bodies of requests, `fetched` those that services fetched by themselves, which are in `bytes_out` as well |
 //! | `POST /sandbox/calls/reset` | counts from zero |
 //! | `POST /sandbox/rescan` | takes up what was done to the live files by hand |
 //! | `GET /sandbox/files?account=NAME` | the live files: path, size, sha256, id (`quickkey`, too) |
@@ -76,6 +76,8 @@ fn calls(shared: &Shared) -> Value {
     json!({
         "total": calls.values().sum::<u64>(),
         "calls": calls,
+        "bodies": shared.calls.bodies(),
+        "fetched": shared.calls.fetched(),
         "bytes_in": shared.line.bytes_in.load(Ordering::Relaxed),
         "bytes_out": shared.line.bytes_out.load(Ordering::Relaxed),
     })

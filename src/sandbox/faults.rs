@@ -1,4 +1,8 @@
 //! What goes wrong on purpose: by rules set through the admin page, and by a seeded share of all calls.
+//!
+//! A rule names a call as `GET /sandbox/calls` counts it, or the beginning of such names with `*` after it. Files that
+//! services fetch by themselves are asked for by `upload/add_web_upload`, `mirrorace/upload/remote` and
+//! `mirrored_to/api_remote_upload`; the downloads in these are calls of their own, counted as any.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -38,7 +42,7 @@ pub enum Fault {
     Say { text: String },
     /// A link call that succeeds but gives no direct link for the files in it. MediaFire only.
     LinkError { code: i64 },
-    /// An upload that ends with this error when it is assembled. MediaFire only.
+    /// An upload, by bytes or from a link, that ends with this error when it is assembled. MediaFire only.
     FileError { code: i64 },
     /// An upload of which the service stores something else, and tells so. YetiShare only.
     StoreWrong { what: Wrong },

@@ -1,5 +1,6 @@
 //! Fetching a file by its URL, as services do it for remote uploads. From loopback only: a sandbox reaches
-//! nothing else, whatever it is asked for.
+//! nothing else, whatever it is asked for or sent on to. A fetch is bounded in time and size, and a web page is no
+//! file.
 //!
 //! Speaks HTTP/1.0, so that a body is plain bytes up to its length or the connection's end.
 
@@ -9,17 +10,36 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use url::{Host, Url};
 
-use super::blobs::{Blobs, Receiver};
+use super::blobs::Receiver;
+use super::state::Shared;
 
 const MAX_REDIRECTS: usize = 5;
 const MAX_HEAD: u64 = 64 * 1024;
+/// For each step of a fetch.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// For all of it.
+const LONGEST: Duration = Duration::from_secs(2 * 60 * 60);
 const BUFFER: usize = 64 * 1024;
 
-/// Streams what stands at `url` into the store.
-pub async fn fetch(blobs: &Blobs, url: &Url) -> io::Result<Receiver> {
+/// Streams what stands at `url` into the store, if it is of `most` bytes at most; the error is
+/// [`io::ErrorKind::FileTooLarge`] where it is more.
+pub async fn fetch(shared: &Shared, url: &Url, most: u64) -> io::Result<Receiver> {
+    open(url).await?.store(shared, most, |_| {}).await
+}
+
+/// A file whose body is still to come.
+pub struct Incoming {
+    reader: BufReader<TcpStream>,
+    pub length: Option<u64>,
+    until: Instant,
+}
+
+/// Asks for what stands at `url`.
+pub async fn open(url: &Url) -> io::Result<Incoming> {
+    let until = Instant::now() + LONGEST;
     let mut url = url.clone();
     for _ in 0..=MAX_REDIRECTS {
         let mut reader = BufReader::new(timely(TcpStream::connect(address(&url)?)).await?);
@@ -32,7 +52,16 @@ pub async fn fetch(blobs: &Blobs, url: &Url) -> io::Result<Receiver> {
         timely(reader.get_mut().write_all(request.as_bytes())).await?;
         let head = Head::read(&mut reader).await?;
         match head.status {
-            200 => return store(blobs, reader, head.length).await,
+            200 if head.is_page && !head.is_attachment => {
+                return Err(refused("a web page in place of a file"));
+            }
+            200 => {
+                return Ok(Incoming {
+                    reader,
+                    length: head.length,
+                    until,
+                });
+            }
             301 | 302 | 303 | 307 | 308 => {
                 let location = head.location.ok_or_else(|| refused("a redirect to nowhere"))?;
                 url = url.join(&location).map_err(|_| refused("a redirect to no URL"))?;
@@ -72,6 +101,9 @@ struct Head {
     status: u16,
     length: Option<u64>,
     location: Option<String>,
+    is_page: bool,
+    /// Told to be a file, whatever its kind.
+    is_attachment: bool,
 }
 
 impl Head {
@@ -96,24 +128,46 @@ impl Head {
             match name.to_ascii_lowercase().as_str() {
                 "content-length" => head.length = value.trim().parse().ok(),
                 "location" => head.location = Some(value.trim().to_owned()),
+                "content-type" => head.is_page = value.trim().starts_with("text/html"),
+                "content-disposition" => head.is_attachment = value.trim().starts_with("attachment"),
                 _ => {}
             }
         }
     }
 }
 
-async fn store(blobs: &Blobs, mut reader: BufReader<TcpStream>, length: Option<u64>) -> io::Result<Receiver> {
-    let mut receiver = blobs.receive().await?;
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        let read = timely(reader.read(&mut buffer)).await?;
-        let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else {
-            break;
-        };
-        receiver.write(bytes).await?;
+impl Incoming {
+    /// Streams the body into the store, telling how much of it came.
+    pub async fn store(
+        mut self,
+        shared: &Shared,
+        most: u64,
+        mut came: impl FnMut(u64),
+    ) -> io::Result<Receiver> {
+        let too_large = || io::Error::new(io::ErrorKind::FileTooLarge, "the file is too large");
+        if self.length.is_some_and(|length| length > most) {
+            return Err(too_large());
+        }
+        let mut receiver = shared.blobs.receive().await?;
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            if Instant::now() > self.until {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            let read = timely(self.reader.read(&mut buffer)).await?;
+            let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else {
+                break;
+            };
+            receiver.write(bytes).await?;
+            shared.calls.count_fetched(bytes.len() as u64);
+            came(receiver.size());
+            if receiver.size() > most {
+                return Err(too_large());
+            }
+        }
+        if self.length.is_some_and(|length| length != receiver.size()) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(receiver)
     }
-    if length.is_some_and(|length| length != receiver.size()) {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    Ok(receiver)
 }

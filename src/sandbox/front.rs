@@ -100,7 +100,7 @@ pub async fn answer(
     let call = host.name_call(&shared, &request);
     let method = request.method().clone();
     let bytes_in = length(request.headers()).unwrap_or(0);
-    shared.calls.count(&call);
+    let request = request.map(|body| shared.calls.count(&call, body));
     let fault = shared.faults.draw(&call);
     let response = befall(&shared, &wire, host, &call, request, fault).await;
     if !shared.options.latency.is_zero() {

@@ -7,7 +7,7 @@
 //! What the sources leave open is decided here:
 //! - a refused key is told with 401, a refused value with 400, a spent day with 429; a call that is refused for
 //!   its key does not count;
-//! - whether an upload counts as a call is a quirk; it does by default;
+//! - whether an upload, by bytes or from a URL, counts as a call is a quirk; it does by default;
 //! - a second upload for one id takes the place of the first, and an id is spent when its upload is finished;
 //! - a file without bytes is refused.
 
@@ -50,7 +50,7 @@ const REMOTE: &str = "mirrored_to/api_remote_upload";
 pub struct MirroredToQuirks {
     /// Calls a day (UTC).
     pub daily_calls: u64,
-    /// An upload counts as a call.
+    /// An upload, by bytes or from a URL, counts as a call.
     pub uploads_count: bool,
     /// How long an upload may take from its first step to its last.
     pub upload_life: Duration,
@@ -255,7 +255,7 @@ fn admit(
     let now = shared.clock();
     shared.with(|world| {
         let site = world.mirrored_to.host(&account.name);
-        if !carries_bytes(call) || quirks.uploads_count {
+        if !matches!(call, UPLOAD | REMOTE) || quirks.uploads_count {
             let calls = site.calls(now);
             if calls >= quirks.daily_calls {
                 let text = "You have exceeded your daily API calls limit.".to_owned();

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::download::Reader;
 use crate::provider::{Capability, ErrorKind};
-use crate::upload::StagedFile;
+use crate::upload::{Base, StagedFile};
 
 use super::Vfs;
 use super::account::Account;
@@ -19,11 +19,18 @@ use super::tree::{Kind, Node, Remote};
 
 /// Where the bytes of a file are.
 enum Content {
-    Local {
-        staged: Arc<StagedFile>,
-        base: Option<Remote>,
-    },
+    Local { staged: Arc<StagedFile>, base: BaseNow },
     Remote(Remote),
+}
+
+/// What the bytes come from that a local content lacks.
+enum BaseNow {
+    /// The file that it is an edit of, as it still is on the service.
+    Own(Remote),
+    /// A file that it is a copy of.
+    Copied(Base),
+    /// Nothing that still is as it was.
+    Gone,
 }
 
 impl Vfs {
@@ -151,12 +158,13 @@ impl Vfs {
             (Some(local), remote) => Content::Local {
                 staged: local.staged.clone(),
                 // What is missing may come from the content that it was begun from, and from no other.
-                base: remote.clone().filter(|remote| {
-                    local
-                        .staged
-                        .base()
-                        .is_some_and(|base| remote.same_content_as_base(base))
-                }),
+                base: match (local.staged.base(), remote) {
+                    (Some(base), _) if base.account.is_some() => BaseNow::Copied(base.clone()),
+                    (Some(base), Some(remote)) if remote.same_content_as_base(base) => {
+                        BaseNow::Own(remote.clone())
+                    }
+                    _ => BaseNow::Gone,
+                },
             },
             (None, Some(_)) if file.foreign != handle.foreign => {
                 let path = tree.path(handle.ino);
@@ -174,19 +182,26 @@ impl Vfs {
         &self,
         handle: &FileHandle,
         staged: &Arc<StagedFile>,
-        base: Option<Remote>,
+        base: BaseNow,
         range: Range<u64>,
     ) -> Result<Vec<(u64, Bytes)>> {
+        let gone = || {
+            Error::told(
+                libc::EIO,
+                "the file that is being edited was changed on the service",
+            )
+        };
         let mut beside = Vec::new();
-        for gap in staged.missing(range) {
-            let gone = || {
-                Error::told(
-                    libc::EIO,
-                    "the file that is being edited was changed on the service",
-                )
-            };
-            let base = base.as_ref().ok_or_else(gone)?;
-            let reader = self.reader(handle, base)?;
+        let missing = staged.missing(range);
+        if missing.is_empty() {
+            return Ok(beside);
+        }
+        let reader = match &base {
+            BaseNow::Own(remote) => self.reader(handle, remote)?,
+            BaseNow::Copied(copied) => self.reader_of_copied(handle, copied).await?,
+            BaseNow::Gone => return Err(gone()),
+        };
+        for gap in missing {
             let mut at = gap.start;
             while at < gap.end {
                 let length = usize::try_from((gap.end - at).min(1 << 20)).unwrap_or(1 << 20);
@@ -207,6 +222,15 @@ impl Vfs {
 
     fn reader(&self, handle: &FileHandle, remote: &Remote) -> Result<Arc<Reader>> {
         let (_, account) = self.account_of(handle.ino)?;
+        self.reader_from(handle, account, remote)
+    }
+
+    pub(super) fn reader_from(
+        &self,
+        handle: &FileHandle,
+        account: &Account,
+        remote: &Remote,
+    ) -> Result<Arc<Reader>> {
         let mut slot = handle.reader.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, reader)) = slot.as_ref()
             && of.same_content(remote)

@@ -67,6 +67,7 @@ impl Remote {
             size: self.size,
             hash: self.hash,
             revision: self.revision.clone(),
+            account: None,
         }
     }
 

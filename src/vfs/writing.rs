@@ -139,7 +139,7 @@ impl Vfs {
     }
 
     /// Refuses growth that the account has no room for, while the program can still be told.
-    fn admit(&self, ino: u64, staged: &StagedFile, size: u64) -> Result<()> {
+    pub(super) fn admit(&self, ino: u64, staged: &StagedFile, size: u64) -> Result<()> {
         if size <= staged.len() {
             return Ok(());
         }
@@ -395,6 +395,7 @@ impl Vfs {
             return Ok(());
         }
         let pending = self.commit(handle.ino).await?;
+        self.secure_copy(handle.ino, pending).await?;
         let (_, account) = self.account_of(handle.ino)?;
         match pending.filter(|_| account.setup.on_close_wait) {
             Some(pending) => self.wait_uploaded(handle.ino, pending).await,
@@ -408,6 +409,7 @@ impl Vfs {
             return Ok(());
         }
         let pending = self.commit(handle.ino).await?;
+        self.secure_copy(handle.ino, pending).await?;
         let (_, account) = self.account_of(handle.ino)?;
         match pending.filter(|_| account.setup.fsync_remote) {
             Some(pending) => self.wait_uploaded(handle.ino, pending).await,
@@ -418,11 +420,7 @@ impl Vfs {
     /// Waits until a row is on the service. Fails, with the service's reason, when it has to be tried again
     /// later or needs a person; it stays in the journal then.
     async fn wait_uploaded(&self, ino: u64, pending: PendingId) -> Result<()> {
-        let hold = self
-            .tree()
-            .file_mut(ino)
-            .and_then(|file| file.local.as_mut()?.hold.take());
-        drop(hold);
+        self.drop_hold(ino);
         let mut uploaded = std::pin::pin!(self.uploads.wait(pending));
         loop {
             tokio::select! {
@@ -441,6 +439,15 @@ impl Vfs {
                 }
             }
         }
+    }
+
+    /// Lets the row be sent although the file is still open.
+    pub(super) fn drop_hold(&self, ino: u64) {
+        let hold = self
+            .tree()
+            .file_mut(ino)
+            .and_then(|file| file.local.as_mut()?.hold.take());
+        drop(hold);
     }
 
     /// Journals what was written since the last commit. The row, if the file waits for an upload.

@@ -35,6 +35,8 @@ pub trait Target: Send + Sync + 'static {
     async fn calls_of(&self, step: Step) -> u64;
     /// Body bytes that clients sent so far.
     async fn bytes_sent(&self) -> u64;
+    /// SHA-256 of each file that the account holds.
+    async fn contents(&self) -> Vec<String>;
     /// Bytes that the account holds at most.
     fn quota(&self) -> u64;
     /// Ends the service.
@@ -51,6 +53,7 @@ pub enum Step {
     DeleteFiles,
     UploadWhole,
     UploadUnit,
+    UploadRemote,
 }
 
 /// What befalls a call, once.
@@ -82,6 +85,7 @@ macro_rules! contract_suite {
             making_a_folder_again_returns_the_same
             renaming_and_moving_may_be_repeated
             a_copy_has_the_content_and_an_id_of_its_own
+            a_copy_beside_its_original_is_a_file_of_its_own
             deleting_what_is_gone_is_a_success
             deleting_a_folder_takes_its_content
             file_info_leaves_out_what_is_gone
@@ -117,6 +121,11 @@ macro_rules! contract_suite {
             lost_content_is_announced_again
             quota_and_use_are_told
             a_missing_folder_is_not_found
+            a_link_becomes_a_file_without_its_bytes_passing_here
+            the_name_of_a_linked_file_is_told
+            a_link_that_gives_no_file_is_refused_for_good
+            a_service_that_takes_no_links_now_is_asked_later
+            a_link_told_again_after_a_lost_reply_makes_no_twin
             a_published_file_is_told_with_its_link
             what_is_published_is_never_sent_by_refused_credentials
             what_it_lacks_is_unsupported_without_a_call
@@ -210,12 +219,15 @@ mod failures;
 mod folders;
 #[path = "contract/items.rs"]
 mod items;
+#[path = "contract/remote.rs"]
+mod remote;
 #[path = "contract/uploads.rs"]
 mod uploads;
 
 pub use failures::*;
 pub use folders::*;
 pub use items::*;
+pub use remote::*;
 pub use uploads::*;
 
 async fn names(provider: &Arc<dyn Provider>, folder: &FolderId) -> Vec<String> {

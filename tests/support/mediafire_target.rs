@@ -80,7 +80,11 @@ impl MediaFireTarget {
     }
 
     async fn counts(&self) -> Value {
-        let url = format!("http://{}/sandbox/calls", self.sandbox.address());
+        self.get("calls").await
+    }
+
+    async fn get(&self, page: &str) -> Value {
+        let url = format!("http://{}/sandbox/{page}", self.sandbox.address());
         let text = self.admin.get(url).send().await.unwrap().text().await.unwrap();
         serde_json::from_str(&text).unwrap()
     }
@@ -116,6 +120,7 @@ fn call(step: Step) -> &'static str {
         Step::DeleteFiles => "file/delete",
         Step::UploadWhole => "upload/simple",
         Step::UploadUnit => "upload/resumable",
+        Step::UploadRemote => "upload/add_web_upload",
     }
 }
 
@@ -179,6 +184,14 @@ impl Target for MediaFireTarget {
 
     async fn bytes_sent(&self) -> u64 {
         self.counts().await["bytes_in"].as_u64().unwrap()
+    }
+
+    async fn contents(&self) -> Vec<String> {
+        let files = self.get(&format!("files?account={ACCOUNT}")).await;
+        let files = files.as_array().unwrap().iter();
+        files
+            .map(|file| file["sha256"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     fn quota(&self) -> u64 {

@@ -140,6 +140,8 @@ impl MirrorTarget {
         match (step, self.account.service) {
             (Step::UploadWhole | Step::UploadUnit, Service::MirrorAce) => "mirrorace/upload",
             (Step::UploadWhole | Step::UploadUnit, _) => "mirrored_to/api_file_upload",
+            (Step::UploadRemote, Service::MirrorAce) => "mirrorace/upload/remote",
+            (Step::UploadRemote, _) => "mirrored_to/api_remote_upload",
             _ => "a call that neither has",
         }
     }
@@ -193,6 +195,10 @@ impl Target for MirrorTarget {
 
     async fn bytes_sent(&self) -> u64 {
         self.get("calls").await["bytes_in"].as_u64().unwrap()
+    }
+
+    async fn contents(&self) -> Vec<String> {
+        self.files().await.into_iter().map(|(_, sha256)| sha256).collect()
     }
 
     fn quota(&self) -> u64 {

@@ -74,7 +74,11 @@ impl YetiShareTarget {
     }
 
     async fn counts(&self) -> Value {
-        let url = format!("http://{}/sandbox/calls", self.sandbox.address());
+        self.get("calls").await
+    }
+
+    async fn get(&self, page: &str) -> Value {
+        let url = format!("http://{}/sandbox/{page}", self.sandbox.address());
         let text = self.admin.get(url).send().await.unwrap().text().await.unwrap();
         serde_json::from_str(&text).unwrap()
     }
@@ -111,6 +115,8 @@ fn call(step: Step) -> &'static str {
         Step::UploadWhole => "v2/file/upload",
         // The service has no units.
         Step::UploadUnit => "v2/file/unit",
+        // Its parameters are not known.
+        Step::UploadRemote => "v2/file/url_upload_add",
     }
 }
 
@@ -176,6 +182,14 @@ impl Target for YetiShareTarget {
 
     async fn bytes_sent(&self) -> u64 {
         self.counts().await["bytes_in"].as_u64().unwrap()
+    }
+
+    async fn contents(&self) -> Vec<String> {
+        let files = self.get(&format!("files?account={ACCOUNT}")).await;
+        let files = files.as_array().unwrap().iter();
+        files
+            .map(|file| file["sha256"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     fn quota(&self) -> u64 {

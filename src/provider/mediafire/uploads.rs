@@ -401,6 +401,9 @@ pub(super) async fn poll_many(
     reading: &Mutex<Option<Reading>>,
     uploads: &[SentUpload],
 ) -> Result<Vec<Result<UploadProgress>>> {
+    if uploads.is_empty() {
+        return Ok(Vec::new());
+    }
     let last = *reading.lock().unwrap_or_else(PoisonError::into_inner);
     let (changed, now) = changes::lately(api, last).await?;
     let found = files::info(api, &changed).await?;

@@ -9,13 +9,14 @@ use url::Url;
 
 use super::Settings;
 use crate::http::{ApiAnswer, ApiClient, ApiRequest};
-use crate::provider::form::{Params, link};
+use crate::provider::form::{Params, link, without_links};
 use crate::provider::publish::{self, Node, by_status, clean, distinct, incomplete, refused};
 use crate::provider::{ErrorKind, FileId, ProviderError, Result, Retry};
 
 pub(super) const VARIABLES: &str = "file/upload";
 pub(super) const INFO: &str = "file/info";
 pub(super) const UPLOAD: &str = "upload";
+pub(super) const REMOTE: &str = "upload/remote";
 
 /// How long the service's word on the largest file is believed.
 const LIMIT_AGE: Duration = Duration::from_secs(3600);
@@ -32,6 +33,8 @@ pub(super) struct Api {
 /// What the service wants to have with each chunk of one upload, and its limits.
 pub(super) struct Variables {
     pub server_file: Url,
+    /// For files that the service fetches by itself.
+    pub server_remote: Option<Url>,
     tracker: SecretString,
     upload_key: SecretString,
     pub max_chunk_size: u64,
@@ -89,6 +92,9 @@ impl Api {
         self.check_mirrors(node, &mirrors)?;
         Ok(Variables {
             server_file: link(VARIABLES, &server_file, &self.base)?,
+            server_remote: node
+                .text("server_remote")
+                .and_then(|url| link(VARIABLES, &url, &self.base).ok()),
             tracker: needed("cTracker")?.into(),
             upload_key: needed("upload_key")?.into(),
             max_chunk_size: node
@@ -132,7 +138,7 @@ impl Api {
         }
     }
 
-    /// The fields that go with every chunk.
+    /// The fields that go with every chunk, and with a link.
     pub fn fields(&self, variables: &Variables) -> Vec<(&'static str, String)> {
         let secret = |secret: &SecretString| secret.expose_secret().to_owned();
         let mut fields = vec![
@@ -225,10 +231,17 @@ fn said(operation: &'static str, text: &str) -> ProviderError {
         (K::RateLimited, wait)
     } else if has(&["mirror"]) {
         (K::InvalidArgument, Retry::Never)
+    } else if operation == REMOTE {
+        // It did not get the file, and there is another way.
+        (K::Unsupported, Retry::Never)
     } else {
         (K::Unavailable, wait)
     };
-    let text = match clean(text) {
+    let text = match operation {
+        REMOTE => clean(&without_links(text)),
+        _ => clean(text),
+    };
+    let text = match text {
         text if text.is_empty() => "the service refuses and does not say why".to_owned(),
         text => text,
     };

@@ -1,9 +1,14 @@
-//! Uploads: fresh variables, then chunks in order, each with all fields.
+//! Uploads: fresh variables, then chunks in order, each with all fields, or a link with the same fields.
 
-use super::call::{Api, UPLOAD, VARIABLES, Variables};
+use url::Url;
+
+use super::call::{Api, REMOTE, UPLOAD, VARIABLES, Variables};
 use super::sessions::Sessions;
 use crate::http::{ApiRequest, FileRange, Multipart};
-use crate::provider::publish::{Node, before_call, check_content, check_size, clean, incomplete, silence};
+use crate::provider::form::{Params, name_in, told_link};
+use crate::provider::publish::{
+    Node, before_call, check_content, check_size, clean, incomplete, refused, silence,
+};
 use crate::provider::{
     ErrorKind, FileEntry, FileId, ProviderError, Publication, Result, Retry, UploadPlan, UploadProgress,
     UploadRequest, UploadTicket,
@@ -56,6 +61,7 @@ pub(super) async fn range(
             Ok(UploadProgress::UnitTaken)
         }
         ("complete", true) => Ok(UploadProgress::Published(publication(
+            UPLOAD,
             node,
             request,
             variables.mirrors,
@@ -70,6 +76,60 @@ pub(super) async fn range(
         }
         _ => Err(incomplete(UPLOAD, "how the upload goes on")),
     }
+}
+
+/// Has the service fetch a link. It answers when it has the file.
+pub(super) async fn from_link(
+    api: &Api,
+    sessions: &Sessions,
+    request: &UploadRequest,
+    link: &Url,
+) -> Result<UploadProgress> {
+    let told = told_link(REMOTE, link)?;
+    check_content(REMOTE, request)?;
+    let _name = sessions.begin(REMOTE, request)?;
+    // What the service calls the file may be what the link does.
+    let other = name_in(link).filter(|name| *name != request.name);
+    let _other_name = other
+        .map(|name| {
+            let other = UploadRequest {
+                name,
+                ..request.clone()
+            };
+            sessions.begin(REMOTE, &other)
+        })
+        .transpose()?;
+    let variables = api.variables().await.map_err(before_call)?;
+    check_size(REMOTE, request.size, variables.max_file_size)?;
+    let Some(server) = variables.server_remote.clone() else {
+        let message = "the service does not say where it takes links";
+        return Err(refused(ErrorKind::Unsupported, REMOTE, message));
+    };
+    let mut fields = Params::new().with("url", told);
+    for (name, value) in api.fields(&variables) {
+        fields = fields.with(&name.replace("[]", "%5B%5D"), &value);
+    }
+    let mut sent = ApiRequest::form(server, fields.into_text());
+    sent.answer_timeout = Some(silence(request.size));
+    let answer = api.send(REMOTE, sent).await?;
+    let node = Node(&answer);
+    let info = node.text("info").unwrap_or_default();
+    if !info.eq_ignore_ascii_case("complete") {
+        return Err(incomplete(REMOTE, "that the file is complete"));
+    }
+    let fetched = node.number("size").unwrap_or(request.size);
+    if fetched != request.size {
+        // A page, most likely. It stays published, and nobody is told its link.
+        let message = format!(
+            "the service fetched {fetched} bytes from the link of a file of {}",
+            request.size
+        );
+        return Err(refused(ErrorKind::Corrupt, REMOTE, message));
+    }
+    let mirrors = variables.mirrors;
+    Ok(UploadProgress::Published(publication(
+        REMOTE, node, request, mirrors,
+    )?))
 }
 
 fn chunk(api: &Api, variables: &Variables, request: &UploadRequest, body: FileRange) -> Result<ApiRequest> {
@@ -106,10 +166,15 @@ fn out_of_step(message: &'static str) -> ProviderError {
     ProviderError::new(ErrorKind::Unexpected, Retry::AfterWait(None), UPLOAD, message)
 }
 
-fn publication(node: Node<'_>, request: &UploadRequest, mirrors: Vec<String>) -> Result<Publication> {
+fn publication(
+    operation: &'static str,
+    node: Node<'_>,
+    request: &UploadRequest,
+    mirrors: Vec<String>,
+) -> Result<Publication> {
     let slug = node
         .text("slug")
-        .ok_or_else(|| incomplete(UPLOAD, "the file's slug"))?;
+        .ok_or_else(|| incomplete(operation, "the file's slug"))?;
     let name = node.text("name").unwrap_or_else(|| request.name.clone());
     if name != request.name {
         tracing::debug!(
@@ -123,7 +188,8 @@ fn publication(node: Node<'_>, request: &UploadRequest, mirrors: Vec<String>) ->
             name,
             size: node
                 .number("size")
-                .ok_or_else(|| incomplete(UPLOAD, "the file's size"))?,
+                .or((operation == REMOTE).then_some(request.size))
+                .ok_or_else(|| incomplete(operation, "the file's size"))?,
             mtime: None,
             hash: None,
             revision: None,

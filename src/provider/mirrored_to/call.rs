@@ -7,13 +7,14 @@ use url::Url;
 use super::Settings;
 use super::budget::Budget;
 use crate::http::{ApiAnswer, ApiClient, ApiRequest};
-use crate::provider::form::Params;
+use crate::provider::form::{Params, without_links};
 use crate::provider::publish::{self, Node, by_status, clean, incomplete, refused};
 use crate::provider::{ErrorKind, ProviderError, Result, Retry};
 
 pub(super) const ACCOUNT: &str = "get_account_info";
 pub(super) const BEGIN: &str = "get_upload_info";
 pub(super) const SEND: &str = "api_file_upload";
+pub(super) const REMOTE: &str = "api_remote_upload";
 pub(super) const FINISH: &str = "finish_upload";
 pub(super) const INFO: &str = "get_file_info";
 
@@ -129,16 +130,23 @@ fn said(operation: &'static str, status: u16, text: &str) -> ProviderError {
     let wait = Retry::AfterWait(None);
     let (kind, retry) = if status == 401 || has(&["api_key", "api key", "apikey"]) {
         (K::LoginRefused, Retry::Never)
-    } else if has(&["upload_id", "upload id", "expired", "no file was"]) {
+    } else if has(&["upload_id", "upload id"]) || operation != REMOTE && has(&["expired", "no file was"]) {
         (K::NotFound, wait)
     } else if has(&["filesize", "file size", "too large", "too big", "larger than"]) {
         (K::TooLarge, Retry::Never)
     } else if has(&["mirror"]) {
         (K::InvalidArgument, Retry::Never)
+    } else if operation == REMOTE {
+        // It did not get the file, and there is another way.
+        (K::Unsupported, Retry::Never)
     } else {
         (K::Unavailable, wait)
     };
-    let text = match clean(text) {
+    let text = match operation {
+        REMOTE => clean(&without_links(text)),
+        _ => clean(text),
+    };
+    let text = match text {
         text if text.is_empty() => "the service refuses and does not say why".to_owned(),
         text => text,
     };

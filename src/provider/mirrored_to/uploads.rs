@@ -1,4 +1,4 @@
-//! The three steps: ask for an upload, send the file, finish.
+//! The three steps: ask for an upload, send the file or a link to it, finish.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,11 +10,11 @@ use serde_json::Value;
 use url::Url;
 
 use super::budget::Paid;
-use super::call::{Api, BEGIN, FINISH, MIB, SEND};
+use super::call::{Api, BEGIN, FINISH, MIB, REMOTE, SEND};
 use super::mirrors;
 use crate::http::{ApiRequest, FileRange, Multipart};
-use crate::provider::form::link;
-use crate::provider::publish::{Node, before_call, check_content, check_size, incomplete, silence};
+use crate::provider::form::{link, name_in, told_link};
+use crate::provider::publish::{Node, before_call, check_content, check_size, incomplete, refused, silence};
 use crate::provider::{
     ErrorKind, FileEntry, FileId, ProviderError, Publication, Refusal, Result, Retry, UploadPlan,
     UploadProgress, UploadRequest, UploadTicket,
@@ -40,8 +40,12 @@ pub(super) struct Uploads {
 struct Begun {
     upload_id: String,
     url: Url,
+    /// For files that the service fetches by itself.
+    remote_url: Option<Url>,
     size: u64,
     mirrors: Vec<String>,
+    /// What the file is called there.
+    name: String,
     at: SystemTime,
     paid: Paid,
 }
@@ -119,8 +123,12 @@ fn read(api: &Api, request: &UploadRequest, told: &Value, paid: Paid) -> Result<
     Ok(Begun {
         upload_id: needed("upload_id")?,
         url: link(BEGIN, &needed("file_upload_url")?, &api.base)?,
+        remote_url: node
+            .text("remote_upload_url")
+            .and_then(|url| link(BEGIN, &url, &api.base).ok()),
         size: request.size,
         mirrors: mirrors::choose(node, &api.settings.mirrors, request.size)?,
+        name: request.name.clone(),
         at: api.budget.now(),
         paid,
     })
@@ -134,12 +142,7 @@ pub(super) async fn send(
     body: FileRange,
 ) -> Result<UploadProgress> {
     check_content(SEND, request)?;
-    let now = api.budget.now();
-    let begun = uploads.begun().remove(&place(request));
-    let begun = match begun.filter(|begun| begun.size == request.size && is_fresh(begun, now)) {
-        Some(begun) => begun,
-        None => ask(api, request).await?,
-    };
+    let begun = begun_or_new(api, uploads, request).await?;
     let form = Multipart {
         fields: vec![
             ("api_key", api.settings.api_key.expose_secret().to_owned()),
@@ -149,9 +152,55 @@ pub(super) async fn send(
         file_name: request.name.clone(),
         file: body,
     };
-    let mut sent = ApiRequest::multipart(begun.url, form);
+    let sent = ApiRequest::multipart(begun.url.clone(), form);
+    take_step(api, SEND, request, begun, sent).await
+}
+
+/// Makes the second step with a link, which the service fetches before it answers. It does not tell what it got.
+pub(super) async fn from_link(
+    api: &Api,
+    uploads: &Uploads,
+    request: &UploadRequest,
+    link: &Url,
+) -> Result<UploadProgress> {
+    let told = told_link(REMOTE, link)?;
+    check_content(REMOTE, request)?;
+    let mut begun = begun_or_new(api, uploads, request).await?;
+    // It asks for no name, and so takes the link's.
+    begun.name = name_in(link).unwrap_or(begun.name);
+    let Some(url) = begun.remote_url.clone() else {
+        api.budget.give_back(begun.paid.last(STEPS - 1)).await;
+        let message = "the service does not say where it takes links";
+        return Err(refused(ErrorKind::Unsupported, REMOTE, message));
+    };
+    let fields = api
+        .own()
+        .with("upload_id", &begun.upload_id)
+        .with("remote_url", told);
+    let sent = ApiRequest::form(url, fields.into_text());
+    take_step(api, REMOTE, request, begun, sent).await
+}
+
+/// What the first step gave, if it was made lately for this content.
+async fn begun_or_new(api: &Api, uploads: &Uploads, request: &UploadRequest) -> Result<Begun> {
+    let now = api.budget.now();
+    let begun = uploads.begun().remove(&place(request));
+    match begun.filter(|begun| begun.size == request.size && is_fresh(begun, now)) {
+        Some(begun) => Ok(begun),
+        None => ask(api, request).await,
+    }
+}
+
+/// The second step, whatever way the content goes; what comes of it is asked for by the third.
+async fn take_step(
+    api: &Api,
+    operation: &'static str,
+    request: &UploadRequest,
+    begun: Begun,
+    mut sent: ApiRequest,
+) -> Result<UploadProgress> {
     sent.answer_timeout = Some(silence(request.size));
-    if let Err(mut error) = api.send(SEND, sent).await {
+    if let Err(mut error) = api.send(operation, sent).await {
         // A file of it is made by the last step alone, which nobody takes for this upload any more.
         api.budget.give_back(begun.paid.last(1)).await;
         if error.kind == ErrorKind::NotFound {
@@ -164,10 +213,10 @@ pub(super) async fn send(
         upload_id: begun.upload_id,
         begun: at.as_secs(),
         mirrors: begun.mirrors,
-        name: request.name.clone(),
+        name: begun.name,
         size: request.size,
     };
-    let text = serde_json::to_string(&ticket).map_err(|error| unreadable(SEND, &error))?;
+    let text = serde_json::to_string(&ticket).map_err(|error| unreadable(operation, &error))?;
     Ok(UploadProgress::Processing(UploadTicket::new(text)))
 }
 

@@ -10,6 +10,7 @@ use super::envelope::{Fail, Reply, fields, text, yes};
 use super::params::Params;
 use super::upload::{Aim, Stage, Upload};
 use super::{Context, random_key, shape};
+use crate::sandbox::faults::Fault;
 use crate::sandbox::fetch;
 use crate::sandbox::state::{Shared, millis};
 use crate::sandbox::tree::Content;
@@ -20,7 +21,10 @@ const REMEMBERED: usize = 1000;
 /// How far a fetch has come.
 enum Progress {
     Entered,
-    Transferring,
+    Started,
+    /// Bytes that came, and how many there are to be, where that is told.
+    Transferring(u64, Option<u64>),
+    Downloaded(u64),
     /// Stored, and gone on as an ordinary upload under this key.
     Stored(String),
     Failed(String),
@@ -32,6 +36,8 @@ struct WebUpload {
     name: String,
     aim: Aim,
     begun: i64,
+    /// The error that a fault has in store for its end.
+    doom: Option<i64>,
     progress: Progress,
 }
 
@@ -58,6 +64,10 @@ pub fn add(context: &mut Context<'_>) -> Reply {
     let aim = context.aim(true)?;
     let account = context.account_name()?;
     let begun = context.now;
+    let doom = match context.fault {
+        Some(Fault::FileError { code }) => Some(code),
+        _ => None,
+    };
     let uploads = &mut context.world.mediafire.web.0;
     if uploads.len() >= REMEMBERED
         && let Some(eldest) = uploads
@@ -77,6 +87,7 @@ pub fn add(context: &mut Context<'_>) -> Reply {
             name,
             aim,
             begun,
+            doom,
             progress,
         },
     );
@@ -97,13 +108,28 @@ pub fn begin(shared: &Arc<Shared>, reply: &Reply) {
 }
 
 async fn run(shared: &Shared, key: &str) {
-    let url = shared.with(|world| {
-        let upload = world.mediafire.web.0.get_mut(key)?;
-        upload.progress = Progress::Transferring;
-        Some(upload.url.clone())
-    });
-    let Some(url) = url else { return };
-    let fetched = async { shared.blobs.keep(fetch::fetch(&shared.blobs, &url).await?).await };
+    let note = |progress| {
+        shared.with(|world| {
+            let upload = world.mediafire.web.0.get_mut(key)?;
+            upload.progress = progress;
+            Some(upload.url.clone())
+        })
+    };
+    let Some(url) = note(Progress::Started) else {
+        return;
+    };
+    let most = shared.options.quirks.max_upload_size;
+    let fetched = async {
+        let incoming = fetch::open(&url).await?;
+        let length = incoming.length;
+        note(Progress::Transferring(0, length));
+        let came = |bytes| {
+            note(Progress::Transferring(bytes, length));
+        };
+        let receiver = incoming.store(shared, most, came).await?;
+        note(Progress::Downloaded(receiver.size()));
+        shared.blobs.keep(receiver).await
+    };
     let fetched: std::io::Result<Content> = fetched.await;
     let ready_at = millis() + shared.options.quirks.processing.as_millis() as u64;
     shared.with(|world| {
@@ -117,13 +143,14 @@ async fn run(shared: &Shared, key: &str) {
                     content: content.clone(),
                     ready_at,
                 };
-                let upload = Upload::simple(
+                let mut upload = Upload::simple(
                     web.account.clone(),
                     web.name.clone(),
                     content,
                     web.aim.clone(),
                     stage,
                 );
+                upload.doom = web.doom;
                 Progress::Stored(state.uploads.begin(upload))
             }
             Err(error) => Progress::Failed(error.to_string()),
@@ -146,19 +173,28 @@ pub fn list(context: &mut Context<'_>) -> Reply {
             Progress::Stored(key) => state.uploads.get(key),
             _ => None,
         };
-        let (code, status, error) = match (&web.progress, upload.map(|upload| &upload.stage)) {
+        let stage = upload.map(|upload| &upload.stage);
+        let (code, status, error) = match (&web.progress, stage) {
             (Progress::Entered, _) => (1, "Entered", String::new()),
-            (Progress::Transferring, _) => (3, "Transferring", String::new()),
+            (Progress::Started, _) => (2, "Started", String::new()),
+            (Progress::Transferring(..), _) => (3, "Transferring", String::new()),
+            (Progress::Downloaded(_), _) => (4, "Downloaded", String::new()),
             (Progress::Failed(error), _) => (99, "Failed", error.clone()),
             (_, Some(Stage::Done { .. })) => (99, "Done", String::new()),
             (_, Some(Stage::Failed { code })) => (99, "Failed", format!("error {code}")),
             _ => (6, "Verifying", String::new()),
         };
+        let (size, percentage) = match (&web.progress, upload) {
+            (Progress::Transferring(came, Some(length)), _) => (*length, came * 100 / (*length).max(1)),
+            (Progress::Downloaded(size), _) => (*size, 100),
+            (_, Some(upload)) => (upload.content.size, 100),
+            _ => (0, 0),
+        };
         let active = code != 99;
         if !active && !all && wanted.is_none() {
             continue;
         }
-        let quickkey = match upload.map(|upload| &upload.stage) {
+        let quickkey = match stage {
             Some(Stage::Done { quickkey }) => quickkey.as_str(),
             _ => "",
         };
@@ -174,8 +210,8 @@ pub fn list(context: &mut Context<'_>) -> Reply {
             "error_status": error,
             "url": web.url.as_str(),
             "eta": "0",
-            "size": text(upload.map_or(0, |upload| upload.content.size)),
-            "percentage": text(if active { 0 } else { 100 }),
+            "size": text(size),
+            "percentage": text(percentage),
         }));
     }
     Ok(fields(json!({ "web_uploads": told })))

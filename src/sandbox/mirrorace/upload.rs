@@ -159,27 +159,32 @@ fn report(error: &std::io::Error) -> String {
     "The file could not be stored.".to_owned()
 }
 
-/// Fetches a file, from loopback only.
-pub async fn remote(shared: &Shared, index: usize, form: Form, fault: Option<Fault>) -> Reply {
+/// Fetches a file, from loopback only. The service goes on with it even when nobody waits for the answer.
+pub async fn remote(shared: &Arc<Shared>, index: usize, form: Form, fault: Option<Fault>) -> Reply {
     let wanted = admit(shared, index, &form, fault.as_ref())?;
-    let account = shared.options.accounts.get(index).ok_or("No such account.")?;
     let url = url::Url::parse(form.get("url")).map_err(|_| "The url is not valid.")?;
-    let fetched = async { fetch::fetch(&shared.blobs, &url).await };
-    let receiver = fetched
-        .await
-        .map_err(|error| format!("The file could not be fetched: {error}."))?;
+    let shared = Arc::clone(shared);
+    let work = tokio::spawn(async move { take(&shared, index, wanted, &url).await });
+    work.await
+        .unwrap_or_else(|_| Err("The file could not be fetched.".to_owned()))
+}
+
+async fn take(shared: &Shared, index: usize, wanted: Wanted, url: &url::Url) -> Reply {
+    let account = shared.options.accounts.get(index).ok_or("No such account.")?;
+    let fetched = fetch::fetch(shared, url, account.max_upload_size).await;
+    let receiver = fetched.map_err(|error| match error.kind() {
+        std::io::ErrorKind::FileTooLarge => "The file exceeds the maximum file size.".to_owned(),
+        _ => format!("The file could not be fetched: {error}."),
+    })?;
     if receiver.size() == 0 {
         return Err("The file is empty.".to_owned());
-    }
-    if receiver.size() > account.max_upload_size {
-        return Err("The file exceeds the maximum file size.".to_owned());
     }
     let content = shared
         .blobs
         .keep(receiver)
         .await
         .map_err(|error| report(&error))?;
-    Ok(publish(shared, index, wanted, &name_in(&url), content))
+    Ok(publish(shared, index, wanted, &name_in(url), content))
 }
 
 /// Makes a file of what came, under a slug of its own.

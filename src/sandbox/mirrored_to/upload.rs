@@ -17,6 +17,8 @@ use crate::sandbox::yetishare::site_url;
 const UPLOADED: &str = "File successfully uploaded to our server. You may generate download URL by calling \
     finish_upload api method and providing the mirrors list.";
 
+const TOO_LARGE: &str = "The file is larger than max_filesize.";
+
 /// The first step.
 pub fn info(shared: &Shared, world: &mut World, account: &Account) -> Reply {
     let quirks = &shared.options.quirks.mirrored_to;
@@ -82,16 +84,25 @@ pub async fn file(shared: &Arc<Shared>, account: &Account, mut form: Form) -> Re
         .unwrap_or_else(|_| refuse("The file could not be stored."))
 }
 
-/// The second step, with a file that the service fetches, from loopback only.
-pub async fn remote(shared: &Shared, account: &Account, form: &Form) -> Reply {
+/// The second step, with a file that the service fetches, from loopback only. It goes on with that even when nobody
+/// waits for the answer.
+pub async fn remote(shared: &Arc<Shared>, account: &Account, form: &Form) -> Reply {
     let id = form.get("upload_id").to_owned();
     shared.with(|world| known(shared, world, account, &id))?;
     let Ok(url) = url::Url::parse(form.get("remote_url")) else {
         return refuse("Invalid remote_url.");
     };
-    let fetched = fetch::fetch(&shared.blobs, &url).await;
-    let receiver = fetched.or_else(|error| refuse(format!("The file could not be fetched: {error}.")))?;
-    store(shared, account, &id, name_in(&url), receiver).await
+    let (shared, account) = (Arc::clone(shared), account.clone());
+    let work = tokio::spawn(async move {
+        let fetched = fetch::fetch(&shared, &url, account.max_upload_size).await;
+        let receiver = fetched.or_else(|error| match error.kind() {
+            std::io::ErrorKind::FileTooLarge => refuse(TOO_LARGE),
+            _ => refuse(format!("The file could not be fetched: {error}.")),
+        })?;
+        store(&shared, &account, &id, name_in(&url), receiver).await
+    });
+    work.await
+        .unwrap_or_else(|_| refuse("The file could not be fetched."))
 }
 
 async fn store(shared: &Shared, account: &Account, id: &str, name: String, receiver: Receiver) -> Reply {
@@ -99,7 +110,7 @@ async fn store(shared: &Shared, account: &Account, id: &str, name: String, recei
         return refuse("The file is empty.");
     }
     if receiver.size() > account.max_upload_size {
-        return refuse("The file is larger than max_filesize.");
+        return refuse(TOO_LARGE);
     }
     let content = shared.blobs.keep(receiver).await.or_else(|error| {
         tracing::warn!(%error, "the sandbox could not store an upload");

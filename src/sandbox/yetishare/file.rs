@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::envelope::{Fail, Reply, fields};
-use super::{Context, is_trashed_file, shape};
+use super::{Context, is_trashed_file, names, shape};
 use crate::sandbox::tree::{File, Kind, ROOT};
 
 impl Context<'_> {
@@ -80,8 +80,11 @@ pub fn copy(context: &mut Context<'_>) -> Reply {
     let parent = context.destination("copy_to_folder_id")?;
     let key = context.host.mint(Kind::File);
     let now = context.now;
+    let numbered = context.quirks().numbered_copies;
     let tree = &mut context.account.tree;
-    tree.add_file(&key, &parent, &original.name, original.content.clone(), now, now);
+    let taken = |name: &str| numbered && tree.file_named(&parent, name).is_some();
+    let name = names::free_name(&original.name, taken);
+    tree.add_file(&key, &parent, &name, original.content.clone(), now, now);
     let new = context.account.tree.file(&key).ok_or(Fail::no_file())?;
     Ok(fields(json!({
         "response": "File successfully copied.",

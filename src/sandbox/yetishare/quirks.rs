@@ -26,6 +26,8 @@ pub struct YetiShareQuirks {
     pub second_hop: Duration,
     /// What is neither an ASCII letter, digit, blank nor one of `._-()` becomes `_` in the name of an upload.
     pub names_altered: bool,
+    /// A copy whose name is taken in its folder is numbered as an upload is; otherwise it is a twin.
+    pub numbered_copies: bool,
     /// Folders tell their status, so that one in the trash shows as such.
     pub folder_status: bool,
     /// The subfolders of a deleted folder show up in the root, too.
@@ -52,6 +54,7 @@ impl Default for YetiShareQuirks {
             post_limit: None,
             second_hop: Duration::ZERO,
             names_altered: false,
+            numbered_copies: false,
             folder_status: false,
             trash_flattens: false,
             plain_numbers: false,

@@ -38,6 +38,31 @@ pub async fn a_copy_has_the_content_and_an_id_of_its_own(target: &dyn Target) {
     assert_eq!(info.parent, Some(to.id));
 }
 
+pub async fn a_copy_beside_its_original_is_a_file_of_its_own(target: &dyn Target) {
+    let provider = target.provider();
+    need!(provider, Copy, Write, CreateFolder, List);
+    let place = folder(&provider, "place").await;
+    let file = small_file(&provider, &place.id, "name.txt").await;
+    let copy = provider.copy_file(&file.id, &place.id).await.unwrap();
+    assert_ne!(copy, file.id);
+    let both = [file.id.clone(), copy.clone()];
+    let info = provider.file_info(&both).await.unwrap();
+    let of = |id| info.iter().find(|file| file.id == id).unwrap();
+    let (original, copied) = (of(file.id.clone()), of(copy));
+    assert_eq!(original.name, "name.txt");
+    // Either a twin, or under a number of the service's own.
+    let copied_name = copied.name.as_str();
+    assert!(
+        ["name.txt", "name(2).txt", "name (2).txt"].contains(&copied_name),
+        "{copied_name}"
+    );
+    assert_eq!(
+        (copied.size, copied.parent.as_ref()),
+        (file.size, Some(&place.id))
+    );
+    assert_eq!(files(&provider, &place.id).await.len(), 2);
+}
+
 pub async fn deleting_what_is_gone_is_a_success(target: &dyn Target) {
     let provider = target.provider();
     need!(provider, Write, CreateFolder, List);
@@ -238,6 +263,8 @@ pub async fn what_it_lacks_is_unsupported_without_a_call(target: &dyn Target) {
     lacks!(EmptyFiles, provider.upload_begin(&request));
     lacks!(ModificationTime, provider.set_mtime(&item, an_earlier_time()));
     lacks!(ReplaceKeepsId, provider.replace_content(&file, &file));
+    let link = "https://host.example/f".parse().unwrap();
+    lacks!(RemoteUpload, provider.upload_from_link(&request, &link));
     assert!(wrong.is_empty(), "{wrong:?}");
     assert_eq!(target.calls().await, calls);
 }
