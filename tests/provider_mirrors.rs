@@ -405,6 +405,15 @@ async fn a_day_that_the_service_says_is_spent_is_spent() {
     assert_eq!(target.calls().await, 1);
 }
 
+async fn refusal(
+    provider: &Arc<dyn Provider>,
+    request: &UploadRequest,
+    source: &Source,
+) -> lockerfs::provider::ProviderError {
+    let refused = provider.upload_from_link(request, &source.link).await;
+    refused.expect_err("a refused link")
+}
+
 fn published(progress: UploadProgress) -> lockerfs::provider::Publication {
     match progress {
         UploadProgress::Published(publication) => publication,
@@ -472,20 +481,14 @@ async fn what_a_link_gave_is_not_taken_for_a_file_of_another_size() {
     let source = Source::serve(&content, Manner::File).await;
     let mut request = content.request(&provider.root(), "linked.bin");
     request.size = 501;
-    let error = provider
-        .upload_from_link(&request, &source.link)
-        .await
-        .unwrap_err();
+    let error = refusal(&provider, &request, &source).await;
     assert_eq!(
         (error.kind, error.retry),
         (ErrorKind::Corrupt, Retry::Never),
         "{error}"
     );
     request.size = target.account.max_upload_size + 1;
-    let error = provider
-        .upload_from_link(&request, &source.link)
-        .await
-        .unwrap_err();
+    let error = refusal(&provider, &request, &source).await;
     assert_eq!(
         (error.kind, error.retry),
         (ErrorKind::TooLarge, Retry::Never),
@@ -505,10 +508,7 @@ async fn what_the_service_says_against_a_link_leaves_the_other_way_and_hides_the
         let rules = ["mirrorace/upload/remote", "mirrored_to/api_remote_upload"]
             .map(|call| json!({ "match": call, "fault": "say", "text": says, "times": 1 }));
         target.post("faults", json!(rules)).await;
-        let error = provider
-            .upload_from_link(&request, &source.link)
-            .await
-            .unwrap_err();
+        let error = refusal(&provider, &request, &source).await;
         assert_eq!(error.retry, Retry::Never, "{error}");
         let shown = format!("{error} {error:?}");
         assert!(shown.contains("expired") && !shown.contains("secret"), "{shown}");
@@ -527,10 +527,7 @@ async fn a_dead_upload_key_is_no_word_against_the_link() {
     let request = content.request(&provider.root(), "linked.bin");
     let dead = json!([{ "match": "mirrorace/upload/remote", "fault": "expire_token", "times": 1 }]);
     target.post("faults", dead).await;
-    let error = provider
-        .upload_from_link(&request, &source.link)
-        .await
-        .unwrap_err();
+    let error = refusal(&provider, &request, &source).await;
     assert!(matches!(error.retry, Retry::AfterWait(_)), "{error}");
     published(provider.upload_from_link(&request, &source.link).await.unwrap());
 }
@@ -561,10 +558,7 @@ async fn a_link_that_is_refused_gives_the_call_of_the_last_step_back() {
     let content = Content::random(26, 1_000);
     let source = Source::serve(&content, Manner::Missing).await;
     let request = content.request(&provider.root(), "linked.bin");
-    let error = provider
-        .upload_from_link(&request, &source.link)
-        .await
-        .unwrap_err();
+    let error = refusal(&provider, &request, &source).await;
     assert_eq!(error.retry, Retry::Never, "{error}");
     assert_eq!(provider.daily_calls().await.unwrap().spent, 2);
     assert_eq!(target.calls().await, 2);
