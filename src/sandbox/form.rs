@@ -153,6 +153,23 @@ impl Form {
         Some(form)
     }
 
+    /// As [`read`](Self::read) for the services that publish only, with a file in any of these fields.
+    pub async fn with_file(
+        shared: &Shared,
+        parts: &Parts,
+        body: Body,
+        file_fields: &[&str],
+        fault: Option<&Fault>,
+    ) -> Option<Self> {
+        let reading = Reading {
+            file_fields,
+            fault,
+            limit: None,
+            md5: false,
+        };
+        Self::read(shared, parts, body, reading).await
+    }
+
     /// The last value of this name, empty where there is none.
     pub fn get(&self, name: &str) -> &str {
         let found = self.fields.iter().rev().find(|(known, _)| known == name);

@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::faults::Fault;
-use super::form::{Form, Reading, rising_id};
+use super::form::{Form, rising_id};
 use super::front::{self, Outcome};
 use super::hosts::{Hosts, Stamped};
 use super::state::{Shared, World};
@@ -176,13 +176,7 @@ pub async fn answer(
         return render(Err("Invalid request method.".to_owned()), account);
     }
     let (parts, body) = request.into_parts();
-    let reading = Reading {
-        file_fields: &FILE_FIELDS,
-        fault: fault.as_ref(),
-        limit: None,
-        md5: false,
-    };
-    let Some(form) = Form::read(shared, &parts, body, reading).await else {
+    let Some(form) = Form::with_file(shared, &parts, body, &FILE_FIELDS, fault.as_ref()).await else {
         return StatusCode::BAD_REQUEST.into_response();
     };
     let reply = match call {

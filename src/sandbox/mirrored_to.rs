@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 
 use super::Account;
 use super::faults::Fault;
-use super::form::{Form, Reading, rising_id};
+use super::form::{Form, rising_id};
 use super::front::{self, Outcome};
 use super::hosts::{Hosts, Stamped};
 use super::state::{Shared, World};
@@ -216,13 +216,7 @@ pub async fn answer(
         return render(Err(wrong), account);
     }
     let (parts, body) = request.into_parts();
-    let reading = Reading {
-        file_fields: &["Filedata"],
-        fault: fault.as_ref(),
-        limit: None,
-        md5: false,
-    };
-    let Some(form) = Form::read(shared, &parts, body, reading).await else {
+    let Some(form) = Form::with_file(shared, &parts, body, &["Filedata"], fault.as_ref()).await else {
         return StatusCode::BAD_REQUEST.into_response();
     };
     let reply = match admit(shared, account, call, &form, fault.as_ref()) {
