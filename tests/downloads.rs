@@ -449,6 +449,7 @@ async fn an_edit_gets_the_parts_of_its_base() {
         size: file.size,
         hash: file.hash,
         revision: None,
+        account: None,
     };
     let unknown = service.downloads.read(ACCOUNT, &base, 0..10).await.unwrap_err();
     assert_eq!(unknown.kind, ErrorKind::Unsupported);

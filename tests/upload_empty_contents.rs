@@ -123,6 +123,7 @@ fn a_file_that_was_cut_to_nothing_needs_nothing_of_what_it_was_begun_from() {
                 size: 3,
                 hash: None,
                 revision: None,
+                account: None,
             };
             let staged = life.uploads.staged_from(base).unwrap();
             staged.write_at(3, b"x").unwrap();

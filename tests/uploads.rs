@@ -303,6 +303,7 @@ fn an_edited_remote_file_is_made_whole_before_it_is_sent() {
                         size,
                         hash,
                         revision,
+                        account: None,
                     })
                     .unwrap();
                 staged.write_at(4000, b"local").unwrap();
@@ -338,6 +339,7 @@ fn a_base_that_changed_is_not_mixed_with_the_edit() {
             size: entry.size,
             hash: entry.hash,
             revision: entry.revision,
+            account: None,
         };
         let staged = life.uploads.staged_from(base).unwrap();
         staged.write_at(0, b"local").unwrap();

@@ -119,8 +119,8 @@ impl Found {
         match entries {
             Ok(mut paths) => {
                 paths.sort();
-                for path in paths {
-                    self.look(&path, true);
+                for path in paths.iter().filter(|path| !is_list(path)) {
+                    self.look(path, true);
                 }
             }
             Err(error) => self.miss(folder, &reason(&error)),
@@ -132,6 +132,12 @@ impl Found {
         self.missing = true;
         eprintln!("lockerfs: {} {why}", printable(&path.to_string_lossy()));
     }
+}
+
+/// Whether a file is the list of its folder's links, which has none itself.
+fn is_list(path: &Path) -> bool {
+    let state = attribute::read(path, OsStr::new("user.lockerfs.state"));
+    state.is_ok_and(|state| state.as_deref() == Some("list"))
 }
 
 /// The link of a file, or what follows its name in a sentence on why it has none.
@@ -162,6 +168,7 @@ fn link(path: &Path) -> Result<Link, String> {
 fn without_link(state: &str) -> String {
     match state {
         "stored" => "has no link: its service gives none for it".to_owned(),
+        "list" => "is the list of its folder's links, and has none itself".to_owned(),
         "local" | "kept" => "stays on this machine, so it has no link".to_owned(),
         "parked" => "is not uploaded and needs you, so it has no link: `lockerfs status` says why".to_owned(),
         _ => format!("waits for its upload ({state}): it has a link when `lockerfs drain` has ended"),

@@ -56,6 +56,8 @@ pub struct AccountOptions {
     pub delete: DeleteMode,
     /// What stays on this machine.
     pub local_only: LocalOnly,
+    /// Of an account that publishes only: whether its folders have a file that lists their links.
+    pub links_file: bool,
     /// How long a closed file waits before its upload begins.
     pub upload_delay: Duration,
     /// How often the account is asked what changed.
@@ -85,6 +87,7 @@ impl Default for AccountOptions {
             fsync: FsyncMode::default(),
             delete: DeleteMode::default(),
             local_only: LocalOnly::usual(),
+            links_file: true,
             upload_delay: Duration::from_secs(1),
             poll_interval: Duration::from_secs(30),
             listing_age: Duration::from_secs(30),
@@ -127,6 +130,7 @@ impl AccountOptions {
             local_only: section
                 .strings_as("local_only", LocalOnly::of)?
                 .unwrap_or_else(|| self.local_only.clone()),
+            links_file: section.boolean("links_file")?.unwrap_or(self.links_file),
             upload_delay: section
                 .string_as("upload_delay", parse_duration)?
                 .unwrap_or(self.upload_delay),

@@ -146,6 +146,16 @@ impl<'t> Section<'t> {
             .map_err(|why| self.error_at(key, slot.key_at, why))
     }
 
+    pub fn boolean(&mut self, key: &str) -> Result<Option<bool>> {
+        let Some(slot) = self.take(key) else {
+            return Ok(None);
+        };
+        match slot.value {
+            DeValue::Boolean(value) => Ok(Some(value)),
+            _ => Err(self.error_at(key, slot.key_at, "must be true or false, without quotes")),
+        }
+    }
+
     /// One of a few words.
     pub fn word<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Result<Option<T>> {
         self.string_as(key, |text| {

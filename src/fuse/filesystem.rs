@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use crate::vfs::TimeChange;
 use fuser::{
-    BsdFileFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags, KernelConfig,
-    LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
-    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
-    TimeOrNow, WriteFlags,
+    BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo,
+    InitFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate,
+    ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs,
+    ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
 use super::adapter::Adapter;
@@ -18,6 +18,9 @@ use super::reply::{attr, done, entered, file_type, opened, send_value, text, tol
 
 /// The largest write and read-ahead that is asked of the kernel, in bytes.
 const LARGEST_TRANSFER: u32 = 1 << 20;
+
+/// The most that one answer can tell to have been copied, in whole pages.
+const LARGEST_COPY: u64 = 0xffff_f000;
 
 /// The size of the blocks in which `statfs` counts, in bytes.
 const BLOCK: u32 = 4096;
@@ -347,6 +350,36 @@ impl Filesystem for Adapter {
                 );
             }
         }
+    }
+
+    fn copy_file_range(
+        &self,
+        _request: &Request,
+        _ino_from: INodeNo,
+        from: FileHandle,
+        from_offset: u64,
+        _ino_to: INodeNo,
+        to: FileHandle,
+        to_offset: u64,
+        length: u64,
+        _flags: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        let vfs = self.vfs.clone();
+        self.later(
+            "copy",
+            async move {
+                let range = from_offset..from_offset.saturating_add(length.min(LARGEST_COPY));
+                vfs.copy_range(from.0, range, to.0, to_offset).await
+            },
+            move |result| match result {
+                // Never more than was asked for.
+                Ok(Some(copied)) => reply.written(u32::try_from(copied).unwrap_or(u32::MAX)),
+                // The kernel then copies the bytes.
+                Ok(None) => reply.error(Errno::EOPNOTSUPP),
+                Err(errno) => reply.error(errno),
+            },
+        );
     }
 
     fn flush(

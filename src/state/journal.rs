@@ -49,6 +49,8 @@ pub struct BaseRow {
     /// Lowercase hex.
     pub hash: Option<String>,
     pub revision: Option<String>,
+    /// The account that has the file, of a content that was copied from it.
+    pub account: Option<String>,
 }
 
 /// An upload as it was announced to the service, from before the first call until its outcome is known.
@@ -112,16 +114,16 @@ pub struct JournalTransaction<'a> {
 
 /// In the order in which [`read_row`] takes them.
 const COLUMNS: &str = "id, account, folder, name, size, mtime, staging, generation, replaces, superseded, \
-    state, tries, next_try, last_error, base_file, base_size, base_hash, base_revision, missing, \
+    state, tries, next_try, last_error, base_file, base_size, base_hash, base_revision, base_account, missing, \
     sent_generation, sent_folder, sent_name, sent_size, sent_mtime, sent_sha256, sent_replaces, \
     sent_after, sent_unclear, sent_ticket, sent_file";
 
 const PUT: &str = "INSERT OR REPLACE INTO pending (id, account, folder, name, size, mtime, staging, \
     generation, replaces, superseded, state, tries, next_try, last_error, base_file, base_size, base_hash, \
-    base_revision, missing, sent_generation, sent_folder, sent_name, sent_size, sent_mtime, sent_sha256, \
+    base_revision, base_account, missing, sent_generation, sent_folder, sent_name, sent_size, sent_mtime, sent_sha256, \
     sent_replaces, sent_after, sent_unclear, sent_ticket, sent_file) VALUES (:id, :account, :folder, :name, \
     :size, :mtime, :staging, :generation, :replaces, :superseded, :state, :tries, :next_try, :last_error, \
-    :base_file, :base_size, :base_hash, :base_revision, :missing, :sent_generation, :sent_folder, \
+    :base_file, :base_size, :base_hash, :base_revision, :base_account, :missing, :sent_generation, :sent_folder, \
     :sent_name, :sent_size, :sent_mtime, :sent_sha256, :sent_replaces, :sent_after, :sent_unclear, \
     :sent_ticket, :sent_file)";
 
@@ -203,6 +205,7 @@ impl JournalTransaction<'_> {
                 ":base_size": base.map(|base| base.size as i64),
                 ":base_hash": base.and_then(|base| base.hash.as_ref()),
                 ":base_revision": base.and_then(|base| base.revision.as_ref()),
+                ":base_account": base.and_then(|base| base.account.as_ref()),
                 ":missing": serde_json::json!(missing).to_string(),
                 ":sent_generation": attempt.map(|sent| sent.generation as i64),
                 ":sent_folder": attempt.map(|sent| &sent.folder),
@@ -398,7 +401,7 @@ fn read_ranges(columns: &mut Columns<'_>) -> Result<Vec<Range<u64>>, StateError>
 
 fn read_base(columns: &mut Columns<'_>) -> Result<Option<BaseRow>, StateError> {
     let Some(file) = columns.take()? else {
-        columns.skip(3);
+        columns.skip(4);
         return Ok(None);
     };
     Ok(Some(BaseRow {
@@ -406,6 +409,7 @@ fn read_base(columns: &mut Columns<'_>) -> Result<Option<BaseRow>, StateError> {
         size: columns.unsigned()?,
         hash: columns.take()?,
         revision: columns.take()?,
+        account: columns.take()?,
     }))
 }
 
@@ -491,6 +495,7 @@ mod tests {
                 size: 10,
                 hash: Some("00".into()),
                 revision: None,
+                account: Some("other".into()),
             }),
             missing: vec![0..2, 5..9],
             attempt: Some(AttemptRow {

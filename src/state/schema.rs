@@ -148,6 +148,9 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX catalog_files_by_folder ON catalog_files (account, folder);
 ",
+    "
+    ALTER TABLE pending ADD COLUMN base_account TEXT;  -- of a content that was copied
+",
 ];
 
 /// Sets up a connection and brings its database to the present version.

@@ -119,6 +119,7 @@ impl Worker {
             size: entry.size,
             hash: entry.hash,
             revision: entry.revision.clone(),
+            account: None,
         };
         let mut hash = Sha256::new();
         let mut done = 0;
@@ -156,13 +157,15 @@ impl Worker {
         Ok(staged.is_some() || attempt.sha256 == Some(hash.finalize().into()))
     }
 
-    /// The content that an attempt sent, where it still is the staged one.
+    /// The content that an attempt sent, where it still is the staged one and all of it is here.
     pub fn content_of(&self, attempt: &AttemptRow) -> Option<Arc<StagedFile>> {
         let table = self.uploads.table();
         let item = table.item(self.id)?;
         let staged = item.staged.as_ref()?;
         let is_sent = item.row.generation == attempt.generation && staged.modifications() == item.committed;
-        is_sent.then(|| staged.clone())
+        // What a service copied never was here.
+        let is_here = staged.all_missing().is_empty();
+        (is_sent && is_here).then(|| staged.clone())
     }
 
     /// Whether a file was there before the attempt, or belongs to another one.

@@ -38,6 +38,8 @@ pub(super) struct Worker {
     pub progress: Arc<Progress>,
     /// Whether the service answered bytes, and not only an announcement, with the file.
     pub sent_here: bool,
+    /// Whether no service makes the content by itself: its bytes go through here.
+    pub by_bytes: bool,
 }
 
 /// An announced upload and the content that it sends.
@@ -46,6 +48,32 @@ pub(super) struct Sending {
     pub staged: Arc<StagedFile>,
     /// Whether something of it may be on the service.
     pub may_be_there: bool,
+}
+
+/// What a row said when work on it began.
+#[derive(Clone)]
+pub(super) struct Seen {
+    generation: u64,
+    folder: String,
+    name: String,
+}
+
+impl Seen {
+    pub fn of(row: &JournalRow) -> Seen {
+        Seen {
+            generation: row.generation,
+            folder: row.folder.clone(),
+            name: row.name.clone(),
+        }
+    }
+}
+
+/// Where the bytes of a content are that is announced.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bytes {
+    Here,
+    /// On the service that has the file which it is a copy of.
+    There,
 }
 
 /// Works on a file until it is done or has to wait.
@@ -66,6 +94,7 @@ pub(super) async fn run(uploads: Arc<Uploads>, account: Arc<Account>, id: Pendin
         slot,
         progress,
         sent_here: false,
+        by_bytes: false,
     };
     let result = AssertUnwindSafe(worker.upload()).catch_unwind().await;
     let result = result.unwrap_or_else(|_| {
@@ -105,6 +134,12 @@ impl Worker {
                         return Ok(());
                     }
                     continue;
+                }
+            }
+            if let Some(copied) = self.copied(&row) {
+                match self.make_there(&row, copied).await? {
+                    Some((attempt, entry)) => return self.settle(attempt, entry).await,
+                    None => continue,
                 }
             }
             let Some(mut sending) = self.prepare(row).await? else {
@@ -175,8 +210,14 @@ impl Worker {
             staged.finish_base();
         }
         let may_be_there = row.attempt.is_some();
+        let seen = Seen::of(&row);
         let attempt = match row.attempt {
             Some(before) if before.sha256 == Some(sha256) && before.size == row.size => before,
+            // A service was asked to make it, and nobody knew its hash.
+            Some(before) if before.sha256.is_none() && before.generation == row.generation => AttemptRow {
+                sha256: Some(sha256),
+                ..before
+            },
             Some(before) => {
                 // Nothing of ours changes a committed content, but what was announced must be looked up.
                 self.set_attempt(AttemptRow {
@@ -200,7 +241,7 @@ impl Worker {
                 file: None,
             },
         };
-        if !self.write_attempt(row.generation, &attempt).await? {
+        if !self.write_attempt(&seen, &attempt, Bytes::Here).await? {
             return Ok(None);
         }
         Ok(Some(Sending {
@@ -223,7 +264,7 @@ impl Worker {
 
     /// The newest file of the service before anything is sent, where only that tells what was sent from what
     /// others put there.
-    async fn newest_file(&self, folder: &str) -> Result<Option<String>, Failure> {
+    pub async fn newest_file(&self, folder: &str) -> Result<Option<String>, Failure> {
         if !self.has_numbered_twins() || self.can(Capability::ContentHash) {
             return Ok(None);
         }
@@ -236,7 +277,7 @@ impl Worker {
     }
 
     /// Takes the content away from writers, if none has it.
-    fn take_for_sending(&self, row: &JournalRow) -> bool {
+    pub fn take_for_sending(&self, row: &JournalRow) -> bool {
         self.uploads.update(|table| {
             let own = table.owns_target(self.id);
             let taken = table.change(self.id, |item| {
@@ -250,22 +291,28 @@ impl Worker {
         })
     }
 
-    /// Writes the attempt down before the first call. False where the row changed meanwhile.
-    async fn write_attempt(&self, generation: u64, attempt: &AttemptRow) -> Result<bool, Failure> {
-        let attempt = attempt.clone();
+    /// Writes the attempt down before the first call. False where the row is not as it was seen any more.
+    pub async fn write_attempt(
+        &self,
+        seen: &Seen,
+        attempt: &AttemptRow,
+        bytes: Bytes,
+    ) -> Result<bool, Failure> {
+        let (seen, attempt) = (seen.clone(), attempt.clone());
         let fresh = attempt.ticket.is_none();
         let changed = self
             .uploads
             .change(self.id, move |row| {
-                let renamed =
-                    row.attempt.is_none() && (row.folder != attempt.folder || row.name != attempt.name);
+                let renamed = row.attempt.is_none() && (row.folder != seen.folder || row.name != seen.name);
                 let gone = matches!(row.state, RowState::Removed | RowState::Local);
-                if gone || row.generation != generation || renamed {
+                if gone || row.generation != seen.generation || renamed {
                     return Change::Skip;
                 }
-                // All of it is here and synced. Whether the row knows that already does not follow from the staged
-                // file: an attempt may have ended right before this.
-                (row.base, row.missing) = (None, Vec::new());
+                if bytes == Bytes::Here {
+                    // All of it is here and synced. Whether the row knows that already does not follow from the staged
+                    // file: an attempt may have ended right before this.
+                    (row.base, row.missing) = (None, Vec::new());
+                }
                 if fresh || row.state == RowState::Queued || row.state == RowState::Staged {
                     row.state = RowState::Uploading;
                 }
@@ -331,7 +378,7 @@ impl Worker {
             Some(ticket) => match self.poll(&attempt, UploadTicket::new(ticket)).await? {
                 Polled::Done(entry) => Some(entry),
                 Polled::Lost => None,
-                Polled::GivenUp(refusal) => return Err(Failure::given_up(refusal)),
+                Polled::GivenUp(refusal) => return self.given_up(row, refusal).await.map(|()| false),
             },
             None => self.find(&attempt).await?,
         };

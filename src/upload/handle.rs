@@ -249,6 +249,12 @@ impl Uploads {
         self.staging.create(Some(base)).map(Arc::new)
     }
 
+    /// A file with the first `len` bytes of a file that is to be copied, all of them missing still. Once it is
+    /// committed, [`secure`](Self::secure) says when the copy depends on that file no more.
+    pub fn staged_copy(&self, copied: Base, len: u64) -> io::Result<Arc<StagedFile>> {
+        self.staging.create_of(Some(copied), len).map(Arc::new)
+    }
+
     /// Deletes a staged file that was never committed and is not wanted any more.
     pub fn discard(&self, staged: &StagedFile) {
         let known = self.table().uses(staged.name());
@@ -447,7 +453,10 @@ impl Uploads {
         }
     }
 
-    fn hurry(self: &Arc<Self>, id: PendingId) -> Option<(watch::Receiver<Outcome>, u64, HurryGuard)> {
+    pub(super) fn hurry(
+        self: &Arc<Self>,
+        id: PendingId,
+    ) -> Option<(watch::Receiver<Outcome>, u64, HurryGuard)> {
         self.update(|table| {
             table.change_live(id, |item| {
                 item.hurried += 1;
@@ -461,7 +470,7 @@ impl Uploads {
     }
 }
 
-struct HurryGuard {
+pub(super) struct HurryGuard {
     uploads: Arc<Uploads>,
     id: PendingId,
 }

@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt};
 
+use crate::provider::{ErrorKind, FileEntry, Provider, ProviderError};
+
+use super::UploadError;
 use super::handle::Uploads;
 use super::journal::blocking;
 use super::outcome::Failure;
@@ -25,6 +28,11 @@ pub(super) async fn complete(
     staged: &Arc<StagedFile>,
 ) -> Result<(), Failure> {
     let Some(base) = staged.base() else { return Ok(()) };
+    let holder = Holder::of(uploads, account, base)?;
+    staged.reserve_missing().map_err(|source| UploadError::Io {
+        operation: "fetch the rest of a file",
+        source,
+    })?;
     // A reader, or another who completes it, may have filled in some meanwhile, and a cut may have made new ones.
     loop {
         let missing = staged.all_missing();
@@ -32,13 +40,13 @@ pub(super) async fn complete(
             break;
         }
         futures_util::stream::iter(missing.into_iter().flat_map(pieces))
-            .map(|piece| bring(uploads, account, staged, base, piece))
+            .map(|piece| bring(uploads, account, &holder, staged, base, piece))
             .buffer_unordered(TOGETHER)
             .try_collect::<()>()
             .await?;
     }
     uploads.sync(staged).await?;
-    check_unchanged(account, base).await
+    holder.unchanged(base).await.map(drop)
 }
 
 /// A part, cut into pieces.
@@ -50,6 +58,7 @@ fn pieces(part: Range<u64>) -> impl Iterator<Item = Range<u64>> {
 async fn bring(
     uploads: &Arc<Uploads>,
     account: &Account,
+    holder: &Holder,
     staged: &Arc<StagedFile>,
     base: &Base,
     piece: Range<u64>,
@@ -59,8 +68,8 @@ async fn bring(
     if uploads.stopping.is_cancelled() {
         return Err(Failure::Superseded);
     }
-    let read = account.base.read(&account.name, base, piece.clone());
-    let bytes = read.await.map_err(of_base)?;
+    let read = account.base.read(&holder.name, base, piece.clone());
+    let bytes = read.await.map_err(|error| of_base(error, base))?;
     // A short answer is not the end: what is missing still is asked for anew.
     if bytes.is_empty() || bytes.len() as u64 > piece.end - piece.start {
         return Err(Failure::wait(
@@ -72,26 +81,53 @@ async fn bring(
     Ok(())
 }
 
-async fn check_unchanged(account: &Account, base: &Base) -> Result<(), Failure> {
-    let found = account
-        .provider
-        .file_info(std::slice::from_ref(&base.file))
-        .await?;
-    let Some(entry) = found.into_iter().next() else {
-        return Err(Failure::Park(GONE.into()));
-    };
-    // A rename makes a new revision on some services, so it counts only where no hash tells more.
-    let is_other_content = match (&entry.hash, &base.hash) {
-        (Some(now), Some(then)) => now != then,
-        _ => match (&entry.revision, &base.revision) {
+/// Who has the file that a content was begun from.
+pub(super) struct Holder {
+    /// The account.
+    pub name: String,
+    pub provider: Arc<dyn Provider>,
+}
+
+impl Holder {
+    /// Fails where the account is not mounted. `account` is that of the content.
+    pub fn of(uploads: &Uploads, account: &Account, base: &Base) -> Result<Holder, Failure> {
+        let of = |account: &Account| Holder {
+            name: account.name.clone(),
+            provider: account.provider.clone(),
+        };
+        match base.account.as_ref().filter(|name| **name != account.name) {
+            None => Ok(of(account)),
+            Some(name) => uploads.account(name).map(|other| of(&other)).ok_or_else(|| {
+                Failure::Park(format!(
+                    "it is a copy of a file of {name}, which is not mounted: mount {name}, or remove the copy"
+                ))
+            }),
+        }
+    }
+
+    /// The file, where it still has the content that it had.
+    pub async fn unchanged(&self, base: &Base) -> Result<FileEntry, Failure> {
+        let found = self.provider.file_info(std::slice::from_ref(&base.file)).await?;
+        let Some(entry) = found.into_iter().next() else {
+            return Err(Failure::Park(gone(base).into()));
+        };
+        // A rename makes a new revision on some services, so it counts only where no hash tells more.
+        let is_other_content = match (&entry.hash, &base.hash) {
             (Some(now), Some(then)) => now != then,
-            _ => false,
-        },
-    };
-    if entry.size != base.size || is_other_content {
-        Err(Failure::Park(CHANGED.into()))
-    } else {
-        Ok(())
+            _ => match (&entry.revision, &base.revision) {
+                (Some(now), Some(then)) => now != then,
+                _ => false,
+            },
+        };
+        if entry.size == base.size && !is_other_content {
+            return Ok(entry);
+        }
+        let changed = if base.account.is_some() {
+            COPIED_CHANGED
+        } else {
+            CHANGED
+        };
+        Err(Failure::Park(changed.into()))
     }
 }
 
@@ -100,9 +136,17 @@ const CHANGED: &str = "the file was changed on the service since it was opened h
 const GONE: &str = "the file was deleted on the service since it was opened here, and not all of its \
     content is here: copy out what is there, or remove it";
 
-fn of_base(error: crate::provider::ProviderError) -> Failure {
+const COPIED_CHANGED: &str =
+    "the file that it is a copy of was changed before the copy was made: copy it again";
+const COPIED_GONE: &str = "the file that it is a copy of was deleted before the copy was made";
+
+fn gone(base: &Base) -> &'static str {
+    if base.account.is_some() { COPIED_GONE } else { GONE }
+}
+
+fn of_base(error: ProviderError, base: &Base) -> Failure {
     match error.kind {
-        crate::provider::ErrorKind::NotFound => Failure::Park(GONE.into()),
+        ErrorKind::NotFound => Failure::Park(gone(base).into()),
         _ => error.into(),
     }
 }

@@ -160,6 +160,7 @@ fn find(staging: &Staging, row: &JournalRow) -> io::Result<Option<StagedFile>> {
         size: base.size,
         hash: base.hash.as_deref().and_then(ContentHash::from_hex),
         revision: base.revision.clone(),
+        account: base.account.clone(),
     });
     staging.adopt(name, row.missing.iter().cloned().collect(), base)
 }

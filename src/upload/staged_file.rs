@@ -37,6 +37,9 @@ pub struct Base {
     pub size: u64,
     pub hash: Option<ContentHash>,
     pub revision: Option<String>,
+    /// The account that has the file, of a content that was copied from it. `None` where the content is an edit that
+    /// takes the file's place.
+    pub account: Option<String>,
 }
 
 /// A content in the staging directory. It stays there until the journal lets it go, even when the value
@@ -319,6 +322,18 @@ impl StagedFile {
     /// The remote content that it was begun from, whether it is still needed or not.
     pub(super) fn begun_from(&self) -> Option<&Base> {
         self.base.as_ref()
+    }
+
+    /// What it was copied from, as long as it is all of that and no byte of it is here.
+    pub(super) fn untouched_copy(&self) -> Option<&Base> {
+        let base = self.base().filter(|base| base.account.is_some())?;
+        let state = self.state();
+        (state.len == base.size && state.missing.iter().eq(std::iter::once(0..base.size))).then_some(base)
+    }
+
+    /// Takes the room for what is missing, before it is fetched.
+    pub(super) fn reserve_missing(&self) -> io::Result<()> {
+        self.take_lacking(u64::MAX)
     }
 
     /// Waits until the bytes are on the disk, and for a new file its directory entry.

@@ -49,8 +49,13 @@ impl Staging {
 
     /// An empty file, or one of the size of `base` with all of it missing.
     pub fn create(&self, base: Option<Base>) -> io::Result<StagedFile> {
-        let _room = self.space.take(0)?;
         let len = base.as_ref().map_or(0, |base| base.size);
+        self.create_of(base, len)
+    }
+
+    /// The first `len` bytes of `base`, all of them missing.
+    pub fn create_of(&self, base: Option<Base>, len: u64) -> io::Result<StagedFile> {
+        let _room = self.space.take(0)?;
         let missing = std::iter::once(0..len).collect();
         self.create_with(len, missing, base, |_| Ok(()))
     }
@@ -86,7 +91,10 @@ impl Staging {
         let staged = StagedFile::new(None, path, name, space, len, missing, base).followed_by(&self.follower);
         staged.mark_entry_synced();
         staged.mark_journaled();
-        staged.note_lacking();
+        // What a service may still copy by itself takes no room here.
+        if staged.untouched_copy().is_none() {
+            staged.note_lacking();
+        }
         Ok(Some(staged))
     }
 
@@ -201,6 +209,7 @@ mod tests {
             size,
             hash: None,
             revision: None,
+            account: None,
         }
     }
 

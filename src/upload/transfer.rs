@@ -117,7 +117,7 @@ impl Worker {
 
     /// Asks the service how the content is to be sent, and among the files that may be an earlier try's looks for it.
     /// `None` where the file to be replaced is gone: it is announced again, without that.
-    async fn announce(
+    pub async fn announce(
         &self,
         sending: &mut Sending,
         wish: &UploadRequest,
@@ -208,7 +208,7 @@ impl Worker {
     }
 
     /// Whether the attempt goes where the row wants to be by now.
-    fn is_sent_to_its_place(&self, attempt: &AttemptRow) -> bool {
+    pub fn is_sent_to_its_place(&self, attempt: &AttemptRow) -> bool {
         self.is_its_place(&attempt.folder, &attempt.name)
     }
 

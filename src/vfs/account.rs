@@ -35,6 +35,8 @@ pub struct AccountSetup {
     pub provider: Arc<dyn Provider>,
     /// Where deleted files go.
     pub delete: DeleteMode,
+    /// Each folder has a file that lists the links of the others.
+    pub links_file: bool,
     /// Names of files and folders that stay on this machine.
     pub local_only: GlobSet,
     /// `close()` returns when the content is on the service.

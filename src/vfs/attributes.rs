@@ -75,6 +75,7 @@ impl Vfs {
         let (kind, size, most) = match &node.kind {
             Kind::Folder(_) => (FileKind::Folder, 0, 0o777),
             Kind::File(file) => (FileKind::File, file.size(), 0o666),
+            Kind::LinkList(list) => (FileKind::File, list.content.len() as u64, 0o666),
         };
         let Options { uid, gid, umask, .. } = self.options;
         let mode = u16::try_from(most & !umask).unwrap_or(0);
@@ -91,10 +92,11 @@ impl Vfs {
             mode,
             uid,
             gid,
-            valid_for: if awaits_date {
-                valid_for.min(UNDATED)
-            } else {
-                valid_for
+            valid_for: match &node.kind {
+                // It is made anew when somebody looks at its name.
+                Kind::LinkList(_) => Duration::ZERO,
+                _ if awaits_date => valid_for.min(UNDATED),
+                _ => valid_for,
             },
         }
     }

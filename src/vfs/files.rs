@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::download::Reader;
 use crate::provider::{Capability, ErrorKind};
-use crate::upload::StagedFile;
+use crate::upload::{Base, StagedFile};
 
 use super::Vfs;
 use super::account::Account;
@@ -15,15 +15,22 @@ use super::changes::Outdated;
 use super::error::{Error, Result};
 use super::folders::DirectoryEntry;
 use super::handles::{FileHandle, Opened};
-use super::tree::{Node, Remote};
+use super::tree::{Kind, Node, Remote};
 
 /// Where the bytes of a file are.
 enum Content {
-    Local {
-        staged: Arc<StagedFile>,
-        base: Option<Remote>,
-    },
+    Local { staged: Arc<StagedFile>, base: BaseNow },
     Remote(Remote),
+}
+
+/// What the bytes come from that a local content lacks.
+enum BaseNow {
+    /// The file that it is an edit of, as it still is on the service.
+    Own(Remote),
+    /// A file that it is a copy of.
+    Copied(Base),
+    /// Nothing that still is as it was.
+    Gone,
 }
 
 impl Vfs {
@@ -31,6 +38,7 @@ impl Vfs {
     /// first write; only `truncate` takes effect at once.
     pub async fn open(self: &Arc<Self>, ino: u64, write: bool, truncate: bool) -> Result<Opened> {
         if write {
+            self.refuse_change_of_list(ino)?;
             let (_, account) = self.account_to_change(ino)?;
             account.require(Capability::Write)?;
             self.check_replaceable(account, ino)?;
@@ -39,12 +47,17 @@ impl Vfs {
         let (keep_cache, foreign) = {
             let mut tree = self.tree();
             let node = tree.get_mut(ino).ok_or_else(|| Error::plain(libc::ESTALE))?;
-            let file = node.file_mut().ok_or_else(|| Error::plain(libc::EISDIR))?;
-            file.writers += u32::from(write);
-            let keep = std::mem::replace(&mut file.cached_is_true, true);
-            let foreign = file.foreign;
+            let opened = match &mut node.kind {
+                Kind::Folder(_) => return Err(Error::plain(libc::EISDIR)),
+                Kind::LinkList(_) => (true, 0),
+                Kind::File(file) => {
+                    file.writers += u32::from(write);
+                    let keep = std::mem::replace(&mut file.cached_is_true, true);
+                    (keep && !truncate, file.foreign)
+                }
+            };
             node.handles += 1;
-            (keep && !truncate, foreign)
+            opened
         };
         let handle = self.handles.add_file(ino, write, foreign);
         if truncate && let Err(error) = self.set_size(ino, 0).await {
@@ -88,14 +101,15 @@ impl Vfs {
             Ok(handle) => handle,
             Err(error) => return Some(Err(error)),
         };
-        let staged = self
-            .tree()
-            .get(handle.ino)?
-            .file()?
-            .local
-            .as_ref()?
-            .staged
-            .clone();
+        let staged = {
+            let tree = self.tree();
+            let node = tree.get(handle.ino)?;
+            if let Some(list) = node.link_list() {
+                let range = clip(range, list.content.len() as u64);
+                return Some(Ok(list.content.slice(range.start as usize..range.end as usize)));
+            }
+            node.file()?.local.as_ref()?.staged.clone()
+        };
         let range = clip(range, staged.len());
         if !staged.missing(range.clone()).is_empty() {
             return None;
@@ -144,12 +158,13 @@ impl Vfs {
             (Some(local), remote) => Content::Local {
                 staged: local.staged.clone(),
                 // What is missing may come from the content that it was begun from, and from no other.
-                base: remote.clone().filter(|remote| {
-                    local
-                        .staged
-                        .base()
-                        .is_some_and(|base| remote.same_content_as_base(base))
-                }),
+                base: match (local.staged.base(), remote) {
+                    (Some(base), _) if base.account.is_some() => BaseNow::Copied(base.clone()),
+                    (Some(base), Some(remote)) if remote.same_content_as_base(base) => {
+                        BaseNow::Own(remote.clone())
+                    }
+                    _ => BaseNow::Gone,
+                },
             },
             (None, Some(_)) if file.foreign != handle.foreign => {
                 let path = tree.path(handle.ino);
@@ -167,19 +182,26 @@ impl Vfs {
         &self,
         handle: &FileHandle,
         staged: &Arc<StagedFile>,
-        base: Option<Remote>,
+        base: BaseNow,
         range: Range<u64>,
     ) -> Result<Vec<(u64, Bytes)>> {
+        let gone = || {
+            Error::told(
+                libc::EIO,
+                "the file that is being edited was changed on the service",
+            )
+        };
         let mut beside = Vec::new();
-        for gap in staged.missing(range) {
-            let gone = || {
-                Error::told(
-                    libc::EIO,
-                    "the file that is being edited was changed on the service",
-                )
-            };
-            let base = base.as_ref().ok_or_else(gone)?;
-            let reader = self.reader(handle, base)?;
+        let missing = staged.missing(range);
+        if missing.is_empty() {
+            return Ok(beside);
+        }
+        let reader = match &base {
+            BaseNow::Own(remote) => self.reader(handle, remote)?,
+            BaseNow::Copied(copied) => self.reader_of_copied(handle, copied).await?,
+            BaseNow::Gone => return Err(gone()),
+        };
+        for gap in missing {
             let mut at = gap.start;
             while at < gap.end {
                 let length = usize::try_from((gap.end - at).min(1 << 20)).unwrap_or(1 << 20);
@@ -200,6 +222,15 @@ impl Vfs {
 
     fn reader(&self, handle: &FileHandle, remote: &Remote) -> Result<Arc<Reader>> {
         let (_, account) = self.account_of(handle.ino)?;
+        self.reader_from(handle, account, remote)
+    }
+
+    pub(super) fn reader_from(
+        &self,
+        handle: &FileHandle,
+        account: &Account,
+        remote: &Remote,
+    ) -> Result<Arc<Reader>> {
         let mut slot = handle.reader.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, reader)) = slot.as_ref()
             && of.same_content(remote)

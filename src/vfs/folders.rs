@@ -77,6 +77,11 @@ impl Vfs {
     /// The child of that name, with one more reference held by the kernel.
     pub async fn lookup(self: &Arc<Self>, parent: u64, name: &str) -> Result<Attributes> {
         self.ensure_listed(parent).await?;
+        if self.is_link_list(parent, name) {
+            let ino = self.link_list(parent).await?;
+            let found = ino.and_then(|ino| self.remember(ino));
+            return found.ok_or_else(|| Error::plain(libc::ENOENT));
+        }
         match self.lookup_known(parent, name) {
             Some(result) => result,
             None => Err(Error::plain(libc::ENOENT)),
@@ -90,6 +95,9 @@ impl Vfs {
             Ok(Need::Wait) => return None,
             Ok(Need::Refresh) => drop(self.refresh(parent)),
             Ok(Need::Nothing) => {}
+        }
+        if self.is_link_list(parent, name) {
+            return None;
         }
         let mut tree = self.tree();
         let Some(ino) = tree.child(parent, name) else {
@@ -122,6 +130,10 @@ impl Vfs {
     /// All entries of a folder as they are now, with `.` and `..` first.
     pub async fn read_directory(self: &Arc<Self>, ino: u64) -> Result<Vec<DirectoryEntry>> {
         self.ensure_listed(ino).await?;
+        let link_list = self.link_list(ino).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "a folder is shown without the list of its links");
+            None
+        });
         let tree = self.tree();
         let node = tree.get(ino).ok_or_else(|| Error::plain(libc::ESTALE))?;
         let folder = node.folder().ok_or_else(|| Error::plain(libc::ENOTDIR))?;
@@ -136,11 +148,12 @@ impl Vfs {
             name: "..".into(),
             kind: FileKind::Folder,
         });
-        for child in folder.children.values() {
+        // Early in the stream, before a newer one takes its place.
+        for child in link_list.iter().chain(folder.children.values()) {
             if let Some(node) = tree.get(*child) {
                 let kind = match node.kind {
                     Kind::Folder(_) => FileKind::Folder,
-                    Kind::File(_) => FileKind::File,
+                    Kind::File(_) | Kind::LinkList(_) => FileKind::File,
                 };
                 entries.push(DirectoryEntry {
                     ino: *child,
@@ -372,6 +385,7 @@ impl Vfs {
         let remote_name = account.remote_name(name)?;
         self.ensure_listed(parent).await?;
         let parent_id = self.folder_id(parent)?;
+        self.refuse_link_list(parent, name)?;
         if self.tree().child(parent, name).is_some() {
             return Err(Error::plain(libc::EEXIST));
         }

@@ -34,6 +34,10 @@ impl Vfs {
     /// whichever life. Who has the file open keeps it.
     pub async fn unlink(self: &Arc<Self>, parent: u64, name: &str) -> Result<()> {
         let (_, account) = self.account_to_change(parent)?;
+        self.ensure_listed(parent).await?;
+        if self.is_link_list(parent, name) {
+            return self.remove_link_list(parent).await;
+        }
         let ino = self.listed_child(parent, name).await?;
         if !self.is_file(ino) {
             return Err(Error::plain(libc::EISDIR));

@@ -110,6 +110,8 @@ impl Vfs {
         self.ensure_listed(parent).await?;
         self.ensure_listed(new_parent).await?;
         let new_folder = self.folder_id(new_parent)?;
+        self.refuse_link_list(parent, name)?;
+        self.refuse_link_list(new_parent, new_name)?;
         let (ino, target) = {
             let tree = self.tree();
             let ino = tree

@@ -14,8 +14,10 @@ use crate::upload::{Base, Hold, PendingId, StagedFile};
 
 use super::names;
 
+mod link_list;
 mod merge;
 
+pub use link_list::{LinkList, ListPlace};
 pub use merge::{MergeRules, Merged, PendingHere, Waiting};
 
 /// The inode number of the mount point.
@@ -65,6 +67,7 @@ impl Remote {
             size: self.size,
             hash: self.hash,
             revision: self.revision.clone(),
+            account: None,
         }
     }
 
@@ -138,6 +141,8 @@ pub struct Folder {
     pub hint: ListHint,
     /// By the key of [`names::key`].
     pub children: BTreeMap<String, u64>,
+    /// The file that lists the links of the others.
+    pub link_list: ListPlace,
     pub listing: ListingState,
     /// Rises with each change made here, so that a listing that was asked for before it is not believed.
     pub version: u64,
@@ -157,6 +162,7 @@ impl Folder {
             remote_name,
             hint,
             children: BTreeMap::new(),
+            link_list: ListPlace::Unmade,
             listing: ListingState::Unknown,
             version: 0,
             retry_at: None,
@@ -170,6 +176,7 @@ impl Folder {
 pub enum Kind {
     Folder(Folder),
     File(File),
+    LinkList(LinkList),
 }
 
 #[derive(Debug)]
@@ -204,28 +211,35 @@ impl Node {
     pub fn file(&self) -> Option<&File> {
         match &self.kind {
             Kind::File(file) => Some(file),
-            Kind::Folder(_) => None,
+            Kind::Folder(_) | Kind::LinkList(_) => None,
         }
     }
 
     pub fn file_mut(&mut self) -> Option<&mut File> {
         match &mut self.kind {
             Kind::File(file) => Some(file),
-            Kind::Folder(_) => None,
+            Kind::Folder(_) | Kind::LinkList(_) => None,
         }
     }
 
     pub fn folder(&self) -> Option<&Folder> {
         match &self.kind {
             Kind::Folder(folder) => Some(folder),
-            Kind::File(_) => None,
+            Kind::File(_) | Kind::LinkList(_) => None,
         }
     }
 
     pub fn folder_mut(&mut self) -> Option<&mut Folder> {
         match &mut self.kind {
             Kind::Folder(folder) => Some(folder),
-            Kind::File(_) => None,
+            Kind::File(_) | Kind::LinkList(_) => None,
+        }
+    }
+
+    pub fn link_list(&self) -> Option<&LinkList> {
+        match &self.kind {
+            Kind::LinkList(list) => Some(list),
+            Kind::File(_) | Kind::Folder(_) => None,
         }
     }
 
@@ -234,6 +248,7 @@ impl Node {
         match &self.kind {
             Kind::File(file) => file.remote.as_ref().map(|remote| ItemId::File(remote.id.clone())),
             Kind::Folder(folder) => folder.id.clone().map(ItemId::Folder),
+            Kind::LinkList(_) => None,
         }
     }
 }
@@ -401,6 +416,7 @@ impl Tree {
         for child in children {
             self.remove(child);
         }
+        self.put_link_list(ino, ListPlace::Unmade);
         self.disown(ino);
         self.drop_if_unused(ino);
     }
@@ -433,7 +449,7 @@ impl Tree {
         match self.get(ino).map(|node| &node.kind) {
             Some(Kind::File(file)) => file.local.is_some(),
             Some(Kind::Folder(folder)) => folder.children.values().any(|child| self.has_local(*child)),
-            None => false,
+            Some(Kind::LinkList(_)) | None => false,
         }
     }
 
@@ -482,7 +498,7 @@ impl Tree {
         }
         let after = match &node.kind {
             Kind::File(_) => node.item(),
-            Kind::Folder(_) => None,
+            Kind::Folder(_) | Kind::LinkList(_) => None,
         };
         let Some(account) = account else { return };
         if before != after {

@@ -56,6 +56,7 @@ impl Vfs {
         account.remote_name(name)?;
         self.ensure_listed(parent).await?;
         self.folder_id(parent)?;
+        self.refuse_link_list(parent, name)?;
         let staged = self.uploads.new_staged()?;
         let mut tree = self.tree();
         if tree.child(parent, name).is_some() {
@@ -138,7 +139,7 @@ impl Vfs {
     }
 
     /// Refuses growth that the account has no room for, while the program can still be told.
-    fn admit(&self, ino: u64, staged: &StagedFile, size: u64) -> Result<()> {
+    pub(super) fn admit(&self, ino: u64, staged: &StagedFile, size: u64) -> Result<()> {
         if size <= staged.len() {
             return Ok(());
         }
@@ -288,6 +289,7 @@ impl Vfs {
 
     /// Cuts or extends a file. Without an open writer it is committed at once, since no `close()` follows.
     pub async fn set_size(self: &Arc<Self>, ino: u64, size: u64) -> Result<()> {
+        self.refuse_change_of_list(ino)?;
         let (_, account) = self.account_to_change(ino)?;
         account.require(Capability::Write)?;
         self.check_replaceable(account, ino)?;
@@ -325,6 +327,7 @@ impl Vfs {
 
     /// Sets the modification time: in the journal for content that waits, else on the service. Never uploads.
     pub async fn set_mtime(self: &Arc<Self>, ino: u64, change: TimeChange) -> Result<()> {
+        self.refuse_change_of_list(ino)?;
         let mtime = change.time();
         let _guard = self.locks.one(ino).await;
         let mut settling = Settling::default();
@@ -392,6 +395,7 @@ impl Vfs {
             return Ok(());
         }
         let pending = self.commit(handle.ino).await?;
+        self.secure_copy(handle.ino, pending).await?;
         let (_, account) = self.account_of(handle.ino)?;
         match pending.filter(|_| account.setup.on_close_wait) {
             Some(pending) => self.wait_uploaded(handle.ino, pending).await,
@@ -405,6 +409,7 @@ impl Vfs {
             return Ok(());
         }
         let pending = self.commit(handle.ino).await?;
+        self.secure_copy(handle.ino, pending).await?;
         let (_, account) = self.account_of(handle.ino)?;
         match pending.filter(|_| account.setup.fsync_remote) {
             Some(pending) => self.wait_uploaded(handle.ino, pending).await,
@@ -415,11 +420,7 @@ impl Vfs {
     /// Waits until a row is on the service. Fails, with the service's reason, when it has to be tried again
     /// later or needs a person; it stays in the journal then.
     async fn wait_uploaded(&self, ino: u64, pending: PendingId) -> Result<()> {
-        let hold = self
-            .tree()
-            .file_mut(ino)
-            .and_then(|file| file.local.as_mut()?.hold.take());
-        drop(hold);
+        self.drop_hold(ino);
         let mut uploaded = std::pin::pin!(self.uploads.wait(pending));
         loop {
             tokio::select! {
@@ -438,6 +439,15 @@ impl Vfs {
                 }
             }
         }
+    }
+
+    /// Lets the row be sent although the file is still open.
+    pub(super) fn drop_hold(&self, ino: u64) {
+        let hold = self
+            .tree()
+            .file_mut(ino)
+            .and_then(|file| file.local.as_mut()?.hold.take());
+        drop(hold);
     }
 
     /// Journals what was written since the last commit. The row, if the file waits for an upload.

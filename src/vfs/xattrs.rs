@@ -70,6 +70,9 @@ impl Vfs {
     fn xattr_value(&self, ino: u64, name: &str) -> Option<String> {
         let tree = self.tree();
         let node = tree.get(ino)?;
+        if node.link_list().is_some() {
+            return (name == "state").then(|| "list".to_owned());
+        }
         let Some(file) = node.file() else {
             let id = node.folder()?.id.as_ref()?;
             return match (name, is_local(id)) {

@@ -1,7 +1,9 @@
 //! A mount with an account on each of the services that publish only.
 
 mod catalog;
+mod fetched;
 mod killed;
+mod link_list;
 mod uploads;
 
 use std::path::PathBuf;
@@ -11,6 +13,8 @@ use super::harness::{Mount, Setup, World};
 
 /// The account on Mirrored.to.
 const OTHER: &str = "other";
+/// The file in each folder that lists the links of the others.
+const LIST: &str = "links.txt";
 
 fn world(adjust: impl FnOnce(&mut Setup)) -> World {
     World::with(|setup| {

@@ -4,6 +4,7 @@
 
 mod caching;
 mod command;
+mod copying;
 mod crash;
 mod deleting;
 mod faults;

@@ -95,14 +95,15 @@ pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
         let health = Health::new();
         let provider = plan.config.connect(account, Some(&database)).await?;
         let provider = Wrapped::new(provider, health.clone());
-        let provider = match provider.capabilities().has(Capability::List) {
-            true => provider,
-            false => Catalog::over(provider, &account.name, database.clone(), clock()),
+        let publishes = !provider.capabilities().has(Capability::List);
+        let provider = match publishes {
+            false => provider,
+            true => Catalog::over(provider, &account.name, database.clone(), clock()),
         };
         let names = account.options.local_only.names.clone();
         let provider = LocalFolders::over(provider, &account.name, names, database.clone());
         downloads.register(&account.name, Arc::clone(&provider));
-        setups.push(setup(account, Arc::clone(&provider)));
+        setups.push(setup(account, Arc::clone(&provider), publishes));
         accounts.push(Account {
             name: account.name.clone(),
             kind: account.kind,
@@ -202,11 +203,12 @@ fn pace(account: &AccountConfig) -> (String, upload::Pace) {
     )
 }
 
-fn setup(account: &AccountConfig, provider: Arc<dyn Provider>) -> vfs::AccountSetup {
+fn setup(account: &AccountConfig, provider: Arc<dyn Provider>, publishes: bool) -> vfs::AccountSetup {
     vfs::AccountSetup {
         name: account.name.clone(),
         provider,
         delete: account.options.delete,
+        links_file: publishes && account.options.links_file,
         local_only: account.options.local_only.names.clone(),
         on_close_wait: account.options.on_close == OnClose::Wait,
         fsync_remote: account.options.fsync == FsyncMode::Remote,

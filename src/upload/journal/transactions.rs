@@ -218,5 +218,6 @@ pub(super) fn base_row(staged: &StagedFile, synced: &Synced) -> Option<BaseRow> 
         size: base.size,
         hash: base.hash.map(|hash| hash.to_hex()),
         revision: base.revision.clone(),
+        account: base.account.clone(),
     })
 }

@@ -96,6 +96,8 @@ pub enum Call {
     UploadUnit,
     /// Of a file whose content the service has, by hash.
     InstantUpload,
+    /// Makes a file on the service of one that is there.
+    MakeCopy,
     /// Asks what became of an upload.
     PollUpload,
     CreateFolder,

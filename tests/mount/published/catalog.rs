@@ -5,14 +5,17 @@ use std::os::unix::fs::MetadataExt;
 
 use serde_json::json;
 
-use super::{OTHER, place, world};
+use super::{LIST, OTHER, place, world};
 use crate::publishing::harness::{MEDIA, sha256_of, wait_for};
 
+/// The names in a folder beside the list of its links.
 fn names(folder: &std::path::Path) -> Vec<String> {
     let entries = fs::read_dir(folder).expect("list");
     let mut names: Vec<_> = entries
         .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
         .collect();
+    assert!(names.contains(&LIST.to_owned()), "{names:?}");
+    names.retain(|name| name != LIST);
     names.sort();
     names
 }

@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::{OTHER, place, world};
+use super::{LIST, OTHER, place, world};
 use crate::publishing::harness::{MEDIA, Mount, sha256_of, wait_for};
 
 /// Publishes a file, kills the mount while this call hangs, before it took effect or after, and goes on.
@@ -37,6 +37,7 @@ fn killed_at(account: &str, call: &str, after: bool, skip: u64) -> (usize, Value
     let entries: Vec<_> = fs::read_dir(place(&mount, account, ""))
         .expect("list")
         .map(|entry| entry.expect("an entry").file_name())
+        .filter(|name| name != LIST)
         .collect();
     assert_eq!(entries, ["x.bin"], "{account} {call}");
     assert!(fs::read(place(&mount, account, "x.bin")).expect("cat") == content);
@@ -112,6 +113,9 @@ fn assert_published(world: &crate::publishing::harness::World, mount: &Mount, ac
     let mut found = 0;
     for entry in fs::read_dir(place(mount, account, "")).expect("list") {
         let name = entry.expect("an entry").file_name().into_string().expect("UTF-8");
+        if name == LIST {
+            continue;
+        }
         let id = mount.xattr(&format!("../{account}/{name}"), "id").expect("an id");
         let file = files.iter().find(|file| file["id"] == json!(id));
         let seed = name.trim_end_matches(".bin").parse().expect("a number");

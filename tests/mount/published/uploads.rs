@@ -6,7 +6,7 @@ use std::io::Write;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::{OTHER, place, world};
+use super::{LIST, OTHER, place, world};
 use crate::publishing::harness::{MEDIA, wait_for};
 
 #[test]
@@ -112,7 +112,10 @@ fn a_spent_day_lets_uploads_wait_for_the_next_and_says_so() {
     world.drain();
     let stored = world.service.stored(OTHER);
     assert_eq!(stored.len(), 200);
-    assert_eq!(fs::read_dir(place(&mount, OTHER, "")).expect("list").count(), 200);
+    wait_for("all have links", || {
+        let list = fs::read_to_string(place(&mount, OTHER, LIST)).expect("the list of links");
+        list.lines().count() == 200
+    });
     mount.unmount(&world.config());
 }
 

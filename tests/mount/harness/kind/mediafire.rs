@@ -96,6 +96,7 @@ fn calls(call: Call) -> &'static [&'static str] {
         Call::Upload => &["upload/simple"],
         Call::UploadUnit => &["upload/resumable"],
         Call::InstantUpload => &["upload/instant"],
+        Call::MakeCopy => &["upload/instant", "file/copy"],
         Call::PollUpload => &["upload/poll_upload"],
         Call::CreateFolder => &["folder/create"],
         Call::Rename => &["file/update", "folder/update"],

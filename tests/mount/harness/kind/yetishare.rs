@@ -96,6 +96,7 @@ fn calls(call: Call) -> &'static [&'static str] {
         Call::Session => &["v2/authorize", "v2/disable_access_token", "v2/account/*"],
         Call::Login => &["v2/authorize"],
         Call::Changes | Call::UploadUnit | Call::InstantUpload | Call::PollUpload | Call::Replace => &[],
+        Call::MakeCopy => &["v2/file/copy"],
         Call::Listing => &["v2/folder/listing"],
         Call::Dates | Call::Info => &["v2/file/info"],
         Call::Link => &["v2/file/download"],
