@@ -29,6 +29,8 @@ pub use types::{
     Refusal, SentUpload, ServerHabits, ShareLinks, UploadPlan, UploadProgress, UploadRequest, UploadTicket,
 };
 
+use std::time::SystemTime;
+
 use async_trait::async_trait;
 use url::Url;
 
@@ -37,6 +39,24 @@ use crate::http::FileRange;
 /// Polls under way at once where a service takes one upload in each.
 const POLLS_AT_ONCE: usize = 8;
 
+fn lacks<T>(operation: &'static str, capability: Capability) -> Result<T> {
+    Err(ProviderError::unsupported(operation, capability))
+}
+
+/// For the ways of an upload that no plan of the service asks for.
+fn another_way<T>(operation: &'static str) -> Result<T> {
+    refuse(operation, "the service takes uploads in another way")
+}
+
+fn refuse<T>(operation: &'static str, message: &str) -> Result<T> {
+    Err(ProviderError::new(
+        ErrorKind::Unsupported,
+        Retry::Never,
+        operation,
+        message,
+    ))
+}
+
 /// One account of one service.
 ///
 /// # Contract
@@ -44,7 +64,8 @@ const POLLS_AT_ONCE: usize = 8;
 /// - A method makes as few calls as the service allows and returns when the service has answered. It does
 ///   not retry, except for one login and one replay after the service declared a token dead.
 /// - Names go in and come out as the service holds them; encoding of names is the caller's.
-/// - A method whose [`Capability`] is missing returns [`ErrorKind::Unsupported`] without a call.
+/// - A method whose [`Capability`] is missing returns [`ErrorKind::Unsupported`] without a call. A method that a provider
+///   does not write does just that. What only wraps a provider writes all of them.
 /// - [`Retry::OutcomeUnknown`] is returned exactly where the request may have taken effect although no
 ///   answer came: the caller must look before it does the same again.
 /// - Methods documented as *idempotent* may be repeated after an unknown outcome.
@@ -88,74 +109,108 @@ pub trait Provider: Send + Sync + 'static {
 
     /// All entries of a folder. `hint` tells which part is known to be empty, which then costs no call.
     /// Idempotent. Entries in the trash are not listed. Two entries may bear the same name.
-    async fn list(&self, folder: &FolderId, hint: ListHint) -> Result<Listing>;
+    async fn list(&self, _folder: &FolderId, _hint: ListHint) -> Result<Listing> {
+        lacks("list", Capability::List)
+    }
 
     /// The present facts of files, in as few calls as the service allows. Files that are gone (or in the trash) are
     /// absent from the answer; so may those be of which the service tells nothing sensible, where it tells of
     /// others. Idempotent.
-    async fn file_info(&self, files: &[FileId]) -> Result<Vec<FileEntry>>;
+    async fn file_info(&self, _files: &[FileId]) -> Result<Vec<FileEntry>> {
+        lacks("file_info", Capability::List)
+    }
 
     /// Direct links, one for each file, in the order asked; an error in place of a link where that
     /// file has none. As few calls as the service allows. Idempotent.
-    async fn links(&self, files: &[FileId]) -> Result<Vec<Result<DownloadLink>>>;
+    async fn links(&self, _files: &[FileId]) -> Result<Vec<Result<DownloadLink>>> {
+        lacks("links", Capability::Read)
+    }
 
     /// The pages that a person is sent to for files, one for each file, in the order asked; an error in place of
     /// the links of a file that has none. As few calls as the service allows. Needs [`Capability::ShareLinks`].
     /// Idempotent.
     async fn share_links(&self, _files: &[FileId]) -> Result<Vec<Result<ShareLinks>>> {
-        Err(ProviderError::unsupported("share_links", Capability::ShareLinks))
+        lacks("share_links", Capability::ShareLinks)
     }
 
     /// Makes a folder, or returns the folder of that name that is there already. Idempotent.
-    async fn create_folder(&self, parent: &FolderId, name: &str) -> Result<FolderEntry>;
+    async fn create_folder(&self, _parent: &FolderId, _name: &str) -> Result<FolderEntry> {
+        lacks("create_folder", Capability::CreateFolder)
+    }
 
     /// Gives an item another name in its folder. Idempotent. `mtime` is the time that it has and keeps, where
     /// known: a service may take a rename for a modification. Where the name is taken, the service may hold
     /// twins afterwards, or choose a name that is free, or refuse with [`ErrorKind::AlreadyExists`].
-    async fn rename(&self, item: &ItemId, name: &str, mtime: Option<std::time::SystemTime>) -> Result<()>;
+    async fn rename(&self, _item: &ItemId, _name: &str, _mtime: Option<SystemTime>) -> Result<()> {
+        lacks("rename", Capability::Rename)
+    }
 
     /// Moves items into another folder, under their names. Idempotent.
-    async fn move_to(&self, items: &[ItemId], folder: &FolderId) -> Result<()>;
+    async fn move_to(&self, _items: &[ItemId], _folder: &FolderId) -> Result<()> {
+        lacks("move_to", Capability::Move)
+    }
 
     /// Copies a file on the service, under its name, and returns the new id. Where the name is taken in the folder,
     /// as in the file's own, the copy is a twin or has a name that the service chooses, as its facts tell. Not
     /// idempotent.
-    async fn copy_file(&self, file: &FileId, folder: &FolderId) -> Result<FileId>;
+    async fn copy_file(&self, _file: &FileId, _folder: &FolderId) -> Result<FileId> {
+        lacks("copy_file", Capability::Copy)
+    }
 
     /// Sets the modification time that the service keeps for an item. Idempotent.
-    async fn set_mtime(&self, item: &ItemId, mtime: std::time::SystemTime) -> Result<()>;
+    async fn set_mtime(&self, _item: &ItemId, _mtime: SystemTime) -> Result<()> {
+        lacks("set_mtime", Capability::ModificationTime)
+    }
 
     /// Replaces the content of `old` by that of `new`, which vanishes, keeping the id of `old`. Needs
     /// [`Capability::ReplaceKeepsId`]; the service may refuse pairs of files, with
     /// [`ErrorKind::Unsupported`] or [`ErrorKind::InvalidArgument`]. Not idempotent.
-    async fn replace_content(&self, new: &FileId, old: &FileId) -> Result<()>;
+    async fn replace_content(&self, _new: &FileId, _old: &FileId) -> Result<()> {
+        lacks("replace_content", Capability::ReplaceKeepsId)
+    }
 
     /// Deletes items; folders with all that is in them. An item that is gone already is a success.
     /// Idempotent.
-    async fn delete(&self, items: &[ItemId], mode: DeleteMode) -> Result<()>;
+    async fn delete(&self, _items: &[ItemId], mode: DeleteMode) -> Result<()> {
+        lacks(
+            "delete",
+            match mode {
+                DeleteMode::Trash => Capability::Trash,
+                DeleteMode::Purge => Capability::Purge,
+            },
+        )
+    }
 
     /// What changed since `since`; `None` asks for the present cursor only. One cheap call when nothing
     /// changed. Needs [`Capability::ChangeFeed`]. Idempotent.
-    async fn changes(&self, since: Option<&ChangeCursor>) -> Result<Changes>;
+    async fn changes(&self, _since: Option<&ChangeCursor>) -> Result<Changes> {
+        lacks("changes", Capability::ChangeFeed)
+    }
 
     /// Announces an upload and says how it goes on. Idempotent: asked again after a crash or a lost answer, with
     /// [`UploadRequest::sent_before`] set, it says what the service already holds. May finish at once where
     /// the service has the content.
-    async fn upload_begin(&self, request: &UploadRequest) -> Result<UploadPlan>;
+    async fn upload_begin(&self, _request: &UploadRequest) -> Result<UploadPlan> {
+        lacks("upload_begin", Capability::Write)
+    }
 
     /// Sends the whole content in one request, for [`UploadPlan::Whole`]. Not idempotent.
-    async fn upload_whole(&self, request: &UploadRequest, body: FileRange) -> Result<UploadProgress>;
+    async fn upload_whole(&self, _request: &UploadRequest, _body: FileRange) -> Result<UploadProgress> {
+        another_way("upload_whole")
+    }
 
     /// Sends one unit, for [`UploadPlan::Units`]; `index` counts from 0 and `sha256` is that of the unit's
     /// bytes. Units go in any order and side by side. Not idempotent, since the last one missing ends the
     /// upload: a lost answer is looked up by announcing the upload again.
     async fn upload_unit(
         &self,
-        request: &UploadRequest,
-        index: u32,
-        sha256: &[u8; 32],
-        body: FileRange,
-    ) -> Result<UploadProgress>;
+        _request: &UploadRequest,
+        _index: u32,
+        _sha256: &[u8; 32],
+        _body: FileRange,
+    ) -> Result<UploadProgress> {
+        another_way("upload_unit")
+    }
 
     /// Sends the next part, for [`UploadPlan::Ranges`]: the bytes from `body.offset` on, which is where the part
     /// before ended. The part that holds the last byte ends the upload. Not idempotent, and never repeated: what
@@ -166,7 +221,7 @@ pub trait Provider: Send + Sync + 'static {
         _session: &UploadTicket,
         _body: FileRange,
     ) -> Result<UploadProgress> {
-        Err(ProviderError::unsupported("upload_range", Capability::Write))
+        another_way("upload_range")
     }
 
     /// Has the service fetch the content from a direct link by itself, in place of an announcement and bytes. The
@@ -175,14 +230,13 @@ pub trait Provider: Send + Sync + 'static {
     /// an earlier call began is gone on with where the service tells of it. What the service cannot fetch is refused
     /// with [`Retry::Never`], or given up when polled: the bytes can then be sent as those of any upload.
     async fn upload_from_link(&self, _request: &UploadRequest, _link: &Url) -> Result<UploadProgress> {
-        Err(ProviderError::unsupported(
-            "upload_from_link",
-            Capability::RemoteUpload,
-        ))
+        lacks("upload_from_link", Capability::RemoteUpload)
     }
 
     /// Asks how far the service has come with an upload whose bytes it has. Idempotent.
-    async fn upload_poll(&self, ticket: &UploadTicket) -> Result<UploadProgress>;
+    async fn upload_poll(&self, _ticket: &UploadTicket) -> Result<UploadProgress> {
+        another_way("upload_poll")
+    }
 
     /// As [`upload_poll`](Self::upload_poll) for many at once, in the order asked and in as few calls as the
     /// service allows. It may miss what became of one and say that it is still being processed, so each is to be
@@ -202,13 +256,7 @@ pub trait Provider: Send + Sync + 'static {
     /// What became of files that a service without [`Capability::List`] published, in the order asked and in as few
     /// calls as it allows. Idempotent.
     async fn published(&self, _files: &[FileId]) -> Result<Vec<PublishedState>> {
-        let message = "the service lists what it has";
-        Err(ProviderError::new(
-            ErrorKind::Unsupported,
-            Retry::Never,
-            "published",
-            message,
-        ))
+        refuse("published", "the service lists what it has")
     }
 
     /// What is known of a published file without asking; `None` where the service lists its files by itself. Makes

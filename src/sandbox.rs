@@ -20,6 +20,7 @@ mod faults;
 mod fetch;
 mod form;
 mod front;
+mod hosts;
 mod mediafire;
 mod mirrorace;
 mod mirrored_to;

@@ -39,6 +39,29 @@ fn no_room_names_a_room_above_it() {
     }
 }
 
+/// A method that it lacked would be refused there, whatever the provider can do.
+#[test]
+fn what_wraps_a_provider_hands_every_method_on() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let methods = |file: &str, begins: &str| {
+        let text = std::fs::read_to_string(source.join(file)).expect("readable source");
+        let (_, block) = text.split_once(begins).expect("the block");
+        let block = block.split("\n}").next().expect("its end");
+        let names = block.lines().filter_map(|line| {
+            let line = line.strip_prefix("    ")?;
+            let name = line.strip_prefix("async fn ").or(line.strip_prefix("fn "))?;
+            Some(name.split(['(', '<']).next()?.to_owned())
+        });
+        names.collect::<BTreeSet<_>>()
+    };
+    let all = methods("provider.rs", "pub trait Provider");
+    assert!(all.contains("upload_begin") && all.len() > 30, "{all:?}");
+    for file in ["provider/wrap.rs", "vfs/local/folders.rs"] {
+        let missing: Vec<_> = all.difference(&methods(file, "Provider for ")).cloned().collect();
+        assert!(missing.is_empty(), "{file}: {missing:?}");
+    }
+}
+
 #[test]
 fn modules_are_files_of_their_own_name() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -2,7 +2,7 @@
 
 #[path = "mount/hosts.rs"]
 mod hosts;
-#[path = "mount/suite.rs"]
+#[path = "mount/preset.rs"]
 mod suite;
 
 const KIND: &suite::harness::Kind = &suite::harness::kind::KORAMAUP;

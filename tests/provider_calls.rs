@@ -9,7 +9,6 @@
 )]
 mod contract;
 #[path = "support/mediafire_target.rs"]
-#[allow(dead_code, reason = "only a part of the target is used here")]
 mod mediafire_target;
 
 use std::sync::Arc;

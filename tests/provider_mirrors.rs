@@ -4,12 +4,14 @@
 #[allow(dead_code, unused_imports, unused_macros)]
 #[path = "support/contract.rs"]
 mod contract;
+#[path = "provider_mirrors/links.rs"]
+mod links;
 #[path = "support/mirror_target.rs"]
 mod mirror_target;
 
 use std::sync::Arc;
 
-use contract::{Content, Fault, Manner, Source, Step, Target};
+use contract::{Content, Fault, Step, Target};
 use lockerfs::provider::{
     ErrorKind, FileId, FolderId, Provider, PublishedState, Retry, UploadPlan, UploadProgress, UploadRequest,
     UploadTicket,
@@ -403,169 +405,4 @@ async fn a_day_that_the_service_says_is_spent_is_spent() {
         assert!(matches!(error.retry, Retry::AfterWait(Some(_))), "{error}");
     }
     assert_eq!(target.calls().await, 1);
-}
-
-fn published(progress: UploadProgress) -> lockerfs::provider::Publication {
-    match progress {
-        UploadProgress::Published(publication) => publication,
-        progress => panic!("{progress:?}"),
-    }
-}
-
-#[tokio::test]
-async fn a_link_goes_with_all_fields_of_an_upload() {
-    let target = mirrorace(1_000).await;
-    let provider = target.provider();
-    // Larger than a chunk, of which the service's own fetching knows nothing.
-    let content = Content::random(20, 5_000);
-    let source = Source::serve(&content, Manner::File).await;
-    let request = content.request(&provider.root(), "linked.bin");
-    let progress = provider.upload_from_link(&request, &source.link).await.unwrap();
-    let publication = published(progress);
-    let id = publication.entry.id.as_str();
-    assert!(publication.url.unwrap().contains(id));
-    let note = &target.published().await[id];
-    assert_eq!(note["password"], "the file's password");
-    assert_eq!(note["mirrors"], json!(["1", "2", "3"]), "as set in the account");
-    assert_eq!(target.calls().await, 2);
-}
-
-#[tokio::test]
-async fn nothing_of_the_same_name_is_sent_while_a_link_is_fetched() {
-    let target = mirrorace(1_000).await;
-    let provider = target.provider();
-    let content = Content::random(21, 500);
-    let source = Source::serve(&content, Manner::File).await;
-    let ours = content.request(&FolderId::new("a"), "ours.bin");
-    target
-        .post(
-            "faults",
-            json!([{ "match": "mirrorace/upload/remote", "fault": "delay", "milliseconds": 2_000, "times": 1 }]),
-        )
-        .await;
-    let fetching = {
-        let (provider, ours, link) = (provider.clone(), ours.clone(), source.link.clone());
-        tokio::spawn(async move { provider.upload_from_link(&ours, &link).await })
-    };
-    while target.count("mirrorace/upload/remote").await == 0 {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
-    // Under the name that it has here, and under the link's, which the service may give it.
-    for name in ["ours.bin", "linked.bin"] {
-        let other = content.request(&FolderId::new("b"), name);
-        let error = provider.upload_begin(&other).await.unwrap_err();
-        assert_eq!(error.kind, ErrorKind::Busy, "{name}: {error}");
-    }
-    published(fetching.await.unwrap().unwrap());
-    for name in ["ours.bin", "linked.bin"] {
-        let other = content.request(&FolderId::new("b"), name);
-        contract::upload(&provider, &other, &content).await;
-    }
-    assert_eq!(target.files().await.len(), 3);
-}
-
-#[tokio::test]
-async fn what_a_link_gave_is_not_taken_for_a_file_of_another_size() {
-    let target = mirrorace(1_000).await;
-    let provider = target.provider();
-    let content = Content::random(22, 500);
-    let source = Source::serve(&content, Manner::File).await;
-    let mut request = content.request(&provider.root(), "linked.bin");
-    request.size = 501;
-    let error = provider
-        .upload_from_link(&request, &source.link)
-        .await
-        .unwrap_err();
-    assert_eq!(
-        (error.kind, error.retry),
-        (ErrorKind::Corrupt, Retry::Never),
-        "{error}"
-    );
-    request.size = target.account.max_upload_size + 1;
-    let error = provider
-        .upload_from_link(&request, &source.link)
-        .await
-        .unwrap_err();
-    assert_eq!(
-        (error.kind, error.retry),
-        (ErrorKind::TooLarge, Retry::Never),
-        "{error}"
-    );
-    assert_eq!(source.asked(), 1);
-}
-
-#[tokio::test]
-async fn what_the_service_says_against_a_link_leaves_the_other_way_and_hides_the_link() {
-    for target in [mirrorace(1_000).await, mirrored_to(|_| {}).await] {
-        let provider = target.provider();
-        let content = Content::random(23, 500);
-        let source = Source::serve(&content, Manner::File).await;
-        let request = content.request(&provider.root(), "linked.bin");
-        let says = format!("The link {} has expired.", source.link);
-        let rules = ["mirrorace/upload/remote", "mirrored_to/api_remote_upload"]
-            .map(|call| json!({ "match": call, "fault": "say", "text": says, "times": 1 }));
-        target.post("faults", json!(rules)).await;
-        let error = provider
-            .upload_from_link(&request, &source.link)
-            .await
-            .unwrap_err();
-        assert_eq!(error.retry, Retry::Never, "{error}");
-        let shown = format!("{error} {error:?}");
-        assert!(shown.contains("expired") && !shown.contains("secret"), "{shown}");
-        assert_eq!(source.asked(), 0);
-        contract::upload(&provider, &request, &content).await;
-        assert_eq!(target.files().await.len(), 1);
-    }
-}
-
-#[tokio::test]
-async fn a_dead_upload_key_is_no_word_against_the_link() {
-    let target = mirrorace(1_000).await;
-    let provider = target.provider();
-    let content = Content::random(24, 500);
-    let source = Source::serve(&content, Manner::File).await;
-    let request = content.request(&provider.root(), "linked.bin");
-    let dead = json!([{ "match": "mirrorace/upload/remote", "fault": "expire_token", "times": 1 }]);
-    target.post("faults", dead).await;
-    let error = provider
-        .upload_from_link(&request, &source.link)
-        .await
-        .unwrap_err();
-    assert!(matches!(error.retry, Retry::AfterWait(_)), "{error}");
-    published(provider.upload_from_link(&request, &source.link).await.unwrap());
-}
-
-#[tokio::test]
-async fn a_link_costs_the_three_calls_of_an_upload_and_its_last_step_outlives_the_process() {
-    let target = mirrored_to(|_| {}).await;
-    let provider = target.provider();
-    let content = Content::random(25, 1_000);
-    let source = Source::serve(&content, Manner::File).await;
-    let request = content.request(&provider.root(), "ours.bin");
-    let sent = provider.upload_from_link(&request, &source.link).await.unwrap();
-    let UploadProgress::Processing(ticket) = sent else {
-        panic!("{sent:?}")
-    };
-    assert_eq!(provider.daily_calls().await.unwrap().spent, 3);
-    drop(provider);
-    let done = published(target.provider().upload_poll(&ticket).await.unwrap());
-    assert_eq!((done.entry.name.as_str(), done.entry.size), ("linked.bin", 1_000));
-    assert_eq!(target.files().await, [("linked.bin".to_owned(), hash(&request))]);
-    assert_eq!(target.calls().await, 3);
-}
-
-#[tokio::test]
-async fn a_link_that_is_refused_gives_the_call_of_the_last_step_back() {
-    let target = mirrored_to(|_| {}).await;
-    let provider = target.provider();
-    let content = Content::random(26, 1_000);
-    let source = Source::serve(&content, Manner::Missing).await;
-    let request = content.request(&provider.root(), "linked.bin");
-    let error = provider
-        .upload_from_link(&request, &source.link)
-        .await
-        .unwrap_err();
-    assert_eq!(error.retry, Retry::Never, "{error}");
-    assert_eq!(provider.daily_calls().await.unwrap().spent, 2);
-    assert_eq!(target.calls().await, 2);
 }

@@ -10,7 +10,6 @@ mod sessions;
 mod uploads;
 
 use std::fmt;
-use std::time::SystemTime;
 
 use async_trait::async_trait;
 use secrecy::SecretString;
@@ -20,9 +19,8 @@ use self::call::Api;
 use self::sessions::Sessions;
 use super::publish::{NAME_RULES, Node};
 use super::{
-    AccountInfo, Capabilities, Capability, ChangeCursor, Changes, DeleteMode, DownloadLink, ErrorKind,
-    FileEntry, FileId, FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules, Provider, ProviderError,
-    PublishedState, Result, Retry, UploadPlan, UploadProgress, UploadRequest, UploadTicket,
+    AccountInfo, Capabilities, Capability, FileEntry, FileId, FolderId, NameRules, Provider, PublishedState,
+    Result, UploadPlan, UploadProgress, UploadRequest, UploadTicket,
 };
 use crate::http::{ApiClient, FileRange};
 
@@ -77,10 +75,6 @@ impl MirrorAce {
     }
 }
 
-fn lacks<T>(operation: &'static str, capability: Capability) -> Result<T> {
-    Err(ProviderError::unsupported(operation, capability))
-}
-
 #[async_trait]
 impl Provider for MirrorAce {
     fn kind(&self) -> &'static str {
@@ -111,10 +105,6 @@ impl Provider for MirrorAce {
             max_file_size: self.api.max_file_size().await?,
             ..AccountInfo::default()
         })
-    }
-
-    async fn list(&self, _: &FolderId, _: ListHint) -> Result<Listing> {
-        lacks("list", Capability::List)
     }
 
     async fn file_info(&self, files: &[FileId]) -> Result<Vec<FileEntry>> {
@@ -157,65 +147,8 @@ impl Provider for MirrorAce {
         Ok(states)
     }
 
-    async fn links(&self, _: &[FileId]) -> Result<Vec<Result<DownloadLink>>> {
-        lacks("links", Capability::Read)
-    }
-
-    async fn create_folder(&self, _: &FolderId, _: &str) -> Result<FolderEntry> {
-        lacks("create_folder", Capability::CreateFolder)
-    }
-
-    async fn rename(&self, _: &ItemId, _: &str, _: Option<SystemTime>) -> Result<()> {
-        lacks("rename", Capability::Rename)
-    }
-
-    async fn move_to(&self, _: &[ItemId], _: &FolderId) -> Result<()> {
-        lacks("move_to", Capability::Move)
-    }
-
-    async fn copy_file(&self, _: &FileId, _: &FolderId) -> Result<FileId> {
-        lacks("copy_file", Capability::Copy)
-    }
-
-    async fn set_mtime(&self, _: &ItemId, _: SystemTime) -> Result<()> {
-        lacks("set_mtime", Capability::ModificationTime)
-    }
-
-    async fn replace_content(&self, _: &FileId, _: &FileId) -> Result<()> {
-        lacks("replace_content", Capability::ReplaceKeepsId)
-    }
-
-    async fn delete(&self, _: &[ItemId], mode: DeleteMode) -> Result<()> {
-        lacks(
-            "delete",
-            match mode {
-                DeleteMode::Trash => Capability::Trash,
-                DeleteMode::Purge => Capability::Purge,
-            },
-        )
-    }
-
-    async fn changes(&self, _: Option<&ChangeCursor>) -> Result<Changes> {
-        lacks("changes", Capability::ChangeFeed)
-    }
-
     async fn upload_begin(&self, request: &UploadRequest) -> Result<UploadPlan> {
         uploads::begin(&self.api, &self.sessions, request).await
-    }
-
-    async fn upload_whole(&self, request: &UploadRequest, _: FileRange) -> Result<UploadProgress> {
-        super::publish::check_content("upload_whole", request)?;
-        Err(in_order("upload_whole"))
-    }
-
-    async fn upload_unit(
-        &self,
-        _: &UploadRequest,
-        _: u32,
-        _: &[u8; 32],
-        _: FileRange,
-    ) -> Result<UploadProgress> {
-        Err(in_order("upload_unit"))
     }
 
     async fn upload_range(
@@ -230,18 +163,9 @@ impl Provider for MirrorAce {
     async fn upload_from_link(&self, request: &UploadRequest, link: &Url) -> Result<UploadProgress> {
         uploads::from_link(&self.api, &self.sessions, request, link).await
     }
-
-    async fn upload_poll(&self, _: &UploadTicket) -> Result<UploadProgress> {
-        Err(in_order("upload_poll"))
-    }
 }
 
 fn is_active(node: Node<'_>) -> bool {
     let status = node.text("status");
     status.is_some_and(|status| status.eq_ignore_ascii_case("active"))
-}
-
-fn in_order(operation: &'static str) -> ProviderError {
-    let message = "the service takes uploads in chunks and in order only";
-    ProviderError::new(ErrorKind::Unsupported, Retry::Never, operation, message)
 }

@@ -13,7 +13,6 @@ mod mirrors;
 mod uploads;
 
 use std::fmt;
-use std::time::SystemTime;
 
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
@@ -25,9 +24,8 @@ use self::call::{Api, MIB};
 use self::uploads::Uploads;
 use super::publish::{Clock, NAME_RULES, Node};
 use super::{
-    AccountInfo, Capabilities, Capability, ChangeCursor, Changes, DailyCalls, DeleteMode, DownloadLink,
-    ErrorKind, FileEntry, FileId, FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules, Provider,
-    ProviderError, PublishedState, Result, Retry, UploadPlan, UploadProgress, UploadRequest, UploadTicket,
+    AccountInfo, Capabilities, Capability, DailyCalls, ErrorKind, FileId, FolderId, NameRules, Provider,
+    PublishedState, Result, UploadPlan, UploadProgress, UploadRequest, UploadTicket,
 };
 use crate::http::{ApiClient, FileRange};
 use crate::state::Database;
@@ -97,10 +95,6 @@ impl MirroredTo {
     }
 }
 
-fn lacks<T>(operation: &'static str, capability: Capability) -> Result<T> {
-    Err(ProviderError::unsupported(operation, capability))
-}
-
 #[async_trait]
 impl Provider for MirroredTo {
     fn kind(&self) -> &'static str {
@@ -147,15 +141,6 @@ impl Provider for MirroredTo {
         })
     }
 
-    async fn list(&self, _: &FolderId, _: ListHint) -> Result<Listing> {
-        lacks("list", Capability::List)
-    }
-
-    /// The service tells sizes as rounded text, which is no size.
-    async fn file_info(&self, _: &[FileId]) -> Result<Vec<FileEntry>> {
-        lacks("file_info", Capability::List)
-    }
-
     async fn published(&self, files: &[FileId]) -> Result<Vec<PublishedState>> {
         let mut states = Vec::with_capacity(files.len());
         for file in files {
@@ -177,70 +162,12 @@ impl Provider for MirroredTo {
         self.api.budget.state().await.ok()
     }
 
-    async fn links(&self, _: &[FileId]) -> Result<Vec<Result<DownloadLink>>> {
-        lacks("links", Capability::Read)
-    }
-
-    async fn create_folder(&self, _: &FolderId, _: &str) -> Result<FolderEntry> {
-        lacks("create_folder", Capability::CreateFolder)
-    }
-
-    async fn rename(&self, _: &ItemId, _: &str, _: Option<SystemTime>) -> Result<()> {
-        lacks("rename", Capability::Rename)
-    }
-
-    async fn move_to(&self, _: &[ItemId], _: &FolderId) -> Result<()> {
-        lacks("move_to", Capability::Move)
-    }
-
-    async fn copy_file(&self, _: &FileId, _: &FolderId) -> Result<FileId> {
-        lacks("copy_file", Capability::Copy)
-    }
-
-    async fn set_mtime(&self, _: &ItemId, _: SystemTime) -> Result<()> {
-        lacks("set_mtime", Capability::ModificationTime)
-    }
-
-    async fn replace_content(&self, _: &FileId, _: &FileId) -> Result<()> {
-        lacks("replace_content", Capability::ReplaceKeepsId)
-    }
-
-    async fn delete(&self, _: &[ItemId], mode: DeleteMode) -> Result<()> {
-        lacks(
-            "delete",
-            match mode {
-                DeleteMode::Trash => Capability::Trash,
-                DeleteMode::Purge => Capability::Purge,
-            },
-        )
-    }
-
-    async fn changes(&self, _: Option<&ChangeCursor>) -> Result<Changes> {
-        lacks("changes", Capability::ChangeFeed)
-    }
-
     async fn upload_begin(&self, request: &UploadRequest) -> Result<UploadPlan> {
         uploads::begin(&self.api, &self.uploads, request).await
     }
 
     async fn upload_whole(&self, request: &UploadRequest, body: FileRange) -> Result<UploadProgress> {
         uploads::send(&self.api, &self.uploads, request, body).await
-    }
-
-    async fn upload_unit(
-        &self,
-        _: &UploadRequest,
-        _: u32,
-        _: &[u8; 32],
-        _: FileRange,
-    ) -> Result<UploadProgress> {
-        let message = "the service takes uploads in one request only";
-        Err(ProviderError::new(
-            ErrorKind::Unsupported,
-            Retry::Never,
-            "upload_unit",
-            message,
-        ))
     }
 
     async fn upload_from_link(&self, request: &UploadRequest, link: &Url) -> Result<UploadProgress> {

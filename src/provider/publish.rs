@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 use url::Url;
 
+use super::form::Params;
 use super::{Capability, ErrorKind, NameRules, ProviderError, Result, Retry, UploadRequest};
 use crate::http::{ApiAnswer, ApiClient, ApiRequest, HttpError, HttpErrorKind, check_url};
 
@@ -93,6 +94,22 @@ pub(super) fn before_call(mut error: ProviderError) -> ProviderError {
         error.retry = Retry::AfterWait(None);
     }
     error
+}
+
+/// The request of a call that stands below the root.
+pub(super) fn request(base: &Url, operation: &'static str, params: Params) -> Result<ApiRequest> {
+    let url = base.join(operation);
+    let url = url.map_err(|error| refused(ErrorKind::InvalidArgument, operation, error.to_string()))?;
+    Ok(ApiRequest::form(url, params.into_text()))
+}
+
+/// An error in the words of the service.
+pub(super) fn said(operation: &'static str, kind: ErrorKind, retry: Retry, words: &str) -> ProviderError {
+    let text = match clean(words) {
+        text if text.is_empty() => "the service refuses and does not say why".to_owned(),
+        text => text,
+    };
+    ProviderError::new(kind, retry, operation, text)
 }
 
 /// Sends a request and reads its answer as JSON, with the answer's status.

@@ -32,9 +32,9 @@ use url::Url;
 use self::call::Api;
 use super::form::FORBIDDEN;
 use super::{
-    AccountInfo, Capabilities, Capability, ChangeCursor, Changes, DeleteMode, DownloadLink, ErrorKind,
-    FileEntry, FileId, FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules, Provider, ProviderError,
-    Result, Retry, ShareLinks, UploadPlan, UploadProgress, UploadRequest, UploadTicket,
+    AccountInfo, Capabilities, Capability, DeleteMode, DownloadLink, ErrorKind, FileEntry, FileId,
+    FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules, Provider, ProviderError, Result, Retry,
+    ShareLinks, UploadPlan, UploadProgress, UploadRequest,
 };
 use crate::http::{ApiClient, FileRange};
 use crate::state::Database;
@@ -127,10 +127,6 @@ impl YetiShare {
             id_space: settings.base_url.as_str().to_owned(),
             api: Api::new(&settings, client)?,
         })
-    }
-
-    fn lacks<T>(&self, operation: &'static str, capability: Capability) -> Result<T> {
-        Err(ProviderError::unsupported(operation, capability))
     }
 }
 
@@ -240,17 +236,9 @@ impl Provider for YetiShare {
         files::copy(&self.api, file, folder).await
     }
 
-    async fn set_mtime(&self, _: &ItemId, _: SystemTime) -> Result<()> {
-        self.lacks("set_mtime", Capability::ModificationTime)
-    }
-
-    async fn replace_content(&self, _: &FileId, _: &FileId) -> Result<()> {
-        self.lacks("replace_content", Capability::ReplaceKeepsId)
-    }
-
     async fn delete(&self, items: &[ItemId], mode: DeleteMode) -> Result<()> {
         if mode == DeleteMode::Purge {
-            return self.lacks("delete", Capability::Purge);
+            return Err(ProviderError::unsupported("delete", Capability::Purge));
         }
         self.api.need(Capability::Trash, "delete")?;
         let deletions = items.iter().map(|item| match item {
@@ -258,10 +246,6 @@ impl Provider for YetiShare {
             ItemId::Folder(folder) => folders::delete(&self.api, folder).boxed(),
         });
         change(deletions.collect()).await
-    }
-
-    async fn changes(&self, _: Option<&ChangeCursor>) -> Result<Changes> {
-        self.lacks("changes", Capability::ChangeFeed)
     }
 
     async fn upload_begin(&self, request: &UploadRequest) -> Result<UploadPlan> {
@@ -272,28 +256,9 @@ impl Provider for YetiShare {
         uploads::whole(&self.api, request, body).await
     }
 
-    async fn upload_unit(
-        &self,
-        _: &UploadRequest,
-        _: u32,
-        _: &[u8; 32],
-        _: FileRange,
-    ) -> Result<UploadProgress> {
-        Err(in_one_request("upload_unit"))
-    }
-
-    async fn upload_poll(&self, _: &UploadTicket) -> Result<UploadProgress> {
-        Err(in_one_request("upload_poll"))
-    }
-
     async fn close(&self) {
         self.api.close().await;
     }
-}
-
-fn in_one_request(operation: &'static str) -> ProviderError {
-    let message = "the service takes uploads in one request only";
-    ProviderError::new(ErrorKind::Unsupported, Retry::Never, operation, message)
 }
 
 /// Makes the calls for each of many items, a few side by side; what they give, in the same order, or the

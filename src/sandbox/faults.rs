@@ -63,6 +63,16 @@ pub enum Wrong {
 }
 
 impl Fault {
+    /// What a service says whose errors have a text and no number. A rule for any call may be meant for MediaFire: its
+    /// number becomes a text.
+    pub fn words(&self) -> Option<String> {
+        match self {
+            Self::Say { text } => Some(text.clone()),
+            Self::Error { code } => Some(format!("Error {code}.")),
+            _ => None,
+        }
+    }
+
     pub fn delay(&self) -> Option<Duration> {
         match self {
             Self::Delay { milliseconds } => Some(Duration::from_millis(*milliseconds)),

@@ -83,6 +83,29 @@ impl Host {
     }
 }
 
+/// An answer of JSON.
+pub fn told(status: StatusCode, text: String, outcome: Option<Outcome>) -> Response {
+    told_as("application/json", status, text, outcome)
+}
+
+/// An answer of text of some kind.
+pub fn told_as(kind: &'static str, status: StatusCode, text: String, outcome: Option<Outcome>) -> Response {
+    let length = HeaderValue::from(text.len());
+    let mut response = (status, text).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_LENGTH, length);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    if let Some(outcome) = outcome {
+        response.extensions_mut().insert(outcome);
+    }
+    response
+}
+
+/// A page for people.
+pub fn page(html: impl IntoResponse) -> Response {
+    ([(header::CONTENT_TYPE, "text/html; charset=UTF-8")], html).into_response()
+}
+
 /// What a web page in place of an answer looks like.
 const CHALLENGE: &str = "<!DOCTYPE html><html><head><title>Just a moment...</title></head>\
     <body>Checking your browser before accessing the site.</body></html>";
@@ -154,7 +177,7 @@ async fn befall(
         }
         Some(Fault::Html) => {
             drain(request, u64::MAX).await;
-            ([(header::CONTENT_TYPE, "text/html; charset=UTF-8")], CHALLENGE).into_response()
+            page(CHALLENGE)
         }
         Some(Fault::Reset) => match length(request.headers()) {
             Some(length) if host.carries_bytes(call) && length > 0 => {

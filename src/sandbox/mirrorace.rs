@@ -22,14 +22,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::faults::Fault;
 use super::form::{Form, rising_id};
-use super::front::Outcome;
+use super::front::{self, Outcome};
+use super::hosts::{Hosts, Stamped};
 use super::state::{Shared, World};
 use super::tree::Tree;
 use super::yetishare::{inner_path, site_url};
@@ -78,21 +79,7 @@ impl Default for MirrorAceQuirks {
 }
 
 /// What the service notes beside the accounts' trees.
-#[derive(Default, Serialize, Deserialize)]
-pub struct State {
-    hosts: HashMap<String, Site>,
-}
-
-impl State {
-    /// Moves with every change that must outlive a restart.
-    pub fn stamp(&self) -> u64 {
-        self.hosts.values().map(|host| host.stamp).sum()
-    }
-
-    pub fn host(&mut self, account: &str) -> &mut Site {
-        self.hosts.entry(account.to_owned()).or_default()
-    }
-}
+pub type State = Hosts<Site>;
 
 /// What one site notes.
 #[derive(Default, Serialize, Deserialize)]
@@ -120,6 +107,12 @@ struct Note {
     mirrors: Vec<String>,
     password: Option<String>,
     withdrawn: Option<String>,
+}
+
+impl Stamped for Site {
+    fn stamp(&self) -> u64 {
+        self.stamp
+    }
 }
 
 impl Site {
@@ -175,14 +168,15 @@ pub async fn answer(
         return StatusCode::NOT_FOUND.into_response();
     };
     if call == "mirrorace/page" {
-        let page = "<!DOCTYPE html><html><head><title>MirrorAce</title></head><body>Links</body></html>";
-        return ([(header::CONTENT_TYPE, "text/html; charset=UTF-8")], page).into_response();
+        return front::page(
+            "<!DOCTYPE html><html><head><title>MirrorAce</title></head><body>Links</body></html>",
+        );
     }
     if request.method() != Method::POST {
         return render(Err("Invalid request method.".to_owned()), account);
     }
     let (parts, body) = request.into_parts();
-    let Some(form) = Form::read(shared, &parts, body, &FILE_FIELDS, fault.as_ref()).await else {
+    let Some(form) = Form::with_file(shared, &parts, body, &FILE_FIELDS, fault.as_ref()).await else {
         return StatusCode::BAD_REQUEST.into_response();
     };
     let reply = match call {
@@ -209,11 +203,7 @@ fn identify(account: &Account, form: &Form, fault: Option<&Fault>) -> Result<(),
     if form.get("api_key") != account.api_key || form.get("api_token") != account.api_token {
         return Err("Invalid API key or API token.".to_owned());
     }
-    match fault {
-        Some(Fault::Say { text }) => Err(text.clone()),
-        Some(Fault::Error { code }) => Err(format!("Error {code}.")),
-        _ => Ok(()),
-    }
+    fault.and_then(Fault::words).map_or(Ok(()), Err)
 }
 
 fn number(value: u64, quirks: &MirrorAceQuirks) -> Value {
@@ -287,7 +277,7 @@ fn info(shared: &Shared, world: &mut World, index: usize, form: &Form) -> Reply 
         return Err(format!("You may not ask for more than {MAX_SLUGS} files."));
     }
     let (name, tree) = (account.config.name.clone(), &account.tree);
-    let site = world.mirrorace.hosts.get(&name);
+    let site = world.mirrorace.known(&name);
     let told = slugs.into_iter().filter(|slug| !slug.is_empty()).map(|slug| {
         let withdrawn = site
             .and_then(|site| site.notes.get(slug))
@@ -344,12 +334,5 @@ fn render(reply: Reply, account: &Account) -> Response {
         Ok(result) => json!({ "status": "success", "result": result }),
         Err(text) => json!({ "status": "error", "result": text }),
     };
-    let text = body.to_string();
-    let length = HeaderValue::from(text.len());
-    let mut response = (StatusCode::OK, text).into_response();
-    let told = response.headers_mut();
-    told.insert(header::CONTENT_LENGTH, length);
-    told.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response.extensions_mut().insert(outcome);
-    response
+    front::told(StatusCode::OK, body.to_string(), Some(outcome))
 }

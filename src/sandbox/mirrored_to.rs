@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -26,7 +26,8 @@ use serde_json::{Value, json};
 use super::Account;
 use super::faults::Fault;
 use super::form::{Form, rising_id};
-use super::front::Outcome;
+use super::front::{self, Outcome};
+use super::hosts::{Hosts, Stamped};
 use super::state::{Shared, World};
 use super::tree::Content;
 use super::yetishare::inner_path;
@@ -89,26 +90,12 @@ impl Default for MirroredToQuirks {
 }
 
 /// What the service notes beside the accounts' trees.
-#[derive(Default, Serialize, Deserialize)]
-pub struct State {
-    hosts: HashMap<String, Site>,
-}
+pub type State = Hosts<Site>;
 
-impl State {
-    /// Moves with every change that must outlive a restart.
-    pub fn stamp(&self) -> u64 {
-        self.hosts.values().map(|host| host.stamp).sum()
-    }
-
-    pub fn host(&mut self, account: &str) -> &mut Site {
-        self.hosts.entry(account.to_owned()).or_default()
-    }
-
-    /// What uploads hold that are not finished.
-    pub fn contents(&self) -> impl Iterator<Item = String> {
-        let uploads = self.hosts.values().flat_map(|host| host.uploads.values());
-        uploads.filter_map(|upload| Some(upload.sent.as_ref()?.content.sha256.clone()))
-    }
+/// What uploads hold that are not finished.
+pub fn contents(state: &State) -> impl Iterator<Item = String> {
+    let uploads = state.all().flat_map(|host| host.uploads.values());
+    uploads.filter_map(|upload| Some(upload.sent.as_ref()?.content.sha256.clone()))
 }
 
 /// What one site notes.
@@ -143,6 +130,12 @@ struct Note {
     password: Option<String>,
     email: Option<String>,
     withdrawn: bool,
+}
+
+impl Stamped for Site {
+    fn stamp(&self) -> u64 {
+        self.stamp
+    }
 }
 
 impl Site {
@@ -214,15 +207,16 @@ pub async fn answer(
         return StatusCode::NOT_FOUND.into_response();
     };
     if call == "mirrored_to/page" {
-        let page = "<!DOCTYPE html><html><head><title>Mirrored.to</title></head><body>Links</body></html>";
-        return ([(header::CONTENT_TYPE, "text/html; charset=UTF-8")], page).into_response();
+        return front::page(
+            "<!DOCTYPE html><html><head><title>Mirrored.to</title></head><body>Links</body></html>",
+        );
     }
     if request.method() != Method::POST {
         let wrong = (StatusCode::METHOD_NOT_ALLOWED, "Use POST.".to_owned());
         return render(Err(wrong), account);
     }
     let (parts, body) = request.into_parts();
-    let Some(form) = Form::read(shared, &parts, body, &["Filedata"], fault.as_ref()).await else {
+    let Some(form) = Form::with_file(shared, &parts, body, &["Filedata"], fault.as_ref()).await else {
         return StatusCode::BAD_REQUEST.into_response();
     };
     let reply = match admit(shared, account, call, &form, fault.as_ref()) {
@@ -268,11 +262,7 @@ fn admit(
         }
         Ok(())
     })?;
-    match fault {
-        Some(Fault::Say { text }) => refuse(text),
-        Some(Fault::Error { code }) => refuse(format!("Error {code}.")),
-        _ => Ok(()),
-    }
+    fault.and_then(Fault::words).map_or(Ok(()), refuse)
 }
 
 fn number(value: u64, quirks: &MirroredToQuirks) -> Value {
@@ -324,7 +314,7 @@ fn file_info(shared: &Shared, world: &mut World, index: usize, form: &Form) -> R
     let id = form.get("file_id");
     let file = account.tree.file(id).filter(|file| file.deleted.is_none());
     let file = file.ok_or(missing.clone())?;
-    let note = world.mirrored_to.hosts.get(&account.config.name);
+    let note = world.mirrored_to.known(&account.config.name);
     let note = note.and_then(|site| site.notes.get(id));
     if note.is_some_and(|note| note.withdrawn) {
         return Err(missing);
@@ -351,17 +341,11 @@ fn render(reply: Reply, account: &Account) -> Response {
             (status, Some(text), body)
         }
     };
-    let text = body.to_string();
-    let length = HeaderValue::from(text.len());
-    let mut response = (status, text).into_response();
-    let told = response.headers_mut();
-    told.insert(header::CONTENT_LENGTH, length);
-    told.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response.extensions_mut().insert(Outcome {
+    let outcome = Outcome {
         account: Some(account.name.clone()),
         error,
-    });
-    response
+    };
+    front::told(status, body.to_string(), Some(outcome))
 }
 
 #[cfg(test)]

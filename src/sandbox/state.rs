@@ -170,7 +170,7 @@ impl Shared {
                 .flat_map(|account| account.tree.contents())
                 .collect();
             let mut uploads = stored.mediafire.contents();
-            uploads.extend(stored.mirrored_to.contents());
+            uploads.extend(mirrored_to::contents(&stored.mirrored_to));
             blobs.retain(|hash| wanted.contains(hash) || uploads.contains(hash))?;
         }
         let mut views = Vec::new();

@@ -16,7 +16,7 @@
 //! - an upload into a folder in the trash lands in the root;
 //! - a folder may be created below any id, and is then found nowhere;
 //! - `folder/edit` ignores an unknown parent, as `file/edit` does;
-//! - a copy keeps its name beside an equal one;
+//! - a copy keeps its name beside an equal one, or is numbered;
 //! - an endpoint that does not exist is told with the status 404.
 //!
 //! Left out: `file/url_upload_*`, `package/listing` and the calls for administrators. They do not exist here.
@@ -46,6 +46,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Account;
 use super::faults::Fault;
+use super::hosts::{Hosts, Stamped};
 use super::state::{AccountState, Shared, World, now};
 use super::tree::{File, Kind, Tree};
 use envelope::{Fail, Reply};
@@ -78,21 +79,7 @@ const METHODS: [&str; 15] = [
 ];
 
 /// What the service notes beside the accounts' trees.
-#[derive(Default, Serialize, Deserialize)]
-pub struct State {
-    hosts: HashMap<String, Host>,
-}
-
-impl State {
-    /// Moves with every change that must outlive a restart.
-    pub fn stamp(&self) -> u64 {
-        self.hosts.values().map(|host| host.stamp).sum()
-    }
-
-    pub fn host(&mut self, account: &str) -> &mut Host {
-        self.hosts.entry(account.to_owned()).or_default()
-    }
-}
+pub type State = Hosts<Host>;
 
 /// What one host notes.
 #[derive(Serialize, Deserialize)]
@@ -121,6 +108,12 @@ impl Default for Host {
             links: serve::Links::default(),
             downloads: Arc::default(),
         }
+    }
+}
+
+impl Stamped for Host {
+    fn stamp(&self) -> u64 {
+        self.stamp
     }
 }
 
@@ -238,11 +231,7 @@ pub async fn answer(
         );
     }
     let (parts, body) = request.into_parts();
-    let wrong = match fault {
-        Some(Fault::StoreWrong { what }) => Some(what),
-        _ => None,
-    };
-    let Some(form) = Form::read(shared, &parts, body, carries_bytes(call), wrong).await else {
+    let Some(form) = Form::read(shared, &parts, body, carries_bytes(call), fault.as_ref()).await else {
         return StatusCode::BAD_REQUEST.into_response();
     };
     let reply = if carries_bytes(call) {
@@ -329,10 +318,7 @@ fn dispatch(endpoint: &str, context: &mut Context<'_>, fault: Option<&Fault>) ->
 
 /// The error that a fault makes the service tell.
 fn told(fault: Option<&Fault>) -> Result<(), Fail> {
-    match fault {
-        Some(Fault::Say { text }) => Err(Fail::new(text)),
-        // A rule for any call may be meant for MediaFire: here the number becomes a text.
-        Some(Fault::Error { code }) => Err(Fail::new(format!("Error {code}."))),
-        _ => Ok(()),
-    }
+    fault
+        .and_then(Fault::words)
+        .map_or(Ok(()), |words| Err(Fail::new(words)))
 }

@@ -386,17 +386,19 @@ impl Uploads {
         let found = {
             let table = self.table();
             let item = table.live(id);
-            item.and_then(|item| {
-                Some((
-                    item.staged.clone()?,
-                    item.row.account.clone(),
-                    item.row.generation,
-                ))
-            })
+            item.and_then(|item| Some((item.staged.clone()?, item.row.clone())))
         };
-        let Some((staged, account, generation)) = found else {
+        let Some((staged, row)) = found else {
             return Err(UploadError::Gone);
         };
+        let JournalRow {
+            account, generation, ..
+        } = row;
+        let why = row.last_error.unwrap_or_else(|| "uploads are paused".to_owned());
+        tracing::warn!(
+            %id, account, name = row.name, size = row.size,
+            "a copy cannot be made by the services now, so its bytes go through here: {why}"
+        );
         let Some(account) = self.account(&account) else {
             return Err(parked(format!("{account} is not mounted"), None));
         };

@@ -38,7 +38,7 @@ use seed::Weather;
 /// The harness's own account; the other one is a guest.
 const KIND: &harness::Kind = &harness::MEDIAFIRE;
 
-const SEEDS: u64 = 20;
+const SEEDS: u64 = 12;
 /// Seeds that run at once. They wait for the services and the disk most of the time.
 const SIDE_BY_SIDE: usize = 5;
 

@@ -1,6 +1,7 @@
 //! A mount with an account on each of the services that publish only.
 
 mod catalog;
+mod fetched;
 mod killed;
 mod link_list;
 mod pinned;

@@ -67,9 +67,11 @@ impl Traced {
     }
 
     /// Checks that all was durable when the request was answered, and tells which files were synced from its coming
-    /// to its answer.
+    /// to its answer. A process that another test starts in between closes what it inherited, which commits what was
+    /// written so far: what was synced for that counts as well.
     #[track_caller]
     fn durable(&self, operation: Operation, act: impl FnOnce(&Mount)) -> Vec<String> {
+        let begun = self.read().requests.len();
         let (trace, requests) = self.watch(operation, act);
         let request = trace.at_work(&requests).expect("an answered request");
         if let Err(wrong) = trace.check(request) {
@@ -77,8 +79,12 @@ impl Traced {
             let _ = fs::copy(&self.output, &kept);
             panic!("{operation:?}: {wrong}; the trace is in {}", kept.display());
         }
+        let commits = trace.requests.iter().skip(begun).filter(|other| {
+            matches!(other.operation, Operation::Flush | Operation::Fsync) && other.taken <= request.taken
+        });
+        let first = commits.map(|commit| commit.taken).min();
         let mut names = Vec::new();
-        for (file, count) in trace.syncs(request.taken, request.answered) {
+        for (file, count) in trace.syncs(first.unwrap_or(request.taken), request.answered) {
             let parent = file.parent().and_then(|parent| parent.file_name());
             let name = match file.file_name().and_then(|name| name.to_str()) {
                 _ if parent.is_some_and(|parent| parent == "staging") => "staged",

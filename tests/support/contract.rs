@@ -213,6 +213,8 @@ macro_rules! need {
     };
 }
 
+#[path = "contract/admin.rs"]
+mod admin;
 #[path = "contract/failures.rs"]
 mod failures;
 #[path = "contract/folders.rs"]
@@ -224,6 +226,7 @@ mod remote;
 #[path = "contract/uploads.rs"]
 mod uploads;
 
+pub use admin::Admin;
 pub use failures::*;
 pub use folders::*;
 pub use items::*;

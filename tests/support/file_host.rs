@@ -6,11 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use lockerfs::http::FileRange;
 use lockerfs::provider::{
-    AccountInfo, Capabilities, ChangeCursor, Changes, DeleteMode, DownloadLink, ErrorKind, FileEntry, FileId,
-    FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules, Provider, ProviderError, Result, Retry,
-    ServerHabits, UploadPlan, UploadProgress, UploadRequest, UploadTicket,
+    AccountInfo, Capabilities, DownloadLink, ErrorKind, FileId, FolderId, NameRules, Provider, ProviderError,
+    Result, Retry, ServerHabits,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -288,15 +286,6 @@ fn parse(range: Option<&str>) -> (usize, Option<usize>) {
     (start.parse().unwrap(), end.parse().ok())
 }
 
-fn unsupported<T>() -> Result<T> {
-    Err(ProviderError::new(
-        ErrorKind::Unsupported,
-        Retry::Never,
-        "",
-        "links alone",
-    ))
-}
-
 #[async_trait]
 impl Provider for FileHost {
     fn kind(&self) -> &'static str {
@@ -339,68 +328,12 @@ impl Provider for FileHost {
     }
 
     async fn account_info(&self) -> Result<AccountInfo> {
-        unsupported()
-    }
-
-    async fn list(&self, _: &FolderId, _: ListHint) -> Result<Listing> {
-        unsupported()
-    }
-
-    async fn file_info(&self, _: &[FileId]) -> Result<Vec<FileEntry>> {
-        unsupported()
-    }
-
-    async fn create_folder(&self, _: &FolderId, _: &str) -> Result<FolderEntry> {
-        unsupported()
-    }
-
-    async fn rename(&self, _: &ItemId, _: &str, _: Option<SystemTime>) -> Result<()> {
-        unsupported()
-    }
-
-    async fn move_to(&self, _: &[ItemId], _: &FolderId) -> Result<()> {
-        unsupported()
-    }
-
-    async fn copy_file(&self, _: &FileId, _: &FolderId) -> Result<FileId> {
-        unsupported()
-    }
-
-    async fn set_mtime(&self, _: &ItemId, _: SystemTime) -> Result<()> {
-        unsupported()
-    }
-
-    async fn replace_content(&self, _: &FileId, _: &FileId) -> Result<()> {
-        unsupported()
-    }
-
-    async fn delete(&self, _: &[ItemId], _: DeleteMode) -> Result<()> {
-        unsupported()
-    }
-
-    async fn changes(&self, _: Option<&ChangeCursor>) -> Result<Changes> {
-        unsupported()
-    }
-
-    async fn upload_begin(&self, _: &UploadRequest) -> Result<UploadPlan> {
-        unsupported()
-    }
-
-    async fn upload_whole(&self, _: &UploadRequest, _: FileRange) -> Result<UploadProgress> {
-        unsupported()
-    }
-
-    async fn upload_unit(
-        &self,
-        _: &UploadRequest,
-        _: u32,
-        _: &[u8; 32],
-        _: FileRange,
-    ) -> Result<UploadProgress> {
-        unsupported()
-    }
-
-    async fn upload_poll(&self, _: &UploadTicket) -> Result<UploadProgress> {
-        unsupported()
+        let message = "it gives links alone";
+        Err(ProviderError::new(
+            ErrorKind::Unsupported,
+            Retry::Never,
+            "account_info",
+            message,
+        ))
     }
 }

@@ -1,5 +1,8 @@
 //! MediaFire in the sandbox, as a target of the contract suite.
 
+// Each test crate uses a part of it.
+#![allow(dead_code)]
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,7 +14,7 @@ use lockerfs::sandbox::{Account, Options, Sandbox};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::contract::{Fault, Step, Target};
+use crate::contract::{Admin, Fault, Step, Target};
 
 const ACCOUNT: &str = "media";
 
@@ -22,7 +25,7 @@ pub struct MediaFireTarget {
     account: Account,
     application_id: String,
     api_key: Option<String>,
-    admin: reqwest::Client,
+    admin: Admin,
     _data: TempDir,
 }
 
@@ -44,16 +47,14 @@ impl MediaFireTarget {
         adjust(&mut options);
         let application_id = options.quirks.application_id.clone();
         let api_key = options.quirks.api_key.clone();
-        // It installs the TLS that reqwest wants, also for the admin pages.
-        ApiClient::new(ApiOptions::default()).unwrap();
         let sandbox = Sandbox::start(options).await.unwrap();
         MediaFireTarget {
+            admin: Admin::of(sandbox.address()),
             sandbox,
             version,
             account,
             application_id,
             api_key,
-            admin: reqwest::Client::new(),
             _data: data,
         }
     }
@@ -79,35 +80,14 @@ impl MediaFireTarget {
         self.sandbox.files_dir(ACCOUNT)
     }
 
-    async fn counts(&self) -> Value {
-        self.get("calls").await
-    }
-
-    async fn get(&self, page: &str) -> Value {
-        let url = format!("http://{}/sandbox/{page}", self.sandbox.address());
-        let text = self.admin.get(url).send().await.unwrap().text().await.unwrap();
-        serde_json::from_str(&text).unwrap()
-    }
-
-    async fn post(&self, page: &str, body: String) {
-        let url = format!("http://{}/sandbox/{page}", self.sandbox.address());
-        let answer = self.admin.post(url).body(body).send().await.unwrap();
-        let status = answer.status();
-        assert!(
-            status.is_success(),
-            "{page}: {status} {}",
-            answer.text().await.unwrap()
-        );
-    }
-
     /// Sets the sandbox's rules for faults, in its own words.
     pub async fn rules(&self, rules: Value) {
-        self.post("faults", rules.to_string()).await;
+        self.admin.post("faults", rules).await;
     }
 
     /// Calls by the service's name.
     pub async fn count(&self, name: &str) -> u64 {
-        self.counts().await["calls"][name].as_u64().unwrap_or(0)
+        self.admin.count(name).await
     }
 }
 
@@ -122,22 +102,6 @@ fn call(step: Step) -> &'static str {
         Step::UploadUnit => "upload/resumable",
         Step::UploadRemote => "upload/add_web_upload",
     }
-}
-
-fn rule(step: Step, fault: Fault) -> Value {
-    let mut rule = match fault {
-        Fault::LostReply => json!({"fault": "lost_reply"}),
-        Fault::Unavailable { retry_after } => {
-            json!({"fault": "status", "status": 503, "retry_after": retry_after})
-        }
-        Fault::WebPage => json!({"fault": "html"}),
-        Fault::Truncated => json!({"fault": "truncate"}),
-        Fault::DeadToken => json!({"fault": "expire_token"}),
-        Fault::ContentLost => json!({"fault": "file_error", "code": 6}),
-    };
-    rule["match"] = call(step).into();
-    rule["times"] = 1.into();
-    rule
 }
 
 #[async_trait]
@@ -158,24 +122,17 @@ impl Target for MediaFireTarget {
     }
 
     async fn seed(&self, files: Vec<(String, Vec<u8>)>) {
-        let top = self.files_dir();
-        for (path, bytes) in files {
-            let path = top.join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, bytes).unwrap();
-        }
-        self.post("rescan", String::new()).await;
+        self.admin.seed(&self.files_dir(), files).await;
     }
 
     async fn inject(&self, faults: &[(Step, Fault)]) {
-        let rules: Vec<_> = faults.iter().map(|(step, fault)| rule(*step, *fault)).collect();
-        self.rules(rules.into()).await;
+        self.admin
+            .inject(faults, call, json!({"fault": "file_error", "code": 6}))
+            .await;
     }
 
     async fn calls(&self) -> u64 {
-        let counts = self.counts().await;
-        let calls = counts["calls"].as_object().unwrap();
-        calls.values().filter_map(Value::as_u64).sum()
+        self.admin.calls().await
     }
 
     async fn calls_of(&self, step: Step) -> u64 {
@@ -183,15 +140,11 @@ impl Target for MediaFireTarget {
     }
 
     async fn bytes_sent(&self) -> u64 {
-        self.counts().await["bytes_in"].as_u64().unwrap()
+        self.admin.bytes_sent().await
     }
 
     async fn contents(&self) -> Vec<String> {
-        let files = self.get(&format!("files?account={ACCOUNT}")).await;
-        let files = files.as_array().unwrap().iter();
-        files
-            .map(|file| file["sha256"].as_str().unwrap().to_owned())
-            .collect()
+        self.admin.contents(ACCOUNT).await
     }
 
     fn quota(&self) -> u64 {

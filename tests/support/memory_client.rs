@@ -11,9 +11,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lockerfs::http::FileRange;
 use lockerfs::provider::{
-    AccountInfo, Capabilities, Capability, ChangeCursor, Changes, DeleteMode, DownloadLink, Entry, ErrorKind,
-    FileEntry, FileId, FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules, Provider, ProviderError,
-    Result, Retry, UploadPlan, UploadProgress, UploadRequest, UploadTicket,
+    AccountInfo, Capabilities, Capability, DeleteMode, Entry, ErrorKind, FileEntry, FileId, FolderId, ItemId,
+    ListHint, Listing, NameRules, Provider, ProviderError, Result, Retry, UploadPlan, UploadProgress,
+    UploadRequest, UploadTicket,
 };
 use sha2::{Digest, Sha256};
 
@@ -215,17 +215,6 @@ impl Provider for MemoryProvider {
         .await
     }
 
-    async fn links(&self, _files: &[FileId]) -> Result<Vec<Result<DownloadLink>>> {
-        Err(ProviderError::unsupported("links", Capability::Read))
-    }
-
-    async fn create_folder(&self, _parent: &FolderId, _name: &str) -> Result<FolderEntry> {
-        Err(ProviderError::unsupported(
-            "create_folder",
-            Capability::CreateFolder,
-        ))
-    }
-
     async fn rename(&self, item: &ItemId, name: &str, _: Option<SystemTime>) -> Result<()> {
         let ItemId::File(id) = item else {
             return Err(error(ErrorKind::NotFound, Retry::Never, "rename"));
@@ -258,10 +247,6 @@ impl Provider for MemoryProvider {
         .await
     }
 
-    async fn copy_file(&self, _file: &FileId, _folder: &FolderId) -> Result<FileId> {
-        Err(ProviderError::unsupported("copy", Capability::Copy))
-    }
-
     async fn set_mtime(&self, item: &ItemId, mtime: SystemTime) -> Result<()> {
         if self.service.is_plain {
             return Err(ProviderError::unsupported(
@@ -280,10 +265,6 @@ impl Provider for MemoryProvider {
         .await
     }
 
-    async fn replace_content(&self, _new: &FileId, _old: &FileId) -> Result<()> {
-        Err(ProviderError::unsupported("replace", Capability::ReplaceKeepsId))
-    }
-
     async fn delete(&self, items: &[ItemId], _mode: DeleteMode) -> Result<()> {
         self.call("delete", |state, _| {
             let kept = |item: &ItemId| matches!(item, ItemId::File(id) if state.kept.iter().any(|kept| kept == id.as_str()));
@@ -298,10 +279,6 @@ impl Provider for MemoryProvider {
             Ok(())
         })
         .await
-    }
-
-    async fn changes(&self, _since: Option<&ChangeCursor>) -> Result<Changes> {
-        Err(ProviderError::unsupported("changes", Capability::ChangeFeed))
     }
 
     async fn upload_begin(&self, request: &UploadRequest) -> Result<UploadPlan> {

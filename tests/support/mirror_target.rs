@@ -15,7 +15,7 @@ use lockerfs::state::Database;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::contract::{Fault, Step, Target};
+use crate::contract::{Admin, Fault, Step, Target};
 
 const ACCOUNT: &str = "mirror";
 
@@ -27,7 +27,7 @@ pub struct MirrorTarget {
     pub counter: Option<Database>,
     /// Seconds by which the clients' clock is ahead.
     pub ahead: Arc<AtomicU64>,
-    admin: reqwest::Client,
+    admin: Admin,
     _data: TempDir,
 }
 
@@ -38,15 +38,14 @@ impl MirrorTarget {
         options.accounts = vec![account(ACCOUNT)];
         adjust(&mut options);
         let account = options.accounts[0].clone();
-        // It installs the TLS that reqwest wants, also for the admin pages.
-        ApiClient::new(ApiOptions::default()).unwrap();
+        let sandbox = Sandbox::start(options).await.unwrap();
         MirrorTarget {
-            sandbox: Sandbox::start(options).await.unwrap(),
+            admin: Admin::of(sandbox.address()),
+            sandbox,
             account,
             mirrors: Vec::new(),
             counter: None,
             ahead: Arc::default(),
-            admin: reqwest::Client::new(),
             _data: data,
         }
     }
@@ -95,30 +94,21 @@ impl MirrorTarget {
     }
 
     pub async fn get(&self, page: &str) -> Value {
-        let url = format!("http://{}/sandbox/{page}", self.sandbox.address());
-        let text = self.admin.get(url).send().await.unwrap().text().await.unwrap();
-        serde_json::from_str(&text).unwrap()
+        self.admin.get(page).await
     }
 
     pub async fn post(&self, page: &str, body: Value) {
-        let url = format!("http://{}/sandbox/{page}", self.sandbox.address());
-        let answer = self.admin.post(url).body(body.to_string()).send().await.unwrap();
-        assert!(answer.status().is_success(), "{page}: {}", answer.status());
+        self.admin.post(page, body).await;
     }
 
     /// Name and SHA-256 of what the service holds.
     pub async fn files(&self) -> Vec<(String, String)> {
-        let files = self.get("files").await;
-        let text = |value: &Value| value.as_str().unwrap().to_owned();
-        let files = files.as_array().unwrap().iter();
-        files
-            .map(|file| (text(&file["path"]), text(&file["sha256"])))
-            .collect()
+        self.admin.files(ACCOUNT).await
     }
 
     /// Calls by the service's name.
     pub async fn count(&self, name: &str) -> u64 {
-        self.get("calls").await["calls"][name].as_u64().unwrap_or(0)
+        self.admin.count(name).await
     }
 
     /// Puts the clocks of the service and of the clients ahead.
@@ -162,31 +152,12 @@ impl Target for MirrorTarget {
     }
 
     async fn inject(&self, faults: &[(Step, Fault)]) {
-        let rules: Vec<Value> = faults
-            .iter()
-            .map(|(step, fault)| {
-                let mut rule = match fault {
-                    Fault::LostReply => json!({"fault": "lost_reply"}),
-                    Fault::Unavailable { retry_after } => {
-                        json!({"fault": "status", "status": 503, "retry_after": retry_after})
-                    }
-                    Fault::WebPage => json!({"fault": "html"}),
-                    Fault::Truncated => json!({"fault": "truncate"}),
-                    Fault::DeadToken => json!({"fault": "expire_token"}),
-                    Fault::ContentLost => json!({"fault": "say", "text": "Something."}),
-                };
-                rule["match"] = self.call(*step).into();
-                rule["times"] = 1.into();
-                rule
-            })
-            .collect();
-        self.post("faults", rules.into()).await;
+        let lost = json!({"fault": "say", "text": "Something."});
+        self.admin.inject(faults, |step| self.call(step), lost).await;
     }
 
     async fn calls(&self) -> u64 {
-        let counts = self.get("calls").await;
-        let calls = counts["calls"].as_object().unwrap();
-        calls.values().filter_map(Value::as_u64).sum()
+        self.admin.calls().await
     }
 
     async fn calls_of(&self, step: Step) -> u64 {
@@ -194,11 +165,11 @@ impl Target for MirrorTarget {
     }
 
     async fn bytes_sent(&self) -> u64 {
-        self.get("calls").await["bytes_in"].as_u64().unwrap()
+        self.admin.bytes_sent().await
     }
 
     async fn contents(&self) -> Vec<String> {
-        self.files().await.into_iter().map(|(_, sha256)| sha256).collect()
+        self.admin.contents(ACCOUNT).await
     }
 
     fn quota(&self) -> u64 {

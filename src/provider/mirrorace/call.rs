@@ -59,9 +59,7 @@ impl Api {
     }
 
     async fn call(&self, operation: &'static str, params: Params) -> Result<Value> {
-        let url = self.base.join(operation);
-        let url = url.map_err(|error| refused(ErrorKind::InvalidArgument, operation, error.to_string()))?;
-        self.send(operation, ApiRequest::form(url, params.into_text()))
+        self.send(operation, publish::request(&self.base, operation, params)?)
             .await
     }
 
@@ -237,15 +235,10 @@ fn said(operation: &'static str, text: &str) -> ProviderError {
     } else {
         (K::Unavailable, wait)
     };
-    let text = match operation {
-        REMOTE => clean(&without_links(text)),
-        _ => clean(text),
-    };
-    let text = match text {
-        text if text.is_empty() => "the service refuses and does not say why".to_owned(),
-        text => text,
-    };
-    ProviderError::new(kind, retry, operation, text)
+    match operation {
+        REMOTE => publish::said(operation, kind, retry, &without_links(text)),
+        _ => publish::said(operation, kind, retry, text),
+    }
 }
 
 #[cfg(test)]

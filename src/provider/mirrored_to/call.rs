@@ -8,7 +8,7 @@ use super::Settings;
 use super::budget::Budget;
 use crate::http::{ApiAnswer, ApiClient, ApiRequest};
 use crate::provider::form::{Params, without_links};
-use crate::provider::publish::{self, Node, by_status, clean, incomplete, refused};
+use crate::provider::publish::{self, Node, by_status, incomplete, refused};
 use crate::provider::{ErrorKind, ProviderError, Result, Retry};
 
 pub(super) const ACCOUNT: &str = "get_account_info";
@@ -51,9 +51,7 @@ impl Api {
 
     /// A call that was counted already.
     pub async fn call(&self, operation: &'static str, params: Params) -> Result<Value> {
-        let url = self.base.join(operation);
-        let url = url.map_err(|error| refused(ErrorKind::InvalidArgument, operation, error.to_string()))?;
-        self.send(operation, ApiRequest::form(url, params.into_text()))
+        self.send(operation, publish::request(&self.base, operation, params)?)
             .await
     }
 
@@ -139,15 +137,11 @@ fn said(operation: &'static str, status: u16, text: &str) -> ProviderError {
     } else {
         (K::Unavailable, wait)
     };
-    let text = match operation {
-        REMOTE => clean(&without_links(text)),
-        _ => clean(text),
+    let error = match operation {
+        REMOTE => publish::said(operation, kind, retry, &without_links(text)),
+        _ => publish::said(operation, kind, retry, text),
     };
-    let text = match text {
-        text if text.is_empty() => "the service refuses and does not say why".to_owned(),
-        text => text,
-    };
-    ProviderError::new(kind, retry, operation, text).with_context("HTTP status", status)
+    error.with_context("HTTP status", status)
 }
 
 #[cfg(test)]

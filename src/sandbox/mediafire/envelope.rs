@@ -1,11 +1,12 @@
 //! The envelope around every answer, in JSON or XML, and the errors it tells.
 
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use super::Answered;
 use super::params::Params;
+use crate::sandbox::front;
 use crate::sandbox::state::Shared;
 
 /// What a successful call puts into its envelope.
@@ -130,16 +131,7 @@ pub fn render(call: &str, params: &Params, answered: Answered, shared: &Shared) 
         write_xml(&mut xml, "response", &Value::Object(body));
         ("text/xml; charset=utf-8", xml)
     };
-    let length = text.len();
-    let mut response = (status, text).into_response();
-    response
-        .headers_mut()
-        .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    response.extensions_mut().insert(outcome);
-    response
+    front::told_as(kind, status, text, Some(outcome))
 }
 
 fn write_xml(xml: &mut String, name: &str, value: &Value) {

@@ -9,7 +9,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use super::shape;
 use crate::sandbox::Service;
 use crate::sandbox::content;
-use crate::sandbox::front::Outcome;
+use crate::sandbox::front::{Outcome, page};
 use crate::sandbox::state::Shared;
 use crate::sandbox::tree::Content;
 
@@ -58,10 +58,6 @@ pub async fn answer(shared: &Shared, call: &str, request: Request) -> Response {
             }
         }
     }
-}
-
-fn page(html: &'static str) -> Response {
-    ([(header::CONTENT_TYPE, "text/html; charset=UTF-8")], html).into_response()
 }
 
 fn by_link(shared: &Shared, random: &str, quickkey: &str, counts: bool) -> Option<Served> {

@@ -1,12 +1,12 @@
 //! The envelope around every answer, and the errors it tells.
 
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use super::quirks::{ErrorShape, YetiShareQuirks};
 use super::shape;
-use crate::sandbox::front::Outcome;
+use crate::sandbox::front::{self, Outcome};
 use crate::sandbox::state::now;
 
 /// What a successful call puts into its envelope.
@@ -71,9 +71,7 @@ pub fn render(reply: Reply, account: &str, quirks: &YetiShareQuirks) -> Response
             }
         }
     };
-    let mut response = send(StatusCode::OK, &body);
-    response.extensions_mut().insert(outcome);
-    response
+    front::told(StatusCode::OK, escaped(&body), Some(outcome))
 }
 
 /// What the host lacks: a method, or an endpoint with all its methods.
@@ -87,11 +85,10 @@ pub fn render_missing(endpoint: &str, is_method: bool) -> Response {
 }
 
 pub fn send(status: StatusCode, body: &Value) -> Response {
-    let text = body.to_string().replace('/', "\\/");
-    let length = text.len();
-    let mut response = (status, text).into_response();
-    let told = response.headers_mut();
-    told.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    told.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
+    front::told(status, escaped(body), None)
+}
+
+/// As PHP writes it.
+fn escaped(body: &Value) -> String {
+    body.to_string().replace('/', "\\/")
 }

@@ -13,7 +13,7 @@ use futures_util::StreamExt;
 
 use super::{config, inner_path, is_trashed_file, names, shape, site_url};
 use crate::sandbox::content;
-use crate::sandbox::front::Outcome;
+use crate::sandbox::front::{self, Outcome};
 use crate::sandbox::state::Shared;
 use crate::sandbox::tree::Content;
 
@@ -127,7 +127,7 @@ pub async fn answer(shared: &Shared, index: usize, request: Request) -> Response
 fn page(text: String) -> Response {
     let html =
         format!("<!DOCTYPE html><html><head><title>File host</title></head><body>{text}</body></html>");
-    ([(header::CONTENT_TYPE, "text/html; charset=UTF-8")], html).into_response()
+    front::page(html)
 }
 
 enum Refusal {

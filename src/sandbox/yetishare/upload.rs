@@ -5,9 +5,10 @@ use std::sync::{Arc, PoisonError};
 use serde_json::json;
 
 use super::envelope::{Fail, Reply, fields};
-use super::params::{Form, Params, Sent};
+use super::params::{Form, Params};
 use super::{Context, names, session, shape, told};
 use crate::sandbox::faults::Fault;
+use crate::sandbox::form::Sent;
 use crate::sandbox::state::Shared;
 use crate::sandbox::tree::{Content, Kind, ROOT};
 
