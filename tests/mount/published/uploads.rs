@@ -14,6 +14,10 @@ use crate::publishing::harness::{MEDIA, wait_for};
 fn a_large_file_goes_in_three_chunks_and_begins_anew_where_one_fails() {
     let world = world(|setup| setup.option("upload_delay", "\"0s\""));
     let mount = world.mount();
+    // How large a file may be is one of the questions.
+    fs::metadata(place(&mount, MEDIA, "")).expect("stat");
+    world.service.settle();
+    world.service.reset_calls();
     world.service.strike(&json!([
         { "match": "mirrorace/upload", "fault": "status", "status": 503, "skip": 1, "times": 1 },
     ]));
@@ -34,6 +38,19 @@ fn a_large_file_goes_in_three_chunks_and_begins_anew_where_one_fails() {
     let calls = world.service.calls();
     // One that came, one that failed, and three of the upload that began anew.
     assert_eq!(calls.by_name["mirrorace/upload"], 5, "{calls:?}");
+    assert_eq!(
+        calls.by_name["mirrorace/file/upload"], 2,
+        "fresh variables for the second try: {calls:?}"
+    );
+    let sent = world.service.ask("calls")["bodies"]["mirrorace/upload"]
+        .as_u64()
+        .expect("a count");
+    let (whole, chunk) = (250 << 20, 100_000_000);
+    let least = whole + chunk;
+    assert!(
+        sent > least && sent < least + chunk + (1 << 20),
+        "all from the first byte on: {sent}"
+    );
     wait_for("the mount knows of it", || mount.xattr("big.bin", "id").is_ok());
     mount.unmount(&world.config());
 }
