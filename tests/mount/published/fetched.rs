@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{LIST, OTHER, place};
 use crate::publishing::harness::kind::{MIRRORED_TO, ONE_CLOUD_FILE};
-use crate::publishing::harness::{MEDIA, MEDIAFIRE, Mount, World, content, run, sha256_of, wait_for};
+use crate::publishing::harness::{MEDIA, MEDIAFIRE, Mount, Setup, World, content, run, sha256_of, wait_for};
 
 /// Accounts to copy from.
 const FIRE: &str = "fire";
@@ -35,12 +35,17 @@ struct Both {
 impl Both {
     /// A mount of all kinds, with a file in each of the accounts that give links.
     fn new() -> Both {
+        Both::with(|_| {})
+    }
+
+    fn with(adjust: impl FnOnce(&mut Setup)) -> Both {
         let world = World::with(|setup| {
             setup.guest(&MIRRORED_TO, OTHER);
             setup.guest(&MEDIAFIRE, FIRE);
             setup.guest(&ONE_CLOUD_FILE, CLOUD);
             setup.asks_for_nothing();
             (ONE_CLOUD_FILE.quirks)(&mut setup.service as &mut Options);
+            adjust(setup);
         });
         let body = content(1, SIZE);
         for (account, name) in ORIGINALS {
@@ -105,6 +110,21 @@ fn a_file_that_is_copied_here_from_another_account_is_fetched_by_the_service_and
             "{stored:?}"
         );
     }
+    both.mount.unmount(&both.world.config());
+}
+
+#[test]
+fn what_is_to_stay_readable_here_passes_through_here() {
+    let both = Both::with(|setup| setup.option("pin", "true"));
+    for to in [MEDIA, OTHER] {
+        both.cp(ORIGINALS[0], to, "big.bin");
+    }
+    both.world.drain();
+    for to in [MEDIA, OTHER] {
+        both.assert_stored(to, "big.bin");
+        assert!(std::fs::read(both.at(to, "big.bin")).expect("cat") == both.body);
+    }
+    assert_eq!(both.world.status()["pinned"]["files"], 2);
     both.mount.unmount(&both.world.config());
 }
 
