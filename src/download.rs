@@ -17,11 +17,12 @@ mod flight;
 mod heads;
 mod links;
 mod memory;
+mod on_disk;
 mod pattern;
 mod reader;
 mod wanted;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -36,6 +37,7 @@ pub use reader::Reader;
 
 use crate::http::DataClient;
 use crate::provider::{ContentHash, FileId, Provider};
+use crate::state::Pins;
 use body::Fetcher;
 use cache::ContentKey;
 use connections::AllConnections;
@@ -60,6 +62,10 @@ pub struct Options {
     pub read_ahead: u64,
     /// Where what was read stays.
     pub cache: Option<Arc<BlockCache>>,
+    /// Contents that stay for good.
+    pub pins: Option<Pins>,
+    /// Accounts whose sent contents are to be such.
+    pub pinning: HashSet<String>,
 }
 
 impl Default for Options {
@@ -72,6 +78,8 @@ impl Default for Options {
             memory: 48 * 1024 * 1024,
             read_ahead: 96 * 1024 * 1024,
             cache: None,
+            pins: None,
+            pinning: HashSet::new(),
         }
     }
 }

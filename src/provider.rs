@@ -19,7 +19,7 @@ pub mod wrap;
 pub mod yetishare;
 
 pub use capability::{Capabilities, Capability};
-pub use catalog::Catalog;
+pub use catalog::{Catalog, drop_unlisted};
 pub use error::{ErrorKind, ProviderError, Result, Retry};
 pub use numbered::{is_numbered_twin, without_number};
 pub use publish::Clock;

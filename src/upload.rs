@@ -94,6 +94,17 @@ pub trait BaseContent: Send + Sync {
     /// Bytes of the base file, as they are on the service now.
     async fn read(&self, account: &str, base: &Base, range: Range<u64>) -> crate::provider::Result<Bytes>;
 
+    /// Makes sure that the content of an entry can be read here for good, where its account wants that: it is on the
+    /// disk, or this fails. Nobody writes to the file meanwhile. Blocks.
+    fn pin(&self, _account: &str, _entry: &FileEntry, _content: &File) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Takes that back: the file may be written to again. Blocks.
+    fn unpin(&self, _account: &str, _entry: &FileEntry) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Takes over the content of an entry, so that it need not be fetched to be read. Nobody writes to the file any
     /// more, though some may read it; its name is deleted afterwards. `is_verified` says that the service told a hash and
     /// that it is the content's. Blocks.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use lockerfs::control::{
     AccountState, AccountStatus, Action, CallsStatus, Choice, Client, ControlError, DiskStatus,
-    DrainProgress, Handler, PendingState, PendingStatus, Server, StatusReport, Totals,
+    DrainProgress, Handler, PendingState, PendingStatus, PinnedStatus, Server, StatusReport, Totals,
 };
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -44,6 +44,7 @@ fn report(numbers: std::ops::Range<usize>) -> StatusReport {
             lacking: 1,
             full: true,
         }),
+        pinned: Some(PinnedStatus { files: 2, bytes: 9 }),
         totals: totals(FILES as u64),
         pending: numbers.map(pending).collect(),
     }

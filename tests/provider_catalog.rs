@@ -45,7 +45,7 @@ impl WithCatalog {
     fn over(&self, provider: Arc<dyn Provider>) -> Arc<dyn Provider> {
         let ahead = self.service.ahead.clone();
         let clock = move || SystemTime::now() + Duration::from_secs(ahead.load(Ordering::Relaxed));
-        Catalog::over(provider, "account", self.database.clone(), Arc::new(clock))
+        Catalog::over(provider, "account", self.database.clone(), None, Arc::new(clock))
     }
 }
 

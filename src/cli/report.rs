@@ -48,6 +48,12 @@ pub(super) fn whole(seen: &Seen, rows: usize, now: SystemTime) -> String {
             "Never sent, by name (`local_only`): {number}, {bytes}\n"
         ));
     }
+    if let Seen::Running(report) = seen
+        && let Some(pinned) = report.pinned
+    {
+        let (number, bytes) = (files(pinned.files), text::size(pinned.bytes));
+        shown.push_str(&format!("Kept here for good (`pin`): {number}, {bytes}\n"));
+    }
     if matches!(seen, Seen::Resting(_)) && !totals.is_nothing() {
         shown.push_str("The next mount goes on with them.\n");
     }

@@ -83,6 +83,8 @@ pub struct Kind {
     pub service: &'static str,
     /// Where its accounts are unless they say otherwise; without one, they have to.
     base_url: Option<&'static str>,
+    /// It takes files and gives nothing back.
+    publishes: bool,
     read: ReadKind,
 }
 
@@ -94,41 +96,52 @@ pub const KINDS: &[Kind] = &[
         name: "mediafire",
         service: "MediaFire",
         base_url: Some("https://www.mediafire.com/"),
+        publishes: false,
         read: read_mediafire,
     },
     Kind {
         name: "1cloudfile",
         service: "1CloudFile",
         base_url: Some("https://1cloudfile.com/api/v2/"),
+        publishes: false,
         read: read_yetishare,
     },
     Kind {
         name: "koramaup",
         service: "KoramaUp",
         base_url: Some("https://koramaup.com/api/v2/"),
+        publishes: false,
         read: read_yetishare,
     },
     Kind {
         name: "yetishare",
         service: "any other YetiShare host",
         base_url: None,
+        publishes: false,
         read: read_yetishare,
     },
     Kind {
         name: "mirrorace",
         service: "MirrorAce",
         base_url: Some("https://mirrorace.com/api/v1/"),
+        publishes: true,
         read: read_mirrorace,
     },
     Kind {
         name: "mirrored_to",
         service: "Mirrored.to",
         base_url: Some("https://www.mirrored.to/api/v1/"),
+        publishes: true,
         read: read_mirrored_to,
     },
 ];
 
 impl AccountConfig {
+    /// Whether its service takes files and gives nothing back.
+    pub fn publishes(&self) -> bool {
+        KINDS.iter().any(|kind| kind.name == self.kind && kind.publishes)
+    }
+
     pub(super) fn read(name: String, mut section: Section<'_>, options: &AccountOptions) -> Result<Self> {
         check_name(&name).map_err(|why| section.error(why))?;
         let Some(kind) = section.string_as("kind", find_kind)? else {
@@ -137,6 +150,12 @@ impl AccountConfig {
                 known_kinds()
             )));
         };
+        let for_others = ["pin", "links_file"].into_iter().find(|key| section.has(key));
+        if let Some(key) = for_others.filter(|_| !kind.publishes) {
+            return Err(section.error(format!(
+                "cannot have {key}, which is for accounts that publish only (mirrorace, mirrored_to): leave it out"
+            )));
+        }
         let options = options.overridden(&mut section)?;
         let base_url = match (section.string_as("base_url", parse_base_url)?, kind.base_url) {
             (Some(url), _) => url,

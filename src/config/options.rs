@@ -58,6 +58,8 @@ pub struct AccountOptions {
     pub local_only: LocalOnly,
     /// Of an account that publishes only: whether its folders have a file that lists their links.
     pub links_file: bool,
+    /// Of such an account: whether the content of each file stays here for good.
+    pub pin: bool,
     /// How long a closed file waits before its upload begins.
     pub upload_delay: Duration,
     /// How often the account is asked what changed.
@@ -88,6 +90,7 @@ impl Default for AccountOptions {
             delete: DeleteMode::default(),
             local_only: LocalOnly::usual(),
             links_file: true,
+            pin: false,
             upload_delay: Duration::from_secs(1),
             poll_interval: Duration::from_secs(30),
             listing_age: Duration::from_secs(30),
@@ -131,6 +134,7 @@ impl AccountOptions {
                 .strings_as("local_only", LocalOnly::of)?
                 .unwrap_or_else(|| self.local_only.clone()),
             links_file: section.boolean("links_file")?.unwrap_or(self.links_file),
+            pin: section.boolean("pin")?.unwrap_or(self.pin),
             upload_delay: section
                 .string_as("upload_delay", parse_duration)?
                 .unwrap_or(self.upload_delay),

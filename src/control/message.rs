@@ -81,6 +81,9 @@ pub struct StatusReport {
     /// The disk of the state directory, where that could be asked.
     #[serde(default)]
     pub disk: Option<DiskStatus>,
+    /// What stays here for good, where there is any.
+    #[serde(default)]
+    pub pinned: Option<PinnedStatus>,
     pub totals: Totals,
     /// Oldest first where these are all; else some of each state, first what needs a person.
     pub pending: Vec<PendingStatus>,
@@ -196,6 +199,13 @@ pub struct DiskStatus {
     pub lacking: u64,
     /// Whether new content is refused, or will be with the next writes.
     pub full: bool,
+}
+
+/// Published files whose content stays on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinnedStatus {
+    pub files: u64,
+    pub bytes: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 //! sent.
 
 use std::fs::File;
+use std::io;
 use std::ops::Range;
 
 use async_trait::async_trait;
@@ -37,7 +38,26 @@ impl BaseContent for Downloads {
         self.read_range(source, range).await.map_err(of_download)
     }
 
+    fn pin(&self, account: &str, entry: &FileEntry, content: &File) -> io::Result<()> {
+        match &self.options.pins {
+            Some(pins) if self.options.pinning.contains(account) => {
+                pins.keep(account, entry.id.as_str(), content)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn unpin(&self, account: &str, entry: &FileEntry) -> io::Result<()> {
+        match &self.options.pins {
+            Some(pins) => pins.remove(account, entry.id.as_str()),
+            None => Ok(()),
+        }
+    }
+
     fn keep_sent(&self, account: &str, entry: &FileEntry, content: &File, is_verified: bool) {
+        if self.options.pinning.contains(account) {
+            return;
+        }
         let (Some(cache), Some(provider)) = (&self.options.cache, self.provider(account)) else {
             return;
         };

@@ -1,8 +1,10 @@
 //! How many data connections an account may have open at a time.
 //!
 //! A permit is held as long as a data connection is open. Who finds none free waits in line. The number
-//! begins at what is configured, halves each time the service says that there are too many, down to one, and
-//! grows back by one after a while in which requests were served.
+//! begins at what is configured. It halves, down to one, when the service refuses more requests as too many than it
+//! serves: a refusal now and then, as of a service that is overloaded for a moment, says nothing of our number. It
+//! grows by one after a while in which requests were served; where that one proves too many, it is taken back, and the
+//! next is tried after twice the time.
 //!
 //! No line may stand still for ever, and no reader may wait for itself for ever:
 //!
@@ -31,7 +33,12 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 /// How long requests must be served before one more connection is tried.
-const RECOVERY: Duration = Duration::from_secs(30);
+const RECOVERY: Duration = Duration::from_secs(4);
+const LONGEST_RECOVERY: Duration = Duration::from_secs(120);
+/// Refusals that say something.
+const REFUSALS: u32 = 2;
+/// Answers of which the shares are looked at; older ones count for less.
+const ANSWERS: u32 = 16;
 /// How long a connection is kept while one other waits; with more of them each turn is shorter, so that the
 /// last in line waits no longer than a read may take.
 const TURN: Duration = Duration::from_secs(2);
@@ -80,6 +87,33 @@ struct Limit {
     /// Permits held beyond the limit, to be taken out when they come back.
     excess: usize,
     changed: Instant,
+    /// Whether it was raised last.
+    is_raised: bool,
+    /// How long it stays before it is raised.
+    recovery: Duration,
+    /// Answers to requests since it was changed.
+    served: u32,
+    refused: u32,
+}
+
+impl Limit {
+    fn count(&mut self, is_refused: bool) {
+        if self.served + self.refused >= ANSWERS {
+            (self.served, self.refused) = (self.served / 2, self.refused / 2);
+        }
+        self.served += u32::from(!is_refused);
+        self.refused += u32::from(is_refused);
+    }
+
+    fn is_too_high(&self) -> bool {
+        self.refused >= REFUSALS && self.refused > self.served
+    }
+
+    fn set(&mut self, limit: usize, now: Instant) {
+        self.is_raised = limit > self.now;
+        (self.now, self.changed) = (limit, now);
+        (self.served, self.refused) = (0, 0);
+    }
 }
 
 /// The right to one open connection, until it is dropped.
@@ -105,6 +139,10 @@ impl Connections {
                 now: most,
                 excess: 0,
                 changed: Instant::now(),
+                is_raised: false,
+                recovery: RECOVERY,
+                served: 0,
+                refused: 0,
             }),
         }
     }
@@ -170,13 +208,21 @@ impl Connections {
         }
     }
 
-    fn grow(&self, now: Instant) {
+    /// A request was served.
+    fn serve(&self, granted: Instant, now: Instant) {
         let mut limit = lock(&self.limit);
-        if limit.now >= self.most || now.duration_since(limit.changed) < RECOVERY {
+        if granted >= limit.changed {
+            limit.count(false);
+        }
+        if limit.now >= self.most || now.duration_since(limit.changed) < limit.recovery {
             return;
         }
-        limit.now += 1;
-        limit.changed = now;
+        if limit.is_raised {
+            // The one before held.
+            limit.recovery = RECOVERY;
+        }
+        let higher = limit.now + 1;
+        limit.set(higher, now);
         if limit.excess > 0 {
             limit.excess -= 1;
         } else {
@@ -184,17 +230,26 @@ impl Connections {
         }
     }
 
-    fn shrink(&self, granted: Instant) {
+    /// A request was refused as one too many.
+    fn refuse(&self, granted: Instant) {
         let mut limit = lock(&self.limit);
         // What was opened under another limit says nothing about this one.
         if granted < limit.changed {
             return;
         }
-        let lower = (limit.now / 2).max(1);
+        limit.count(true);
+        if !limit.is_too_high() || limit.now == 1 {
+            return;
+        }
+        let lower = if limit.is_raised {
+            limit.recovery = (limit.recovery * 2).min(LONGEST_RECOVERY);
+            limit.now - 1
+        } else {
+            limit.now / 2
+        };
         let fewer = limit.now - lower;
         limit.excess += fewer - self.free.forget_permits(fewer);
-        limit.now = lower;
-        limit.changed = Instant::now();
+        limit.set(lower, Instant::now());
         tracing::debug!(connections = lower, "the service finds the connections too many");
     }
 }
@@ -203,12 +258,12 @@ impl Permit {
     /// Notes that the service answered with the bytes that were asked for.
     pub fn served(&mut self) {
         self.turn = Instant::now();
-        self.connections.grow(self.turn);
+        self.connections.serve(self.granted, self.turn);
     }
 
-    /// Notes that the service found the connections too many. Refusals of one moment count once.
+    /// Notes that the service found the connections too many, or says what may mean that.
     pub fn refused(&self) {
-        self.connections.shrink(self.granted);
+        self.connections.refuse(self.granted);
     }
 
     /// Whether others wait and this connection had its time.
@@ -278,10 +333,25 @@ mod tests {
     }
 
     #[test]
+    fn refusals_among_more_that_is_served_leave_the_number_alone() {
+        let connections = connections(8);
+        for _ in 0..50 {
+            for refused in [false, true, false, false, true] {
+                let permit = connections.try_acquire().expect("one of eight");
+                match refused {
+                    true => permit.refused(),
+                    false => connections.serve(permit.granted, permit.granted),
+                }
+            }
+        }
+        assert_eq!(take_all(&connections).len(), 8);
+    }
+
+    #[test]
     fn permits_beyond_a_lowered_number_are_not_given_again() {
         let connections = connections(8);
         let mut permits: Vec<_> = (0..6).filter_map(|_| connections.try_acquire()).collect();
-        permits[0].refused();
+        permits[..2].iter().for_each(Permit::refused);
         for held in [5, 4] {
             permits.pop();
             assert_eq!(permits.len(), held);
@@ -295,16 +365,36 @@ mod tests {
     #[test]
     fn the_number_grows_back_by_one_at_a_time() {
         let connections = connections(3);
-        take_all(&connections)[0].refused();
+        take_all(&connections).iter().for_each(Permit::refused);
         assert_eq!(take_all(&connections).len(), 1);
         let mut now = Instant::now();
-        connections.grow(now);
+        connections.serve(now, now);
         assert_eq!(take_all(&connections).len(), 1, "too early");
         for grown in [2, 3, 3] {
             now += RECOVERY;
-            connections.grow(now);
-            connections.grow(now);
+            connections.serve(now, now);
+            connections.serve(now, now);
             assert_eq!(take_all(&connections).len(), grown);
+        }
+    }
+
+    #[test]
+    fn one_more_that_proves_too_many_is_taken_back_and_tried_later_each_time() {
+        let connections = connections(9);
+        take_all(&connections).iter().for_each(Permit::refused);
+        assert_eq!(take_all(&connections).len(), 4);
+        let mut now = Instant::now();
+        for wait in [RECOVERY, RECOVERY * 2, RECOVERY * 4] {
+            connections.serve(now, now + wait - Duration::from_millis(1));
+            assert_eq!(take_all(&connections).len(), 4, "before {wait:?}");
+            now += wait;
+            connections.serve(now, now);
+            assert_eq!(take_all(&connections).len(), 5, "after {wait:?}");
+            connections.refuse(now);
+            assert_eq!(take_all(&connections).len(), 5, "one refusal says nothing");
+            connections.refuse(now);
+            assert_eq!(take_all(&connections).len(), 4);
+            now = Instant::now();
         }
     }
 

@@ -13,15 +13,18 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::sync::{Notify, OnceCell};
 
+use super::Source;
 use super::body::Fetcher;
-use super::cache::{BLOCK, BlockCache, CachedContent, ContentKey};
+use super::cache::{BLOCK, BlockCache, ContentKey};
 use super::check::{Check, Standing, Verdict};
 use super::connections::Permit;
 use super::error::DownloadError;
 use super::flight::Flight;
 use super::memory::{ContentNumber, Memory};
+use super::on_disk::{OnDisk, Pinned};
 use super::wanted::Wanted;
 use crate::provider::ErrorKind;
+use crate::state::Pins;
 
 #[cfg(test)]
 mod tests;
@@ -50,9 +53,10 @@ pub(super) struct Content {
 
 /// Where the content is on disk: looked up with the first read.
 struct Disk {
+    pins: Option<Pins>,
     cache: Option<Arc<BlockCache>>,
     key: ContentKey,
-    content: OnceCell<Option<Arc<CachedContent>>>,
+    content: OnceCell<Option<OnDisk>>,
     /// Whether what was last brought was kept: a full disk keeps nothing, nor does a cache that is still looked through.
     keeps: AtomicBool,
 }
@@ -65,12 +69,14 @@ impl Content {
         cache: Option<Arc<BlockCache>>,
         key: ContentKey,
     ) -> Arc<Self> {
+        let pins = fetcher.options.pins.clone();
         let check = Check::new(fetcher.source.size, fetcher.source.hash);
         Arc::new(Content {
             number,
             fetcher,
             memory,
             disk: Disk {
+                pins,
                 cache,
                 key,
                 content: OnceCell::new(),
@@ -118,15 +124,20 @@ impl Content {
 
     /// Finds what is on disk. Everything else needs it to have been called.
     pub async fn prepare(&self) {
-        let Some(cache) = &self.disk.cache else { return };
+        let Disk { pins, cache, key, .. } = &self.disk;
+        if pins.is_none() && cache.is_none() {
+            return;
+        }
         let look = async || {
-            let (cache, key) = (Arc::clone(cache), self.disk.key.clone());
+            let (pins, cache, key) = (pins.clone(), cache.clone(), key.clone());
+            let source = Arc::clone(&self.fetcher.source);
             let found = blocking(move || {
-                let content = cache.content(&key);
+                let pinned = pins.and_then(|pins| pinned(&pins, &source));
+                let content = pinned.or_else(|| Some(OnDisk::Cached(cache?.content(&key))))?;
                 let verified = content.is_verified();
-                (content, verified)
+                Some((content, verified))
             })
-            .await?;
+            .await??;
             if found.1 {
                 lock(&self.check).pass();
             }
@@ -135,7 +146,7 @@ impl Content {
         self.disk.content.get_or_init(look).await;
     }
 
-    fn on_disk(&self) -> Option<&Arc<CachedContent>> {
+    fn on_disk(&self) -> Option<&OnDisk> {
         self.disk.content.get()?.as_ref()
     }
 
@@ -156,7 +167,7 @@ impl Content {
             return blocks.are_complete();
         };
         while let Some(range) = blocks.gap_where(|offset| disk.holds(self.block(offset))) {
-            let (disk, wanted) = (Arc::clone(disk), range.clone());
+            let (disk, wanted) = (disk.clone(), range.clone());
             let Some(Some(bytes)) = blocking(move || disk.read(wanted)).await else {
                 // It was let go, or proved torn: it has to be fetched.
                 break;
@@ -519,6 +530,16 @@ impl Lent<'_> {
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
         self.give_back();
+    }
+}
+
+fn pinned(pins: &Pins, source: &Source) -> Option<OnDisk> {
+    match pins.open(&source.account, source.file.as_str(), source.size) {
+        Ok(file) => Some(OnDisk::Pinned(Arc::new(Pinned::new(file?, source.size)))),
+        Err(error) => {
+            tracing::error!(account = source.account, file = source.name, %error, "a pinned content cannot be opened");
+            None
+        }
     }
 }
 

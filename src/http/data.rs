@@ -19,10 +19,11 @@ use super::client::{builder, check_url};
 use super::error::{HttpError, HttpErrorKind};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the next part of a body may take.
-const PROGRESS_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long the next part of a body may take. Another connection goes on where this one stopped, so that a short time
+/// costs little where the network is slow for a moment, and much less than it where a server hangs.
+const PROGRESS_TIMEOUT: Duration = Duration::from_secs(8);
 /// How much longer an answer may take: servers hold a request for 20 s before they say that there are too many.
-const ANSWER_GRACE: Duration = Duration::from_secs(5);
+const ANSWER_GRACE: Duration = Duration::from_secs(17);
 const MAX_REDIRECTS: usize = 5;
 /// Characters taken over from what a server says of a failure.
 const MAX_TOLD: usize = 200;
@@ -80,7 +81,6 @@ impl DataRequest {
 #[derive(Debug, Clone)]
 pub struct DataClient {
     client: reqwest::Client,
-    progress_timeout: Duration,
 }
 
 impl DataClient {
@@ -93,18 +93,7 @@ impl DataClient {
             .map_err(|e| {
                 HttpError::new(HttpErrorKind::Connect, format!("cannot set up TLS: {}", plain(e)))
             })?;
-        Ok(DataClient {
-            client,
-            progress_timeout: PROGRESS_TIMEOUT,
-        })
-    }
-
-    /// The same client with another limit on how long the next part of a body may take. An answer may take a
-    /// little longer.
-    #[must_use]
-    pub fn with_progress_timeout(mut self, limit: Duration) -> Self {
-        self.progress_timeout = limit;
-        self
+        Ok(DataClient { client })
     }
 
     /// Asks for a part of a file and checks the answer's head. Redirects are followed to `https` (or
@@ -139,7 +128,7 @@ impl DataClient {
         if let Some(range) = want.range_header() {
             request = request.header(RANGE, range);
         }
-        let limit = self.progress_timeout + ANSWER_GRACE;
+        let limit = PROGRESS_TIMEOUT + ANSWER_GRACE;
         match tokio::time::timeout(limit, request.send()).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(request_error(url, error)),
@@ -166,7 +155,6 @@ impl DataClient {
             wanted: want.range.end - want.range.start,
             ends_with_file: passed.ends_with_file,
             ignores_ranges: head.status == 200 && want.needs_range(),
-            progress_timeout: self.progress_timeout,
         })
     }
 }
@@ -185,7 +173,6 @@ pub struct DataBody {
     /// Whether the body must end with the last byte handed on.
     ends_with_file: bool,
     ignores_ranges: bool,
-    progress_timeout: Duration,
 }
 
 impl DataBody {
@@ -202,7 +189,7 @@ impl DataBody {
             if self.left == 0 && !self.ends_with_file {
                 return self.end();
             }
-            let read = tokio::time::timeout(self.progress_timeout, self.response.chunk()).await;
+            let read = tokio::time::timeout(PROGRESS_TIMEOUT, self.response.chunk()).await;
             let mut bytes = match read {
                 Ok(Ok(Some(bytes))) => bytes,
                 Ok(Ok(None)) if self.left == 0 => return self.end(),

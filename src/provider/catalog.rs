@@ -25,7 +25,7 @@ use super::{
 };
 use crate::http::FileRange;
 use crate::state::{
-    CatalogChange, CatalogFileRow, CatalogFolderRow, CatalogItem, Database, Sought, StateError,
+    CatalogChange, CatalogFileRow, CatalogFolderRow, CatalogItem, Database, Pins, Sought, StateError,
 };
 
 /// How the ids of these folders begin.
@@ -39,6 +39,7 @@ pub struct Catalog {
     service: Arc<dyn Provider>,
     account: String,
     database: Database,
+    pins: Option<Pins>,
     clock: Clock,
     /// Files that the service has removed, as far as they were listed or asked after.
     removed: Mutex<HashMap<FileId, String>>,
@@ -49,12 +50,14 @@ impl Catalog {
         service: Arc<dyn Provider>,
         account: &str,
         database: Database,
+        pins: Option<Pins>,
         clock: Clock,
     ) -> Arc<dyn Provider> {
         Arc::new(Catalog {
             service,
             account: account.to_owned(),
             database,
+            pins,
             clock,
             removed: Mutex::default(),
         })
@@ -113,6 +116,29 @@ impl Catalog {
             UploadProgress::Processing(inner) => Ok(UploadProgress::Processing(of.with(inner).to_ticket()?)),
             progress => Ok(progress),
         }
+    }
+}
+
+/// Lets go of pinned contents that no entry of any catalog is about. What fails is done at the next time.
+pub async fn drop_unlisted(pins: &Pins, database: &Database) {
+    let listed = pins.clone();
+    let names = tokio::task::spawn_blocking(move || listed.names()).await;
+    let names = match names.map_err(std::io::Error::other).and_then(|done| done) {
+        Ok(names) if names.is_empty() => return,
+        Ok(names) => names,
+        Err(error) => return tracing::warn!(%error, "pinned contents cannot be listed"),
+    };
+    let wanted = match database.all_catalog_files().await {
+        Ok(wanted) => wanted,
+        Err(error) => return tracing::warn!(%error, "pinned contents stay, whether they are listed or not"),
+    };
+    let pins = pins.clone();
+    let let_go = tokio::task::spawn_blocking(move || {
+        let wanted = wanted.iter().map(|(account, id)| (account.as_str(), id.as_str()));
+        pins.let_go(names, wanted)
+    });
+    if let Err(error) = let_go.await.map_err(std::io::Error::other).and_then(|done| done) {
+        tracing::warn!(%error, "pinned contents stay that no file is about any more");
     }
 }
 
@@ -293,11 +319,15 @@ impl Provider for Catalog {
         self.service.replace_content(new, old).await
     }
 
-    /// Takes entries out of the catalog. The service keeps what it has.
+    /// Takes entries out of the catalog, and lets their pinned contents go. The service keeps what it has.
     async fn delete(&self, items: &[ItemId], _: DeleteMode) -> Result<()> {
         // A folder that is none of the catalog's is not in it either.
         let removed = items.iter().filter_map(|removed| item("remove", removed).ok());
-        self.change(removed.map(CatalogChange::Remove).collect()).await
+        self.change(removed.map(CatalogChange::Remove).collect()).await?;
+        if let Some(pins) = &self.pins {
+            drop_unlisted(pins, &self.database).await;
+        }
+        Ok(())
     }
 
     async fn changes(&self, since: Option<&ChangeCursor>) -> Result<Changes> {

@@ -117,6 +117,17 @@ impl Database {
         self.read(OPERATION, read).await
     }
 
+    /// Account and id of each file, of all accounts that ever were.
+    pub async fn all_catalog_files(&self) -> Result<Vec<(String, String)>, StateError> {
+        let read = |connection: &Connection| {
+            let select = "SELECT account, id FROM catalog_files";
+            rows(connection, select, params![], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+        };
+        self.read(OPERATION, read).await
+    }
+
     /// The newest file that fits.
     pub async fn find_in_catalog(
         &self,

@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::StateError;
+use super::{Pins, StateError};
 
 /// How long a directory may be another's before it is told to be in use.
 const LOCK_TRIES: u32 = 10;
@@ -92,6 +92,11 @@ impl StateDir {
     /// Where contents wait for their upload.
     pub fn staging_path(&self) -> PathBuf {
         self.path.join("staging")
+    }
+
+    /// Contents that stay here for good.
+    pub fn pins(&self) -> Pins {
+        Pins::new(self.path.join("pinned"))
     }
 
     /// Where contents go of which the journal knows nothing, for a person to look at.

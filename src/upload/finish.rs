@@ -33,6 +33,10 @@ impl Worker {
             return self.rest(row, attempt, entry, hash).await;
         }
         let sent = self.sent(attempt, entry, hash);
+        if let Err(error) = self.pin(sent.as_ref()).await {
+            self.set_step(Step::Verifying);
+            return Err(error.into());
+        }
         let (id, seen, facts) = (self.id, row.clone(), self.facts(row, entry, hash));
         let work = move |journal: &JournalTransaction<'_>| {
             if journal.get(seen.id)?.as_ref() != Some(&seen) {
@@ -58,6 +62,7 @@ impl Worker {
             .journal("finish an upload", work, note)
             .await;
         if !matches!(finished, Ok(true)) {
+            self.unpin(sent.as_ref()).await;
             self.set_step(Step::Verifying);
             return finished.map_err(|error| Failure::Local(error.into()));
         }

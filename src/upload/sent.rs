@@ -8,7 +8,9 @@ use std::sync::Arc;
 use crate::provider::{ContentHash, FileEntry};
 use crate::state::AttemptRow;
 
+use super::UploadError;
 use super::engine::Worker;
+use super::journal::blocking;
 
 /// A content of so many bytes is looked at before the end of the upload is told. A larger one is looked at behind it, since
 /// that takes a while.
@@ -44,6 +46,33 @@ impl Worker {
             entry: entry.clone(),
             is_verified,
         })
+    }
+
+    /// Lets the content stay for good where the account wants that. To be called before the row goes, while no writer
+    /// gets it: what cannot be kept is tried again.
+    pub async fn pin(&self, sent: Option<&Sent>) -> Result<(), UploadError> {
+        let Some(Sent { file, entry, .. }) = sent else {
+            return Ok(());
+        };
+        let (account, file, entry) = (self.account.clone(), file.clone(), entry.clone());
+        blocking("keep the copy of a published file", move || {
+            account.base.pin(&account.name, &entry, &file)
+        })
+        .await
+    }
+
+    /// The row stays, and a writer may get the content again.
+    pub async fn unpin(&self, sent: Option<&Sent>) {
+        let Some(entry) = sent.map(|sent| sent.entry.clone()) else {
+            return;
+        };
+        let account = self.account.clone();
+        let unpinned = blocking("let the copy of a file go", move || {
+            account.base.unpin(&account.name, &entry)
+        });
+        if let Err(error) = unpinned.await {
+            tracing::error!(%error, "a content stays that may be changed: it will not be taken for right");
+        }
     }
 
     /// Offers the content, of which the row is gone, and deletes the staged files.

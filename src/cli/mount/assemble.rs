@@ -1,5 +1,6 @@
 //! The rooms of a mount put together.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,8 +17,8 @@ use crate::download::{self, BlockCache, Downloads};
 use crate::fuse::{self, Mounted};
 use crate::http::DataClient;
 use crate::provider::wrap::Wrapped;
-use crate::provider::{Capability, Catalog, Provider};
-use crate::state::{Database, StateDir};
+use crate::provider::{self, Capability, Catalog, Provider};
+use crate::state::{Database, Pins, StateDir};
 use crate::upload::{self, Uploads};
 use crate::vfs::{self, LocalFolders, Vfs};
 
@@ -30,6 +31,7 @@ pub(super) struct Assembled {
     pub uploads: Arc<Uploads>,
     pub accounts: Vec<Account>,
     pub database: Database,
+    pub pins: Pins,
     /// Holds the lock on the state directory.
     pub state_dir: StateDir,
     /// Tasks that end with this.
@@ -70,6 +72,7 @@ impl Account {
 pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
     let state_dir = StateDir::open(&plan.paths.state_dir)?;
     let database = Database::open(&state_dir.database_path())?;
+    let pins = state_dir.pins();
     let cache = open_cache(plan);
     let options = upload::Options {
         accounts: plan.config.accounts.iter().map(pace).collect(),
@@ -80,12 +83,15 @@ pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
     let uploads = Uploads::open(database.clone(), options)
         .await
         .map_err(|e| Failure::new(format!("cannot take up the pending uploads: {e}")))?;
+    recover_pins(&pins, &state_dir, &database).await?;
     let client = DataClient::new().map_err(|e| Failure::new(e.to_string()))?;
     let reads = download::Options {
         stall_timeout: plan.config.mount.read_timeout,
         read_ahead: plan.config.mount.read_ahead,
         connections: plan.config.mount.read_connections,
         cache,
+        pins: Some(pins.clone()),
+        pinning: pinning(plan),
         ..download::Options::default()
     };
     let downloads = Downloads::new(client, reads);
@@ -98,7 +104,10 @@ pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
         let publishes = !provider.capabilities().has(Capability::List);
         let provider = match publishes {
             false => provider,
-            true => Catalog::over(provider, &account.name, database.clone(), clock()),
+            true => {
+                let (database, pins) = (database.clone(), Some(pins.clone()));
+                Catalog::over(provider, &account.name, database, pins, clock())
+            }
         };
         let names = account.options.local_only.names.clone();
         let provider = LocalFolders::over(provider, &account.name, names, database.clone());
@@ -155,6 +164,7 @@ pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
         uploads,
         accounts,
         database,
+        pins,
         state_dir,
         watches,
     })
@@ -178,6 +188,29 @@ fn open_cache(plan: &Plan) -> Option<Arc<BlockCache>> {
             None
         }
     }
+}
+
+/// Accounts whose published files stay here.
+fn pinning(plan: &Plan) -> HashSet<String> {
+    let accounts = plan.config.accounts.iter();
+    let pinning = accounts.filter(|account| account.options.pin && account.publishes());
+    pinning.map(|account| account.name.clone()).collect()
+}
+
+/// Clears up what a crash left of contents that stay here. The uploads are open and nobody writes yet.
+async fn recover_pins(pins: &Pins, state_dir: &StateDir, database: &Database) -> Result<(), Failure> {
+    let (recovered, staging) = (pins.clone(), state_dir.staging_path());
+    tokio::task::spawn_blocking(move || recovered.recover(&staging))
+        .await
+        .map_err(std::io::Error::other)
+        .and_then(|done| done)
+        .map_err(|e| {
+            Failure::new(format!(
+                "cannot look at the pinned contents in the state directory: {e}"
+            ))
+        })?;
+    provider::drop_unlisted(pins, database).await;
+    Ok(())
 }
 
 /// The cache, if it lies on the disk of the state directory.

@@ -11,9 +11,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::assemble::Account;
 use crate::control::{
-    Action, Choice, DiskStatus, DrainProgress, Handler, PendingState, PendingStatus, StatusReport, Totals,
+    Action, Choice, DiskStatus, DrainProgress, Handler, PendingState, PendingStatus, PinnedStatus,
+    StatusReport, Totals,
 };
 use crate::provider::FolderId;
+use crate::state::{PinnedSum, Pins};
 use crate::upload::{
     OperationId, OperationKind, OperationState, Overview, PendingFile, PendingId, PendingOperation, Stage,
     SteerError, UploadStatus, Uploads,
@@ -36,6 +38,7 @@ pub(super) struct MountHandler {
     pub accounts: Vec<Account>,
     pub uploads: Arc<Uploads>,
     pub vfs: Arc<Vfs>,
+    pub pins: Pins,
     pub end: mpsc::Sender<EndRequest>,
 }
 
@@ -51,6 +54,7 @@ impl Handler for MountHandler {
             mount_point: self.mount_point.clone(),
             accounts: join_all(accounts).await,
             disk: disk_status(self.uploads.clone()).await,
+            pinned: pinned_status(self.pins.clone()).await,
             totals,
             pending,
         }
@@ -210,6 +214,18 @@ async fn disk_status(uploads: Arc<Uploads>) -> Option<DiskStatus> {
         lacking: room.lacking,
         full: room.is_full(),
     })
+}
+
+/// `None` where nothing is pinned, or the disk does not tell.
+async fn pinned_status(pins: Pins) -> Option<PinnedStatus> {
+    let sum = tokio::task::spawn_blocking(move || pins.sum()).await;
+    let sum = sum
+        .map_err(std::io::Error::other)
+        .and_then(|done| done)
+        .inspect_err(|error| tracing::debug!(%error, "what is pinned cannot be counted"))
+        .ok()?;
+    let PinnedSum { files, bytes } = sum;
+    (files > 0).then_some(PinnedStatus { files, bytes })
 }
 
 fn sent(file: &PendingFile) -> u64 {

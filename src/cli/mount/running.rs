@@ -57,6 +57,7 @@ impl Running {
             accounts: parts.accounts.clone(),
             uploads: Arc::clone(&parts.uploads),
             vfs: Arc::clone(&parts.vfs),
+            pins: parts.pins.clone(),
             end,
         });
         let serving = Arc::clone(&server);
