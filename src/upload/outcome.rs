@@ -146,6 +146,7 @@ pub(super) async fn end(
     }
     let is_answered = failure.as_ref().is_some_and(Failure::is_answered);
     uploads.table().change(id, |item| item.failure = kind);
+    let mut noted_for = None;
     let due = match verdict {
         None => None,
         Some(verdict) => {
@@ -164,7 +165,10 @@ pub(super) async fn end(
                 .change(id, move |row| ended.note(row, verdict, &options))
                 .await;
             match noted {
-                Ok(Changed::Saved(row)) => row.next_try.map(to_instant),
+                Ok(Changed::Saved(row)) => {
+                    noted_for = Some(row.next_try);
+                    row.next_try.map(to_instant)
+                }
                 Ok(_) => None,
                 Err(error) => {
                     tracing::error!(%id, %error, "the journal cannot be written");
@@ -173,7 +177,12 @@ pub(super) async fn end(
             }
         }
     };
-    uploads.update(|table| table.end_run(id, due));
+    uploads.update(|table| {
+        // Somebody may have asked for another try since: that is not put off.
+        let next_try = table.item(id).map(|item| item.row.next_try);
+        let is_so = noted_for.is_none() || noted_for == next_try;
+        table.end_run(id, due.filter(|_| is_so));
+    });
     uploads.tell_changed(id);
 }
 

@@ -1,4 +1,4 @@
-//! Files that the account had no room for, and what is done about them once there is room.
+//! Files that the account had no room or no calls for, and what is done about them once it has.
 //!
 //! They are parked, since only a person can make room: by deleting here, which is known at once, or elsewhere,
 //! of which the account's figures tell.
@@ -13,6 +13,17 @@ impl Uploads {
     /// there are.
     pub async fn room_was_made(self: &Arc<Self>, account: &str) -> Result<usize, UploadError> {
         let ids = self.table().without_room(account);
+        let mut count = 0;
+        for id in ids {
+            count += usize::from(self.retry(id).await?);
+        }
+        Ok(count)
+    }
+
+    /// An account takes calls again of which it had too many: files that wait for that are tried now. How many there
+    /// are.
+    pub async fn calls_are_left(self: &Arc<Self>, account: &str) -> Result<usize, UploadError> {
+        let ids = self.table().without_calls(account);
         let mut count = 0;
         for id in ids {
             count += usize::from(self.retry(id).await?);

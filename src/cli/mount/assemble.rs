@@ -151,7 +151,10 @@ pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
     let watched = plan.config.accounts.iter().zip(&accounts);
     let watches = watched
         .filter(|(_, account)| !account.provider.capabilities().has(Capability::Read))
-        .map(|(config, account)| watch::published(account, config.options.poll_interval))
+        .flat_map(|(config, account)| {
+            let published = watch::published(account, config.options.poll_interval);
+            [published, watch::day(account, Arc::clone(&uploads))]
+        })
         .collect();
     // Before anybody can see the mount, so that whoever does finds the socket.
     let server = Server::bind(state_dir.path(), session_dir().as_deref())

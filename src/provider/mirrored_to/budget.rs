@@ -3,7 +3,7 @@
 //! They are counted before they are made, so that no crash makes them forgotten. A process that finds the day spent
 //! makes no call until the next one begins.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::provider::publish::Clock;
@@ -14,6 +14,11 @@ const DAY: u64 = 24 * 60 * 60;
 /// The service's clock may be behind ours.
 const MARGIN: Duration = Duration::from_secs(30);
 
+/// So long after the beginning of our day that of the service may not have begun: what it refuses then is asked again
+/// after a pause, as long as it was hardly called that day.
+const EARLY: Duration = Duration::from_secs(2 * 60 * 60);
+const PAUSE: Duration = Duration::from_secs(10 * 60);
+
 const COUNT: &str = "daily calls";
 
 pub(super) struct Budget {
@@ -23,6 +28,8 @@ pub(super) struct Budget {
     key: String,
     limit: u64,
     clock: Clock,
+    /// Until when nothing is asked, since the service's day seems to be another than ours.
+    paused: Mutex<Option<SystemTime>>,
 }
 
 /// Calls that were counted on one day.
@@ -40,6 +47,21 @@ impl Paid {
             ..self
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn paused(operation: &'static str, left: Duration) -> ProviderError {
+    let message = "the service says that the calls of its day are used up, though ours has just begun: it is asked \
+                   again in a few minutes";
+    ProviderError::new(
+        ErrorKind::RateLimited,
+        Retry::AfterWait(Some(left)),
+        operation,
+        message,
+    )
 }
 
 fn seconds(now: SystemTime) -> u64 {
@@ -62,6 +84,7 @@ impl Budget {
             key,
             limit,
             clock,
+            paused: Mutex::default(),
         }
     }
 
@@ -86,6 +109,10 @@ impl Budget {
                     ..DailyCallsRow::default()
                 };
             }
+            // Of a clock that was far ahead: the count must not stand still until then.
+            if row.day > today + 1 {
+                row.day = today;
+            }
             change(row)
         };
         match &self.database {
@@ -97,14 +124,15 @@ impl Budget {
                         .with_source(error)
                 })
             }
-            None => Ok(change(
-                &mut self.memory.lock().unwrap_or_else(PoisonError::into_inner),
-            )),
+            None => Ok(change(&mut lock(&self.memory))),
         }
     }
 
     /// Counts calls that are about to be made, if `kept` are left for others afterwards.
     pub async fn pay(&self, operation: &'static str, calls: u64, kept: u64) -> Result<Paid> {
+        if let Some(left) = self.pause_left() {
+            return Err(paused(operation, left));
+        }
         let limit = self.limit;
         let paid = self.change(move |row| {
             let after = row.spent.saturating_add(calls);
@@ -128,12 +156,27 @@ impl Budget {
         }
     }
 
-    /// The service says that none are left.
-    pub async fn note_spent(&self) {
-        let limit = self.limit;
+    /// The service says that none are left. What that means for who called.
+    pub async fn note_spent(&self, operation: &'static str) -> ProviderError {
+        let (limit, now) = (self.limit, self.now());
+        let is_early = seconds(now) % DAY < EARLY.as_secs();
+        let spent = self.change(|row| row.spent).await;
+        if is_early && spent.is_ok_and(|spent| spent <= limit / 2) {
+            *lock(&self.paused) = Some(now + PAUSE);
+            return paused(operation, PAUSE);
+        }
         if let Err(error) = self.change(move |row| row.spent = row.spent.max(limit)).await {
             tracing::debug!(%error, "that the day is spent was not noted");
         }
+        self.spent(operation)
+    }
+
+    fn pause_left(&self) -> Option<Duration> {
+        let mut paused = lock(&self.paused);
+        let left = paused.and_then(|until| until.duration_since(self.now()).ok());
+        // Longer than it ever was: the clock was set back.
+        *paused = paused.filter(|_| left.is_some_and(|left| left <= PAUSE));
+        paused.and(left).filter(|left| !left.is_zero())
     }
 
     /// What the service says of the day: other programs may use the key too.
@@ -221,6 +264,12 @@ mod tests {
             1,
             "a clock that was set back"
         );
+        now.fetch_add(1000 * DAY, Ordering::Relaxed);
+        budget.pay("x", 7, 0).await.unwrap();
+        now.fetch_sub(1000 * DAY, Ordering::Relaxed);
+        assert!(budget.pay("x", 3, 0).await.is_err(), "what was spent stays spent");
+        now.fetch_add(DAY, Ordering::Relaxed);
+        budget.pay("x", 3, 0).await.unwrap();
     }
 
     #[tokio::test]
@@ -232,7 +281,30 @@ mod tests {
         budget.note(Some(400), None).await.unwrap();
         assert_eq!(budget.state().await.unwrap().spent, 100);
         assert_eq!(budget.max_file_size().await.unwrap(), Some(1));
-        budget.note_spent().await;
+        budget.pay("x", 200, 0).await.unwrap();
+        budget.note_spent("x").await;
         assert!(budget.pay("x", 1, 0).await.is_err());
+        assert_eq!(budget.state().await.unwrap().spent, 500);
+    }
+
+    #[tokio::test]
+    async fn a_service_whose_day_begins_a_little_later_is_asked_again_and_the_day_is_not_lost() {
+        let (budget, now) = budget(500);
+        budget.pay("x", 3, 0).await.unwrap();
+        let error = budget.note_spent("x").await;
+        assert_eq!(error.retry, Retry::AfterWait(Some(PAUSE)), "{error}");
+        let error = budget.pay("x", 3, 0).await.err().unwrap();
+        assert_eq!(
+            error.retry,
+            Retry::AfterWait(Some(PAUSE)),
+            "without a call: {error}"
+        );
+        now.fetch_add(PAUSE.as_secs(), Ordering::Relaxed);
+        budget.pay("x", 3, 0).await.unwrap();
+        assert_eq!(budget.state().await.unwrap().spent, 6);
+        // Later in the day it is what it says.
+        now.fetch_add(EARLY.as_secs(), Ordering::Relaxed);
+        budget.note_spent("x").await;
+        assert_eq!(budget.state().await.unwrap().spent, 500);
     }
 }

@@ -59,10 +59,7 @@ impl Api {
     pub async fn send(&self, operation: &'static str, request: ApiRequest) -> Result<Value> {
         let (answer, value) = publish::send(&self.client, operation, request).await?;
         match open(operation, &answer, value) {
-            Err(Refusal::DaySpent) => {
-                self.budget.note_spent().await;
-                Err(self.budget.spent(operation))
-            }
+            Err(Refusal::DaySpent) => Err(self.budget.note_spent(operation).await),
             Err(Refusal::Other(error)) => Err(error),
             Ok(message) => Ok(message),
         }

@@ -1,6 +1,6 @@
 //! What is asked about the pending files. No answer walks all of them, however many wait, unless it tells them all.
 
-use crate::provider::{FileEntry, FileId, FolderId};
+use crate::provider::{ErrorKind, FileEntry, FileId, FolderId};
 use crate::state::{ItemKey, RowState};
 use crate::upload::status::{Overview, PendingFile, PendingId, Stage, Sums, Trace};
 
@@ -49,6 +49,14 @@ impl Table {
     /// Files of an account for which it had no room when they were tried last in this run of the program.
     pub fn without_room(&self, account: &str) -> Vec<PendingId> {
         self.items.without_room(account).collect()
+    }
+
+    /// Files of an account that was called too often when they were tried last in this run of the program.
+    pub fn without_calls(&self, account: &str) -> Vec<PendingId> {
+        let waiting = self.items.in_class(Class::Waiting);
+        let limited = waiting
+            .filter(|(_, item)| item.row.account == account && item.failure == Some(ErrorKind::RateLimited));
+        limited.map(|(id, _)| id).collect()
     }
 
     /// Counts all files, and takes at most `rows` of each stage, the oldest ones.

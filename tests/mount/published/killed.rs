@@ -6,7 +6,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::{LIST, OTHER, place, world};
-use crate::publishing::harness::{MEDIA, Mount, sha256_of, wait_for};
+use crate::publishing::harness::{MEDIA, Mount, World, sha256_of, wait_for};
 
 /// Publishes a file, kills the mount while this call hangs, before it took effect or after, and goes on.
 fn killed_at(account: &str, call: &str, after: bool, skip: u64) -> (usize, Value) {
@@ -33,14 +33,22 @@ fn killed_at(account: &str, call: &str, after: bool, skip: u64) -> (usize, Value
     mount.kill();
     world.service.strike(&json!([]));
     let mount = world.mount();
+    let files = published_once(&world, &mount, account, &content);
+    let calls = json!(world.service.calls().by_name);
+    mount.unmount(&world.config());
+    (files, calls)
+}
+
+/// One entry is shown, and it is that of a file with this content; how many files the service holds.
+fn published_once(world: &World, mount: &Mount, account: &str, content: &[u8]) -> usize {
     world.drain();
-    let entries: Vec<_> = fs::read_dir(place(&mount, account, ""))
+    let entries: Vec<_> = fs::read_dir(place(mount, account, ""))
         .expect("list")
         .map(|entry| entry.expect("an entry").file_name())
         .filter(|name| name != LIST)
         .collect();
-    assert_eq!(entries, ["x.bin"], "{account} {call}");
-    assert!(fs::read(place(&mount, account, "x.bin")).expect("cat") == content);
+    assert_eq!(entries, ["x.bin"], "{account}");
+    assert!(fs::read(place(mount, account, "x.bin")).expect("cat") == content);
     let id = mount.xattr(&format!("../{account}/x.bin"), "id").expect("an id");
     let page = format!("files?account={account}");
     let files = world.service.ask(&page);
@@ -49,10 +57,8 @@ fn killed_at(account: &str, call: &str, after: bool, skip: u64) -> (usize, Value
         .iter()
         .find(|file| file["id"] == json!(id))
         .expect("the entry's file");
-    assert_eq!(ours["sha256"], json!(sha256_of(&content)), "{account} {call}");
-    let calls = json!(world.service.calls().by_name);
-    mount.unmount(&world.config());
-    (files.len(), calls)
+    assert_eq!(ours["sha256"], json!(sha256_of(content)), "{account}");
+    files.len()
 }
 
 #[test]
@@ -71,6 +77,19 @@ fn mirrorace_killed_within_its_chunks() {
 }
 
 #[test]
+fn mirrorace_killed_between_its_steps_begins_from_the_first_byte() {
+    for done in 0..3 {
+        let (files, calls) = killed_at(MEDIA, "mirrorace/upload", false, done);
+        assert_eq!(files, 1, "after {done} chunks");
+        assert_eq!(
+            calls["mirrorace/upload"],
+            done + 1 + 3,
+            "after {done} chunks: {calls}"
+        );
+    }
+}
+
+#[test]
 fn mirrorace_killed_after_its_last_chunk_is_published_once_more_at_most() {
     // The service tells of files by their slugs alone, and the slug went with the answer.
     let (files, calls) = killed_at(MEDIA, "mirrorace/upload", true, 2);
@@ -82,6 +101,14 @@ fn mirrorace_killed_after_its_last_chunk_is_published_once_more_at_most() {
 fn mirrored_to_killed_at_its_first_step() {
     let (files, _) = killed_at(OTHER, "mirrored_to/get_upload_info", true, 0);
     assert_eq!(files, 1);
+}
+
+#[test]
+fn mirrored_to_killed_between_the_first_step_and_the_second_sends_once() {
+    let (files, calls) = killed_at(OTHER, "mirrored_to/api_file_upload", false, 0);
+    assert_eq!(files, 1);
+    assert_eq!(calls["mirrored_to/finish_upload"], 1, "{calls}");
+    assert_eq!(calls["mirrored_to/api_file_upload"], 2, "{calls}");
 }
 
 #[test]
@@ -104,6 +131,149 @@ fn mirrored_to_killed_after_its_third_step_is_published_once_more_at_most() {
     let (files, calls) = killed_at(OTHER, "mirrored_to/finish_upload", true, 0);
     assert_eq!(files, 2);
     assert_eq!(calls["mirrored_to/api_file_upload"], 2, "{calls}");
+}
+
+#[test]
+fn mirrored_to_killed_before_the_third_step_sends_again_after_two_hours_alone() {
+    for (later, sent) in [(7_000, 1), (7_300, 2)] {
+        let world = world(|setup| setup.asks_for_nothing());
+        let ahead = world.folder().join("ahead");
+        let set_clock = |seconds: u64| {
+            world.service.tell("clock", &json!({ "ahead": seconds }));
+            fs::write(&ahead, seconds.to_string()).expect("a clock");
+        };
+        set_clock(0);
+        let under = format!("LOCKERFS_CLOCK_AHEAD={}", ahead.display());
+        let mount_anew = || Mount::start_under(&["env", &under], &world.config(), &world.place());
+        let mount = mount_anew();
+        let third = "mirrored_to/finish_upload";
+        world.service.settle();
+        world.service.reset_calls();
+        world.service.strike(&json!([
+            { "match": third, "fault": "delay", "milliseconds": 30_000, "times": 1 },
+        ]));
+        let content = crate::publishing::harness::content(8, 50_000);
+        fs::write(place(&mount, OTHER, "x.bin"), &content).expect("cp");
+        wait_for("the third step is under way", || {
+            world.service.calls().by_name.contains_key(third)
+        });
+        mount.kill();
+        world.service.strike(&json!([]));
+        set_clock(later);
+        let mount = mount_anew();
+        assert_eq!(published_once(&world, &mount, OTHER, &content), 1, "{later}");
+        let calls = world.service.calls().by_name;
+        assert_eq!(
+            calls["mirrored_to/api_file_upload"], sent,
+            "after {later} s: {calls:?}"
+        );
+        mount.unmount(&world.config());
+    }
+}
+
+/// Lets nobody write to the state database, until it is dropped.
+struct Locked(std::process::Child);
+
+impl Locked {
+    fn of(world: &World) -> Locked {
+        use std::io::{BufRead, BufReader};
+        use std::process::{Command, Stdio};
+        let lock = "import sqlite3,sys,time; c=sqlite3.connect(sys.argv[1], timeout=30, isolation_level=None); \
+                    c.execute('BEGIN IMMEDIATE'); print('locked', flush=True); time.sleep(60)";
+        let mut child = Command::new("python3")
+            .args(["-c", lock])
+            .arg(world.place().state.join("state.db"))
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("run python3, which this test needs");
+        let mut told = String::new();
+        BufReader::new(child.stdout.take().expect("its output"))
+            .read_line(&mut told)
+            .expect("a line");
+        assert_eq!(told, "locked\n");
+        Locked(child)
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        self.0.kill().and_then(|()| self.0.wait()).expect("end it");
+    }
+}
+
+#[test]
+fn killed_before_the_entry_is_committed_it_is_published_once_more_at_most() {
+    for (account, last, skip) in [
+        (MEDIA, "mirrorace/upload", 2),
+        (OTHER, "mirrored_to/finish_upload", 0),
+    ] {
+        let world = world(|setup| {
+            setup.asks_for_nothing();
+            setup.service.quirks.mirrorace.max_chunk_size = 100_000;
+        });
+        let mount = world.mount();
+        let slow =
+            json!({ "match": last, "fault": "delay", "milliseconds": 1_500, "skip": skip, "times": 1 });
+        world.service.settle();
+        world.service.reset_calls();
+        world.service.strike(&json!([slow]));
+        let content = crate::publishing::harness::content(9, 250_000);
+        fs::write(place(&mount, account, "x.bin"), &content).expect("cp");
+        wait_for("the last step is under way", || {
+            world.service.calls().by_name.get(last).copied().unwrap_or(0) > skip
+        });
+        let locked = Locked::of(&world);
+        wait_for("the service has the file", || {
+            !world.service.stored(account).is_empty()
+        });
+        // Time for the answer.
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        mount.kill();
+        drop(locked);
+        let mount = world.mount();
+        // The id that the service gave went with the answer.
+        assert_eq!(published_once(&world, &mount, account, &content), 2, "{account}");
+        mount.unmount(&world.config());
+    }
+}
+
+#[test]
+fn killed_after_the_entry_is_committed_nothing_is_sent_again() {
+    let world = world(|setup| {
+        setup.asks_for_nothing();
+        setup.option("pin", "true");
+    });
+    let mount = world.mount();
+    let content = crate::publishing::harness::content(10, 250_000);
+    // What comes between the entry and the end of the upload fails.
+    let pinned = world.place().state.join("pinned");
+    fs::write(&pinned, "in the way").expect("write");
+    for account in [MEDIA, OTHER] {
+        fs::write(place(&mount, account, "x.bin"), &content).expect("cp");
+    }
+    wait_for("both are published and wait", || {
+        let pending = world.pending();
+        let told = |file: &Value| {
+            file["error"]
+                .as_str()
+                .unwrap_or_default()
+                .contains("keep the copy")
+        };
+        pending.len() == 2 && pending.iter().all(told)
+    });
+    for account in [MEDIA, OTHER] {
+        assert_eq!(world.service.stored(account).len(), 1);
+        let entries = fs::read_dir(place(&mount, account, "")).expect("list");
+        assert_eq!(entries.count(), 2, "one entry and the list of links");
+    }
+    mount.kill();
+    fs::remove_file(&pinned).expect("rm");
+    let mount = world.mount();
+    for account in [MEDIA, OTHER] {
+        assert_eq!(published_once(&world, &mount, account, &content), 1, "{account}");
+    }
+    assert_eq!(fs::read_dir(&pinned).expect("list").count(), 2);
+    mount.unmount(&world.config());
 }
 
 /// Each entry of an account is a file on the service that has the content which was copied in under its name.

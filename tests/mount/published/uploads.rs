@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -13,6 +14,10 @@ use crate::publishing::harness::{MEDIA, wait_for};
 fn a_large_file_goes_in_three_chunks_and_begins_anew_where_one_fails() {
     let world = world(|setup| setup.option("upload_delay", "\"0s\""));
     let mount = world.mount();
+    // How large a file may be is one of the questions.
+    fs::metadata(place(&mount, MEDIA, "")).expect("stat");
+    world.service.settle();
+    world.service.reset_calls();
     world.service.strike(&json!([
         { "match": "mirrorace/upload", "fault": "status", "status": 503, "skip": 1, "times": 1 },
     ]));
@@ -33,6 +38,19 @@ fn a_large_file_goes_in_three_chunks_and_begins_anew_where_one_fails() {
     let calls = world.service.calls();
     // One that came, one that failed, and three of the upload that began anew.
     assert_eq!(calls.by_name["mirrorace/upload"], 5, "{calls:?}");
+    assert_eq!(
+        calls.by_name["mirrorace/file/upload"], 2,
+        "fresh variables for the second try: {calls:?}"
+    );
+    let sent = world.service.ask("calls")["bodies"]["mirrorace/upload"]
+        .as_u64()
+        .expect("a count");
+    let (whole, chunk) = (250 << 20, 100_000_000);
+    let least = whole + chunk;
+    assert!(
+        sent > least && sent < least + chunk + (1 << 20),
+        "all from the first byte on: {sent}"
+    );
     wait_for("the mount knows of it", || mount.xattr("big.bin", "id").is_ok());
     mount.unmount(&world.config());
 }
@@ -57,10 +75,20 @@ fn a_file_on_mirrored_to_costs_three_calls() {
 }
 
 #[test]
-fn a_spent_day_lets_uploads_wait_for_the_next_and_says_so() {
+fn a_spent_day_lets_uploads_wait_for_the_next_and_they_go_on_by_themselves() {
     let world = world(|setup| setup.asks_for_nothing());
     let ahead = world.folder().join("ahead");
-    fs::write(&ahead, "0").expect("a clock");
+    // At noon, so that no day turns by itself.
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("a time")
+        .as_secs();
+    let noon = 86_400 + 43_200 - now % 86_400;
+    let set_clock = |seconds: u64| {
+        world.service.tell("clock", &json!({ "ahead": seconds }));
+        fs::write(&ahead, seconds.to_string()).expect("a clock");
+    };
+    set_clock(noon);
     let under = format!("LOCKERFS_CLOCK_AHEAD={}", ahead.display());
     let mount_anew =
         || crate::publishing::harness::Mount::start_under(&["env", &under], &world.config(), &world.place());
@@ -95,6 +123,7 @@ fn a_spent_day_lets_uploads_wait_for_the_next_and_says_so() {
     assert_eq!(renewed % 86_400, 0);
     for file in status["pending"].as_array().expect("a list") {
         let next = file["next_try"].as_u64().expect("the hour of the next try");
+        let next = next + noon;
         assert!(next >= renewed && next < renewed + 300, "{file}");
     }
     let calls = world.service.calls().by_name;
@@ -105,13 +134,19 @@ fn a_spent_day_lets_uploads_wait_for_the_next_and_says_so() {
     world.lockerfs(&["queue", "retry"]).succeeded();
     world.service.settle();
     assert_eq!(world.service.stored(OTHER).len(), 166);
-    // The next day.
-    fs::write(&ahead, "86400").expect("a clock");
-    world.service.tell("clock", &json!({ "ahead": 86_400 }));
-    world.lockerfs(&["queue", "retry"]).succeeded();
+    // The next day, as after a machine has slept: no timer has run, and nobody says anything.
+    set_clock(noon + 43_200 + 60);
+    wait_for("all go on by themselves", || {
+        world.service.stored(OTHER).len() == 200
+    });
     world.drain();
-    let stored = world.service.stored(OTHER);
-    assert_eq!(stored.len(), 200);
+    let calls = world.service.calls().by_name;
+    assert_eq!(calls["mirrored_to/finish_upload"], 200, "{calls:?}");
+    assert!(
+        mount.log().contains("another day: uploads go on"),
+        "{}",
+        mount.log()
+    );
     wait_for("all have links", || {
         let list = fs::read_to_string(place(&mount, OTHER, LIST)).expect("the list of links");
         list.lines().count() == 200
