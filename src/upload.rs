@@ -204,7 +204,7 @@ pub struct Options {
     pub person_pause: Duration,
     pub poll_first: Duration,
     pub poll_max: Duration,
-    /// How long an upload is polled before it is announced again.
+    /// How long an upload is polled before it is announced again, beside a time for its size.
     pub poll_limit: Duration,
     /// Bytes in a second at which a service that tells no hash hands a file on at least, whose answer was lost:
     /// for so long it is looked for before it is sent again.

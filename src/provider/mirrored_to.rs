@@ -10,6 +10,7 @@
 mod budget;
 mod call;
 mod mirrors;
+mod rounded;
 mod uploads;
 
 use std::fmt;
@@ -171,7 +172,7 @@ impl Provider for MirroredTo {
     }
 
     async fn upload_from_link(&self, request: &UploadRequest, link: &Url) -> Result<UploadProgress> {
-        uploads::from_link(&self.api, &self.uploads, request, link).await
+        uploads::from_link(&self.api, request, link).await
     }
 
     async fn upload_poll(&self, ticket: &UploadTicket) -> Result<UploadProgress> {

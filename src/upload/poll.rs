@@ -35,6 +35,8 @@ const AT_ONCE: usize = 8;
 /// Bytes in a second at which a service is expected to put a file together at least: a first look that comes
 /// before that is a call in vain.
 const ASSEMBLED: u64 = 256 << 20;
+/// Bytes in a second at which a service is expected to get a file ready at least, be it that it fetches it from another.
+const READIED: u64 = 1 << 20;
 /// When an upload that is asked after with others is asked after by itself for the first time.
 const ALONE: Duration = Duration::from_secs(3);
 /// The longest time between two such looks.
@@ -94,6 +96,7 @@ impl Polls {
     fn join(&self, upload: SentUpload, options: &Options, now: Instant) -> oneshot::Receiver<Answer> {
         let (answer, taken) = oneshot::channel();
         let assembling = Duration::from_secs_f64(upload.request.size as f64 / ASSEMBLED as f64);
+        let readying = Duration::from_secs(upload.request.size / READIED);
         let first = (options.poll_first + assembling).min(options.poll_max.max(options.poll_first));
         let mut group = self.group();
         let number = group.next_number;
@@ -101,7 +104,7 @@ impl Polls {
         group.waiting.push(Waiting {
             number,
             upload,
-            until: now + options.poll_limit,
+            until: now + options.poll_limit + readying,
             look: now + first,
             pause: options.poll_first,
             alone: now + ALONE + assembling,

@@ -5,10 +5,10 @@
 //! several steps there is written down first, and holds from the moment on in which the first one took effect.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use crate::provider::{Capability, ErrorKind, FileId, FolderId, ItemId, ProviderError, Retry};
-use crate::upload::{NewRename, Noted, PendingId, RenameIntent, Unwanted, UploadError, name_aside};
+use crate::provider::{FileId, FolderId, ItemId};
+use crate::upload::{Noted, PendingId, RenameIntent, Unwanted, UploadError};
 
 use super::Vfs;
 use super::account::Account;
@@ -16,11 +16,11 @@ use super::error::{Error, Result};
 use super::settling::Settling;
 use super::tree::{Node, Remote};
 
-/// How long a rename waits for what was removed under the new name.
-const CLEARING: Duration = Duration::from_secs(20);
+mod pinned;
+mod steps;
 
-/// How long a rename waits for its last steps before it leaves them to themselves.
-const FINISHING: Duration = Duration::from_secs(30);
+use pinned::Pinned;
+use steps::Steps;
 
 /// How often, and after which pause, a file that was not found is looked for under the id that its upload gave it.
 const REPLACED_LOOKS: u32 = 10;
@@ -31,16 +31,6 @@ enum Row {
     Renamed,
     /// Uploaded this moment: the rename begins anew, in the place of what was written down of it.
     Ended(Option<RenameIntent>),
-}
-
-/// What a rename takes on the service.
-struct Steps {
-    moves: bool,
-    names: bool,
-    /// Something stands under the new name.
-    replaces: bool,
-    /// The content is to go under the id of what stands there.
-    in_place: bool,
 }
 
 /// One rename, with both ends resolved.
@@ -56,39 +46,6 @@ struct Rename<'a> {
     target: Option<u64>,
     /// It ends where nothing goes to the service.
     stays_here: bool,
-}
-
-/// Keeps what a rename is about in its place while it is between two of its steps on the service: a listing from then
-/// would show it under a name, or in a folder, that it is not to have, and a program could write to it there.
-struct Pinned<'a> {
-    vfs: &'a Vfs,
-    inodes: [Option<u64>; 2],
-    folders: [u64; 2],
-}
-
-impl<'a> Pinned<'a> {
-    fn new(vfs: &'a Vfs, rename: &Rename<'_>) -> Self {
-        let inodes = [Some(rename.ino), rename.target];
-        let mut tree = vfs.tree();
-        for ino in inodes.into_iter().flatten() {
-            tree.pin(ino);
-        }
-        drop(tree);
-        let folders = [rename.old_parent, rename.new_parent];
-        Pinned { vfs, inodes, folders }
-    }
-}
-
-impl Drop for Pinned<'_> {
-    fn drop(&mut self) {
-        let mut tree = self.vfs.tree();
-        let overruled = self.inodes.into_iter().flatten().map(|ino| tree.unpin(ino));
-        if overruled.fold(false, |any, this| any | this) {
-            for folder in self.folders {
-                tree.doubt(folder);
-            }
-        }
-    }
 }
 
 impl Vfs {
@@ -399,169 +356,6 @@ impl Vfs {
         }
     }
 
-    /// Which steps a rename takes on the service.
-    fn steps(&self, rename: &Rename<'_>, replaces: bool) -> Steps {
-        Steps {
-            moves: rename.old_parent != rename.new_parent,
-            names: self.remote_name_of(rename.ino).as_deref() != Some(&rename.remote_name),
-            replaces,
-            in_place: false,
-        }
-    }
-
-    /// Makes the way free for a rename, and writes it down where it takes several steps, in the place of what was
-    /// written down of it before.
-    async fn intend(
-        &self,
-        rename: &Rename<'_>,
-        item: &ItemId,
-        row: Option<PendingId>,
-        target: Option<(Unwanted, Option<PendingId>)>,
-        steps: &Steps,
-        before: Option<RenameIntent>,
-    ) -> Result<Option<RenameIntent>> {
-        let account = rename.account;
-        if steps.moves {
-            account.require(Capability::Move)?;
-        }
-        if steps.names {
-            account.require(Capability::Rename)?;
-        }
-        let name = &account.setup.name;
-        if before.is_none() {
-            self.uploads.wait_until_renamed(name, item, CLEARING).await?;
-        }
-        self.uploads.keep_item(name, item).await?;
-        self.clear_the_way(rename).await?;
-        let takes_several = steps.replaces || row.is_some() || (steps.moves && steps.names);
-        if !takes_several && before.is_none() {
-            return Ok(None);
-        }
-        let old_name = self.remote_name_of(rename.ino).unwrap_or_default();
-        let new = NewRename {
-            account: name.clone(),
-            item: item.clone(),
-            from: (self.folder_id(rename.old_parent)?, old_name),
-            to: (rename.new_folder.clone(), rename.remote_name.clone()),
-            mtime: self.mtime_of(rename.ino),
-            pending: row,
-            target,
-            in_place: steps.in_place,
-        };
-        Ok(Some(self.uploads.begin_rename_anew(new, before).await?))
-    }
-
-    /// The step from which on a rename holds: the move to another folder, or else the new name. A target of that
-    /// name may stand there still.
-    async fn first_step(
-        &self,
-        rename: &Rename<'_>,
-        item: &ItemId,
-        target: Option<&(Unwanted, Option<PendingId>)>,
-        steps: &Steps,
-    ) -> std::result::Result<(), ProviderError> {
-        let provider = rename.account.provider();
-        if steps.moves {
-            return provider
-                .move_to(std::slice::from_ref(item), &rename.new_folder)
-                .await;
-        }
-        if !steps.names {
-            return Ok(());
-        }
-        let (name, mtime) = (&rename.remote_name, self.mtime_of(rename.ino));
-        let named = provider.rename(item, name, mtime).await;
-        let old = target.and_then(|(target, _)| target.item.as_ref());
-        match (named, old) {
-            (Err(error), Some(old)) if error.kind == ErrorKind::AlreadyExists => {
-                // A service that allows no twins: the target steps aside until the new one has its name.
-                provider.rename(old, &name_aside(name), None).await?;
-                let named = provider.rename(item, name, mtime).await;
-                if named
-                    .as_ref()
-                    .is_err_and(|error| error.retry != Retry::OutcomeUnknown)
-                {
-                    // What does not come back now is seen in the folder, under the other name.
-                    provider.rename(old, name, None).await?;
-                }
-                named
-            }
-            (named, _) => named,
-        }
-    }
-
-    /// What is told of a first step that failed. Where it may have taken effect nobody forgets the rename.
-    async fn give_up(
-        self: &Arc<Self>,
-        rename: &Rename<'_>,
-        intent: Option<RenameIntent>,
-        error: ProviderError,
-    ) -> Error {
-        let is_unknown = error.retry == Retry::OutcomeUnknown;
-        match intent {
-            Some(intent) if !is_unknown => {
-                if let Err(error) = intent.abandon().await {
-                    tracing::warn!(%error, "a rename that did not come stays in the journal until it is looked up");
-                }
-            }
-            None if is_unknown => {
-                let folders = [rename.old_parent, rename.new_parent].map(|ino| self.folder_id(ino));
-                let folders: Vec<_> = folders.into_iter().flatten().collect();
-                self.doubt_listings(&rename.account.setup.name, &folders);
-            }
-            _ => {}
-        }
-        error.into()
-    }
-
-    /// Waits for the steps after the first one. What fails for now goes on by itself, and the rename holds.
-    async fn finish(&self, rename: &Rename<'_>, intent: Option<RenameIntent>) -> Result<()> {
-        let Some(intent) = intent else { return Ok(()) };
-        match intent.finish(FINISHING).await {
-            Err(error @ UploadError::NotRenamed { parked: true, .. }) if rename.target.is_none() => {
-                Err(error.into())
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a rename is shown, and goes on by itself");
-                Ok(())
-            }
-            Ok(()) => Ok(()),
-        }
-    }
-
-    /// Whether it is to be tried to put the content under the id of the target, so that what points to that goes
-    /// on to work.
-    fn may_replace_in_place(
-        &self,
-        rename: &Rename<'_>,
-        target: Option<&(Unwanted, Option<PendingId>)>,
-    ) -> bool {
-        let is_stored = target.is_some_and(|(target, row)| target.item.is_some() && row.is_none());
-        let local = self.tree().has_local(rename.ino)
-            || rename.target.is_some_and(|target| self.tree().has_local(target));
-        let same_kind = self.remote_name_of(rename.ino).is_some_and(|name| {
-            extension(&name) == extension(&rename.remote_name) && extension(&name).is_some()
-        });
-        is_stored && !local && same_kind && rename.account.can(Capability::ReplaceKeepsId)
-    }
-
-    /// Puts the content of `new` under the id of `old`. Whether the service did that; where it does not, the target
-    /// is replaced by a rename.
-    async fn replace_in_place(&self, rename: &Rename<'_>, new: &FileId, old: &FileId) -> Result<bool> {
-        let provider = rename.account.provider();
-        match provider.replace_content(new, old).await {
-            Ok(()) => Ok(true),
-            // Done if the file that it came from is gone.
-            Err(error) if error.retry == Retry::OutcomeUnknown => {
-                Ok(provider.file_info(std::slice::from_ref(new)).await?.is_empty())
-            }
-            Err(error) => {
-                tracing::debug!(%error, "the service replaces no content here; renaming instead");
-                Ok(false)
-            }
-        }
-    }
-
     /// Shows the source in the place and under the id of the target.
     fn show_in_place_of(&self, rename: &Rename<'_>, id: FileId) {
         let content = {
@@ -582,34 +376,4 @@ impl Vfs {
             self.tree().set_remote(rename.ino, Some(remote));
         }
     }
-
-    /// Lets what was removed under the new name be cleared away first, so that the renamed file is not taken
-    /// for it.
-    async fn clear_the_way(&self, rename: &Rename<'_>) -> Result<()> {
-        let (account, folder) = (&rename.account.setup.name, &rename.new_folder);
-        let name = &rename.remote_name;
-        Ok(self
-            .uploads
-            .wait_until_cleared(account, folder, name, CLEARING)
-            .await?)
-    }
-
-    fn mtime_of(&self, ino: u64) -> Option<SystemTime> {
-        self.tree().get(ino).map(|node| node.mtime)
-    }
-
-    fn remote_name_of(&self, ino: u64) -> Option<String> {
-        let tree = self.tree();
-        let node = tree.get(ino)?;
-        match (node.file(), node.folder()) {
-            (Some(file), _) => file.remote.as_ref().map(|remote| remote.name.clone()),
-            (_, Some(folder)) => Some(folder.remote_name.clone()),
-            _ => None,
-        }
-    }
-}
-
-fn extension(name: &str) -> Option<String> {
-    let (_, extension) = name.rsplit_once('.')?;
-    Some(extension.to_lowercase())
 }

@@ -87,6 +87,26 @@ async fn a_web_upload_that_the_service_forgot_begins_anew_after_a_while() {
 }
 
 #[tokio::test]
+async fn a_web_upload_without_end_is_given_up_after_a_day() {
+    let service = OddService::start(|call, _, _| match call {
+        "upload/add_web_upload" => ok(json!({"upload_key": "w1"})),
+        "upload/get_web_uploads" => {
+            ok(json!({"web_uploads": [{"uploadkey": "w1", "active": "yes", "status_code": "3"}]}))
+        }
+        _ => as_usual(),
+    })
+    .await;
+    let provider = service.provider();
+    let fresh = ticket(provider.upload_from_link(&request(7), &link()).await.unwrap());
+    assert_eq!(ticket(provider.upload_poll(&fresh).await.unwrap()), fresh);
+    let mut text: Value = serde_json::from_str(fresh.as_str()).unwrap();
+    text["since"] = json!(text["since"].as_u64().unwrap() - 25 * 3600);
+    let old = UploadTicket::new(text.to_string());
+    let progress = provider.upload_poll(&old).await.unwrap();
+    assert!(matches!(progress, UploadProgress::GivenUp(_)), "{progress:?}");
+}
+
+#[tokio::test]
 async fn a_web_upload_that_failed_is_given_up_in_the_services_words() {
     let service = OddService::start(|call, _, _| match call {
         "upload/add_web_upload" => ok(json!({"upload_key": "w1"})),

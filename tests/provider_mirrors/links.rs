@@ -129,7 +129,7 @@ async fn a_dead_upload_key_is_no_word_against_the_link() {
 }
 
 #[tokio::test]
-async fn a_link_costs_the_three_calls_of_an_upload_and_its_last_step_outlives_the_process() {
+async fn a_link_costs_the_calls_of_an_upload_and_a_look_and_its_last_step_outlives_the_process() {
     let target = mirrored_to(|_| {}).await;
     let provider = target.provider();
     let content = Content::random(25, 1_000);
@@ -139,16 +139,45 @@ async fn a_link_costs_the_three_calls_of_an_upload_and_its_last_step_outlives_th
     let UploadProgress::Processing(ticket) = sent else {
         panic!("{sent:?}")
     };
-    assert_eq!(provider.daily_calls().await.unwrap().spent, 3);
+    assert_eq!(provider.daily_calls().await.unwrap().spent, 4);
     drop(provider);
     let done = published(target.provider().upload_poll(&ticket).await.unwrap());
     assert_eq!((done.entry.name.as_str(), done.entry.size), ("linked.bin", 1_000));
     assert_eq!(target.files().await, [("linked.bin".to_owned(), hash(&request))]);
-    assert_eq!(target.calls().await, 3);
+    assert_eq!(target.calls().await, 4);
 }
 
 #[tokio::test]
-async fn a_link_that_is_refused_gives_the_call_of_the_last_step_back() {
+async fn a_page_that_was_published_in_place_of_a_linked_film_is_not_taken_for_it() {
+    let target = mirrored_to(|_| {}).await;
+    let provider = target.provider();
+    let page = Content::random(27, 3_000);
+    let source = Source::serve(&page, Manner::File).await;
+    let mut request = page.request(&provider.root(), "film.bin");
+    request.size = 3 << 20;
+    let sent = provider.upload_from_link(&request, &source.link).await.unwrap();
+    let UploadProgress::Processing(ticket) = sent else {
+        panic!("{sent:?}")
+    };
+    let UploadProgress::GivenUp(refusal) = provider.upload_poll(&ticket).await.unwrap() else {
+        panic!("a page counts as the film")
+    };
+    assert_eq!((refusal.kind, refusal.retry), (ErrorKind::Corrupt, Retry::Never));
+    assert!(refusal.message.contains("2.93 KB"), "{}", refusal.message);
+    // A look that fails tells nothing against the file.
+    let fault = json!([{ "match": "mirrored_to/get_file_info", "fault": "html", "times": 1 }]);
+    target.post("faults", fault).await;
+    request.size = 3_000;
+    let sent = provider.upload_from_link(&request, &source.link).await.unwrap();
+    let UploadProgress::Processing(ticket) = sent else {
+        panic!("{sent:?}")
+    };
+    published(provider.upload_poll(&ticket).await.unwrap());
+    assert_eq!(provider.daily_calls().await.unwrap().spent, 8);
+}
+
+#[tokio::test]
+async fn a_link_that_is_refused_gives_the_calls_of_later_steps_back() {
     let target = mirrored_to(|_| {}).await;
     let provider = target.provider();
     let content = Content::random(26, 1_000);

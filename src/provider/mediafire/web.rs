@@ -27,6 +27,8 @@ const LIST: &str = "upload/get_web_uploads";
 const LISTED_WITHIN: Duration = Duration::from_secs(2 * 60);
 /// How long ago an upload may have begun that is taken for one whose answer was lost.
 const LATELY: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long one may take.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// The first of the status codes that stand for an end.
 const ENDED: u64 = 98;
 /// The service does not know the key.
@@ -72,12 +74,17 @@ impl Ticket {
         Ok(UploadProgress::Processing(UploadTicket::new(text)))
     }
 
+    /// How long ago the service took it.
+    fn age(&self) -> Duration {
+        let since = UNIX_EPOCH + Duration::from_secs(self.since);
+        SystemTime::now().duration_since(since).unwrap_or_default()
+    }
+
     /// What to say where the list has nothing of it.
     fn unknown(&self) -> Result<UploadProgress> {
-        let since = UNIX_EPOCH + Duration::from_secs(self.since);
-        match SystemTime::now().duration_since(since) {
-            Ok(age) if age >= LISTED_WITHIN => Ok(UploadProgress::StartAgain),
-            _ => self.processing(),
+        match self.age() >= LISTED_WITHIN {
+            true => Ok(UploadProgress::StartAgain),
+            false => self.processing(),
         }
     }
 }
@@ -243,6 +250,7 @@ pub(super) async fn poll(api: &Api, ticket: &Ticket) -> Result<UploadProgress> {
         return ticket.unknown();
     };
     match state(*upload) {
+        State::Working if ticket.age() >= LONGEST => Ok(given_up("it is still at work after a day")),
         State::Working => ticket.processing(),
         State::Failed(words) => Ok(given_up(&words)),
         State::Made(id) => match files::info(api, &[id]).await?.into_iter().next() {

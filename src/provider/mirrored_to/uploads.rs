@@ -10,11 +10,13 @@ use serde_json::Value;
 use url::Url;
 
 use super::budget::Paid;
-use super::call::{Api, BEGIN, FINISH, MIB, REMOTE, SEND};
-use super::mirrors;
+use super::call::{Api, BEGIN, FINISH, INFO, MIB, REMOTE, SEND};
+use super::{mirrors, rounded};
 use crate::http::{ApiRequest, FileRange, Multipart};
 use crate::provider::form::{link, name_in, told_link};
-use crate::provider::publish::{Node, before_call, check_content, check_size, incomplete, refused, silence};
+use crate::provider::publish::{
+    Node, before_call, check_content, check_size, clean, incomplete, refused, silence,
+};
 use crate::provider::{
     ErrorKind, FileEntry, FileId, ProviderError, Publication, Refusal, Result, Retry, UploadPlan,
     UploadProgress, UploadRequest, UploadTicket,
@@ -26,6 +28,8 @@ const LIFE: Duration = Duration::from_secs(2 * 60 * 60);
 const FRESH: Duration = Duration::from_secs(30 * 60);
 
 const STEPS: u64 = 3;
+/// With a look at what the service got from a link.
+const LINKED_STEPS: u64 = STEPS + 1;
 
 /// Uploads between their steps.
 #[derive(Default)]
@@ -59,6 +63,9 @@ struct Ticket {
     mirrors: Vec<String>,
     name: String,
     size: u64,
+    /// The service fetched it by itself, and did not tell what it got.
+    #[serde(default)]
+    linked: bool,
 }
 
 impl Uploads {
@@ -87,7 +94,7 @@ pub(super) async fn begin(api: &Api, uploads: &Uploads, request: &UploadRequest)
             .is_some_and(|begun| begun.size == request.size)
     };
     if !is_begun {
-        let begun = ask(api, request).await?;
+        let begun = ask(api, request, STEPS).await?;
         uploads.begun().insert(place(request), begun);
     }
     Ok(UploadPlan::Whole)
@@ -97,17 +104,17 @@ fn is_fresh(begun: &Begun, now: SystemTime) -> bool {
     now.duration_since(begun.at).is_ok_and(|age| age < FRESH)
 }
 
-/// The first step, for which all three are paid.
-async fn ask(api: &Api, request: &UploadRequest) -> Result<Begun> {
+/// The first step, for which all are paid.
+async fn ask(api: &Api, request: &UploadRequest, steps: u64) -> Result<Begun> {
     check_size(BEGIN, request.size, api.budget.max_file_size().await?)?;
-    let paid = api.budget.pay(BEGIN, STEPS, 0).await?;
+    let paid = api.budget.pay(BEGIN, steps, 0).await?;
     let asked = async {
         let told = api.call(BEGIN, api.own()).await.map_err(before_call)?;
         read(api, request, &told, paid)
     };
     let asked = asked.await;
     if asked.is_err() {
-        api.budget.give_back(paid.last(STEPS - 1)).await;
+        api.budget.give_back(paid.last(steps - 1)).await;
     }
     asked
 }
@@ -142,7 +149,12 @@ pub(super) async fn send(
     body: FileRange,
 ) -> Result<UploadProgress> {
     check_content(SEND, request)?;
-    let begun = begun_or_new(api, uploads, request).await?;
+    let now = api.budget.now();
+    let begun = uploads.begun().remove(&place(request));
+    let begun = match begun.filter(|begun| begun.size == request.size && is_fresh(begun, now)) {
+        Some(begun) => begun,
+        None => ask(api, request, STEPS).await?,
+    };
     let form = Multipart {
         fields: vec![
             ("api_key", api.settings.api_key.expose_secret().to_owned()),
@@ -156,20 +168,15 @@ pub(super) async fn send(
     take_step(api, SEND, request, begun, sent).await
 }
 
-/// Makes the second step with a link, which the service fetches before it answers. It does not tell what it got.
-pub(super) async fn from_link(
-    api: &Api,
-    uploads: &Uploads,
-    request: &UploadRequest,
-    link: &Url,
-) -> Result<UploadProgress> {
+/// Makes the first step, and the second with a link, which the service fetches before it answers.
+pub(super) async fn from_link(api: &Api, request: &UploadRequest, link: &Url) -> Result<UploadProgress> {
     let told = told_link(REMOTE, link)?;
     check_content(REMOTE, request)?;
-    let mut begun = begun_or_new(api, uploads, request).await?;
+    let mut begun = ask(api, request, LINKED_STEPS).await?;
     // It asks for no name, and so takes the link's.
     begun.name = name_in(link).unwrap_or(begun.name);
     let Some(url) = begun.remote_url.clone() else {
-        api.budget.give_back(begun.paid.last(STEPS - 1)).await;
+        api.budget.give_back(begun.paid.last(LINKED_STEPS - 1)).await;
         let message = "the service does not say where it takes links";
         return Err(refused(ErrorKind::Unsupported, REMOTE, message));
     };
@@ -179,16 +186,6 @@ pub(super) async fn from_link(
         .with("remote_url", told);
     let sent = ApiRequest::form(url, fields.into_text());
     take_step(api, REMOTE, request, begun, sent).await
-}
-
-/// What the first step gave, if it was made lately for this content.
-async fn begun_or_new(api: &Api, uploads: &Uploads, request: &UploadRequest) -> Result<Begun> {
-    let now = api.budget.now();
-    let begun = uploads.begun().remove(&place(request));
-    match begun.filter(|begun| begun.size == request.size && is_fresh(begun, now)) {
-        Some(begun) => Ok(begun),
-        None => ask(api, request).await,
-    }
 }
 
 /// The second step, whatever way the content goes; what comes of it is asked for by the third.
@@ -202,7 +199,8 @@ async fn take_step(
     sent.answer_timeout = Some(silence(request.size));
     if let Err(mut error) = api.send(operation, sent).await {
         // A file of it is made by the last step alone, which nobody takes for this upload any more.
-        api.budget.give_back(begun.paid.last(1)).await;
+        let left = if operation == REMOTE { 2 } else { 1 };
+        api.budget.give_back(begun.paid.last(left)).await;
         if error.kind == ErrorKind::NotFound {
             error.kind = ErrorKind::Unavailable;
         }
@@ -215,6 +213,7 @@ async fn take_step(
         mirrors: begun.mirrors,
         name: begun.name,
         size: request.size,
+        linked: operation == REMOTE,
     };
     let text = serde_json::to_string(&ticket).map_err(|error| unreadable(operation, &error))?;
     Ok(UploadProgress::Processing(UploadTicket::new(text)))
@@ -264,6 +263,21 @@ pub(super) async fn finish(api: &Api, uploads: &Uploads, ticket: &UploadTicket) 
         .text("file_id")
         .ok_or_else(|| incomplete(FINISH, "the file's id"))?;
     uploads.tried().remove(&ticket.upload_id);
+    if ticket.linked
+        && let Some(told) = told_size(api, &id).await
+        && rounded::may_be(&told, ticket.size) == Some(false)
+    {
+        // A page, most likely. It stays published, and nobody is told its link.
+        return Ok(UploadProgress::GivenUp(Refusal {
+            kind: ErrorKind::Corrupt,
+            retry: Retry::Never,
+            message: format!(
+                "the service fetched {} from the link of a file of {} bytes",
+                clean(&told),
+                ticket.size
+            ),
+        }));
+    }
     Ok(UploadProgress::Published(Publication {
         entry: FileEntry {
             id: FileId::new(id),
@@ -278,6 +292,18 @@ pub(super) async fn finish(api: &Api, uploads: &Uploads, ticket: &UploadTicket) 
         short_url: node.text("short_url"),
         mirrors: ticket.mirrors,
     }))
+}
+
+/// The size of a file in the service's words. It was paid for when the upload began; what fails tells nothing against
+/// the file.
+async fn told_size(api: &Api, id: &str) -> Option<String> {
+    match api.call(INFO, api.own().with("file_id", id)).await {
+        Ok(told) => Node(&told).text("file_size"),
+        Err(error) => {
+            tracing::warn!(%error, "what the service fetched from a link could not be looked at");
+            None
+        }
+    }
 }
 
 /// The service knows nothing of the upload any more, will never finish it, or may do so later.
