@@ -49,7 +49,9 @@ impl Vfs {
         let (_, target) = self.account_to_change(to.ino)?;
         let source = self.account(account)?;
         let is_own = source.setup.name == target.setup.name;
-        if !can_be_made(&**target.provider(), &**source.provider(), is_own, remote.hash) {
+        if target.setup.keeps_copies
+            || !can_be_made(&**target.provider(), &**source.provider(), is_own, remote.hash)
+        {
             return Ok(None);
         }
         let base = Base {

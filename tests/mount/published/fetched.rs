@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{LIST, OTHER, place};
 use crate::publishing::harness::kind::{MIRRORED_TO, ONE_CLOUD_FILE};
-use crate::publishing::harness::{MEDIA, MEDIAFIRE, Mount, World, content, run, sha256_of, wait_for};
+use crate::publishing::harness::{MEDIA, MEDIAFIRE, Mount, Setup, World, content, run, sha256_of, wait_for};
 
 /// Accounts to copy from.
 const FIRE: &str = "fire";
@@ -33,9 +33,14 @@ struct Both {
 }
 
 impl Both {
-    /// A mount of all kinds, with a file in each of the accounts that give links.
     fn new() -> Both {
+        Both::with(|_| {})
+    }
+
+    /// A mount of all kinds, with a file in each of the accounts that give links.
+    fn with(adjust: impl FnOnce(&mut Setup)) -> Both {
         let world = World::with(|setup| {
+            adjust(setup);
             setup.guest(&MIRRORED_TO, OTHER);
             setup.guest(&MEDIAFIRE, FIRE);
             setup.guest(&ONE_CLOUD_FILE, CLOUD);
@@ -125,6 +130,18 @@ fn where_the_service_refuses_to_fetch_the_bytes_pass_through_here_and_the_log_sa
     }
     let log = both.mount.log();
     assert_eq!(log.matches("its bytes go through here").count(), 2, "{log}");
+    both.mount.unmount(&both.world.config());
+}
+
+#[test]
+fn what_is_to_stay_here_for_good_passes_through_here() {
+    let both = Both::with(|setup| setup.option("pin", "true"));
+    both.cp(ORIGINALS[0], MEDIA, "kept.bin");
+    both.world.drain();
+    let calls = both.world.service.calls();
+    assert_eq!(calls.by_name.get("mirrorace/upload/remote"), None, "{calls:?}");
+    both.assert_stored(MEDIA, "kept.bin");
+    assert!(std::fs::read(both.at(MEDIA, "kept.bin")).expect("read") == both.body);
     both.mount.unmount(&both.world.config());
 }
 
