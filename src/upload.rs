@@ -94,6 +94,11 @@ pub trait BaseContent: Send + Sync {
     /// Bytes of the base file, as they are on the service now.
     async fn read(&self, account: &str, base: &Base, range: Range<u64>) -> crate::provider::Result<Bytes>;
 
+    /// Whether [`pin`](Self::pin) keeps the contents of an account, for which they have to be here.
+    fn pins(&self, _account: &str) -> bool {
+        false
+    }
+
     /// Makes sure that the content of an entry can be read here for good, where its account wants that: it is on the
     /// disk, or this fails. Nobody writes to the file meanwhile. Blocks.
     fn pin(&self, _account: &str, _entry: &FileEntry, _content: &File) -> io::Result<()> {

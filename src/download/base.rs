@@ -38,11 +38,13 @@ impl BaseContent for Downloads {
         self.read_range(source, range).await.map_err(of_download)
     }
 
+    fn pins(&self, account: &str) -> bool {
+        self.options.pinning.contains(account)
+    }
+
     fn pin(&self, account: &str, entry: &FileEntry, content: &File) -> io::Result<()> {
         match &self.options.pins {
-            Some(pins) if self.options.pinning.contains(account) => {
-                pins.keep(account, entry.id.as_str(), content)
-            }
+            Some(pins) if self.pins(account) => pins.keep(account, entry.id.as_str(), content),
             _ => Ok(()),
         }
     }
@@ -55,7 +57,7 @@ impl BaseContent for Downloads {
     }
 
     fn keep_sent(&self, account: &str, entry: &FileEntry, content: &File, is_verified: bool) {
-        if self.options.pinning.contains(account) {
+        if self.pins(account) {
             return;
         }
         let (Some(cache), Some(provider)) = (&self.options.cache, self.provider(account)) else {

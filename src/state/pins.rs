@@ -58,11 +58,9 @@ impl Pins {
         let new = self.directory.join(format!("{NEW}{number}"));
         remove(&new)?;
         let kept = bring(content, &new).and_then(|()| fs::rename(&new, self.path(account, id)));
-        if kept.is_err() {
-            // The first error is the one to tell; the next start clears it away.
-            let _ = remove(&new);
-        }
-        kept?;
+        // A rename leaves both names where they are of one file already. An error from before is the one to tell.
+        let tidied = remove(&new);
+        kept.and(tidied)?;
         self.sync()?;
         // The directory itself may be new.
         File::open(self.directory.parent().unwrap_or(Path::new(".")))?.sync_all()
@@ -238,7 +236,11 @@ mod tests {
         let staged = folder.path().join("staged");
         pins.keep("a", "1", &file(&staged, "old")).unwrap();
         fs::remove_file(&staged).unwrap();
-        pins.keep("a", "1", &file(&staged, "first")).unwrap();
+        let first = file(&staged, "first");
+        for _ in 0..2 {
+            pins.keep("a", "1", &first).unwrap();
+        }
+        assert_eq!(pins.names().unwrap().len(), 1);
         fs::remove_file(&staged).unwrap();
         pins.keep("b", "1", &file(&staged, "other")).unwrap();
         assert_eq!(text(&pins, "a", "1", 5).as_deref(), Some("first"));

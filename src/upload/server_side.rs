@@ -75,7 +75,7 @@ enum Made {
 impl Worker {
     /// The content of a row, where it is a copy that a service may still make.
     pub fn copied(&self, row: &JournalRow) -> Option<Copied> {
-        if self.by_bytes || row.tries >= TRIES {
+        if self.by_bytes || row.tries >= TRIES || self.account.base.pins(&self.account.name) {
             return None;
         }
         let (staged, committed) = self.staged_now()?;

@@ -37,8 +37,6 @@ pub struct AccountSetup {
     pub delete: DeleteMode,
     /// Each folder has a file that lists the links of the others.
     pub links_file: bool,
-    /// What is sent stays here for good, so that all of it has to pass through here.
-    pub keeps_copies: bool,
     /// Names of files and folders that stay on this machine.
     pub local_only: GlobSet,
     /// `close()` returns when the content is on the service.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc as thread;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
@@ -18,6 +19,10 @@ const KERNEL_QUEUE: usize = 4096;
 
 /// How many changed folders are listed again at once; the others when somebody looks.
 const EAGER_REFRESHES: usize = 64;
+
+/// How long, and how often, it is looked whether what is shown knows of all that was uploaded.
+const CATCHING_UP: Duration = Duration::from_secs(5);
+const CATCHING_UP_LOOK: Duration = Duration::from_millis(2);
 
 pub(super) enum Outdated {
     Name { parent: u64, name: String },
@@ -102,6 +107,20 @@ impl Vfs {
             // A content that is on the service by now takes room on the disk as long as it is open here.
             self.sweep();
         }
+    }
+
+    /// Waits until what is shown knows of each upload that has ended: so that who waited for the end sees what came of it.
+    /// Gives up after a while.
+    pub async fn catch_up_with_uploads(&self) {
+        let begun = Instant::now();
+        while begun.elapsed() < CATCHING_UP {
+            let shown: Vec<_> = self.tree().all_pending().collect();
+            if shown.into_iter().all(|row| self.uploads.get(row).is_some()) {
+                return;
+            }
+            tokio::time::sleep(CATCHING_UP_LOOK).await;
+        }
+        tracing::debug!("what is shown of ended uploads is still behind");
     }
 
     /// An upload that was refused may have taught what the account takes: who writes next is to hear of it.

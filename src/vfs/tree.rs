@@ -68,6 +68,11 @@ impl Tree {
         self.by_pending.get(&pending).copied()
     }
 
+    /// The rows of the journal whose files are shown.
+    pub fn all_pending(&self) -> impl Iterator<Item = PendingId> {
+        self.by_pending.keys().copied()
+    }
+
     /// The child of that name, compared without regard to the Unicode form.
     pub fn child(&self, parent: u64, name: &str) -> Option<u64> {
         self.get(parent)?

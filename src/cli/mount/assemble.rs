@@ -245,7 +245,6 @@ fn setup(account: &AccountConfig, provider: Arc<dyn Provider>, publishes: bool) 
         provider,
         delete: account.options.delete,
         links_file: publishes && account.options.links_file,
-        keeps_copies: publishes && account.options.pin,
         local_only: account.options.local_only.names.clone(),
         on_close_wait: account.options.on_close == OnClose::Wait,
         fsync_remote: account.options.fsync == FsyncMode::Remote,

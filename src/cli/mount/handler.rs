@@ -93,6 +93,7 @@ impl Handler for MountHandler {
                 () = tokio::time::sleep(PROGRESS_INTERVAL) => {}
             }
         }
+        self.vfs.catch_up_with_uploads().await;
         let _ = progress.send(self.progress(PROGRESS_ROWS)).await;
         Ok(())
     }

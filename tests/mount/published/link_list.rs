@@ -26,14 +26,11 @@ fn names(list: &str) -> Vec<&str> {
     list.lines().map(|line| &line[..name(line)]).collect()
 }
 
-/// Waits until a list has these files. That an upload has ended is told here a moment after `drain` hears of it.
+/// The list, which has these files.
 #[track_caller]
 fn lists(mount: &Mount, account: &str, folder: &str, files: &[&str]) -> String {
-    let mut list = String::new();
-    wait_for(&format!("{files:?} in {account}/{folder}"), || {
-        list = read(mount, account, folder);
-        names(&list) == files
-    });
+    let list = read(mount, account, folder);
+    assert_eq!(names(&list), files, "{account}/{folder}");
     list
 }
 
@@ -236,7 +233,6 @@ fn the_list_cannot_be_changed_or_replaced_and_nobody_loses_a_file_by_trying() {
         // It comes back with what it would say then.
         fs::write(at("b.txt"), "b").expect("cp");
         world.drain();
-        wait_for("the list is back", || at(LIST).exists());
         lists(&mount, account, "", &["a.txt", "b.txt"]);
         fs::remove_file(at("b.txt")).expect("rm");
         assert_eq!(read(&mount, account, ""), list);

@@ -147,10 +147,8 @@ fn a_spent_day_lets_uploads_wait_for_the_next_and_they_go_on_by_themselves() {
         "{}",
         mount.log()
     );
-    wait_for("all have links", || {
-        let list = fs::read_to_string(place(&mount, OTHER, LIST)).expect("the list of links");
-        list.lines().count() == 200
-    });
+    let list = fs::read_to_string(place(&mount, OTHER, LIST)).expect("the list of links");
+    assert_eq!(list.lines().count(), 200);
     mount.unmount(&world.config());
 }
 
