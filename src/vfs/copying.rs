@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use crate::download::Reader;
 use crate::provider::ItemId;
-use crate::upload::{Base, PendingId, StagedFile, can_be_made};
+use crate::upload::{Base, BaseContent as _, PendingId, StagedFile, can_be_made};
 
 use super::Vfs;
 use super::account::Account;
@@ -49,7 +49,9 @@ impl Vfs {
         let (_, target) = self.account_to_change(to.ino)?;
         let source = self.account(account)?;
         let is_own = source.setup.name == target.setup.name;
-        if !can_be_made(&**target.provider(), &**source.provider(), is_own, remote.hash) {
+        if self.downloads.pins(&target.setup.name)
+            || !can_be_made(&**target.provider(), &**source.provider(), is_own, remote.hash)
+        {
             return Ok(None);
         }
         let base = Base {

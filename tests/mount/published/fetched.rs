@@ -33,19 +33,19 @@ struct Both {
 }
 
 impl Both {
-    /// A mount of all kinds, with a file in each of the accounts that give links.
     fn new() -> Both {
         Both::with(|_| {})
     }
 
+    /// A mount of all kinds, with a file in each of the accounts that give links.
     fn with(adjust: impl FnOnce(&mut Setup)) -> Both {
         let world = World::with(|setup| {
+            adjust(setup);
             setup.guest(&MIRRORED_TO, OTHER);
             setup.guest(&MEDIAFIRE, FIRE);
             setup.guest(&ONE_CLOUD_FILE, CLOUD);
             setup.asks_for_nothing();
             (ONE_CLOUD_FILE.quirks)(&mut setup.service as &mut Options);
-            adjust(setup);
         });
         let body = content(1, SIZE);
         for (account, name) in ORIGINALS {
