@@ -275,7 +275,8 @@ impl Provider for Catalog {
 
     async fn share_links(&self, files: &[FileId]) -> Result<Vec<Result<ShareLinks>>> {
         let rows = self.rows(files).await?;
-        let links = |file: &FileId| share_links(rows.iter().find(|row| row.id == file.as_str()));
+        let rows: HashMap<_, _> = rows.iter().map(|row| (row.id.as_str(), row)).collect();
+        let links = |file: &FileId| share_links(rows.get(file.as_str()).copied());
         Ok(files.iter().map(links).collect())
     }
 
