@@ -404,6 +404,28 @@ fn stopping_keeps_all_for_the_next_start() {
 }
 
 #[test]
+fn a_retry_in_the_moment_in_which_a_try_ends_is_not_put_off_by_that_end() {
+    const ROUNDS: usize = 40;
+    let bench = Bench::new(0, false);
+    let later = Retry::AfterWait(Some(Duration::from_secs(3600)));
+    for _ in 0..3 * ROUNDS {
+        bench.service.fault("begin", Fault::Fail(ErrorKind::Busy, later));
+    }
+    bench.life(async |life| {
+        let id = life.add("f", b"content").await;
+        let waits = |file: &PendingFile| matches!(file.status, UploadStatus::Waiting { .. });
+        for _ in 0..ROUNDS {
+            life.until(id, waits).await;
+            // The second time it is asked for while it is tried, until that has just failed.
+            for _ in 0..2 {
+                while !life.uploads.retry(id).await.unwrap() {}
+            }
+        }
+        life.until(id, waits).await;
+    });
+}
+
+#[test]
 fn asking_again_and_again_for_a_file_that_waits_takes_none_of_its_patience_back() {
     let bench = Bench::new(1, false);
     for _ in 0..4 {

@@ -259,6 +259,33 @@ mod tests {
     }
 
     #[test]
+    fn a_content_that_can_have_no_second_name_is_copied_whole() {
+        use std::io::{Seek, Write};
+        use std::os::fd::FromRawFd;
+        let folder = tempfile::tempdir().unwrap();
+        // SAFETY: the name ends with NUL; what is returned is checked, and is nobody else's.
+        let mut memory = unsafe {
+            let made = libc::memfd_create(c"content".as_ptr(), 0);
+            assert!(made >= 0, "{}", io::Error::last_os_error());
+            File::from_raw_fd(made)
+        };
+        memory.write_all(b"of another file system").unwrap();
+        memory.seek(io::SeekFrom::Start(5)).unwrap();
+        assert!(link(&memory, &folder.path().join("second")).is_err());
+        let pins = Pins::new(folder.path().join("pinned"));
+        pins.keep("a", "1", &memory).unwrap();
+        assert_eq!(
+            text(&pins, "a", "1", 22).as_deref(),
+            Some("of another file system")
+        );
+        assert_eq!(
+            memory.stream_position().unwrap(),
+            5,
+            "nobody else's place is moved"
+        );
+    }
+
+    #[test]
     fn what_somebody_may_still_write_to_is_not_kept_over_a_crash() {
         let folder = tempfile::tempdir().unwrap();
         let staging = folder.path().join("staging");

@@ -38,12 +38,17 @@ impl Vfs {
         publishes && id.is_some_and(|id| !is_local(id)) && tree.child(folder, NAME).is_none()
     }
 
-    /// Refuses to make, replace or rename something under the list's name.
+    /// Refuses to make, replace or rename something under the list's name. Who removed the list to make room for it has it
+    /// back.
     pub(super) fn refuse_link_list(&self, parent: u64, name: &str) -> Result<()> {
-        match self.is_link_list(parent, name) {
-            true => Err(refusal(&self.tree().path(parent))),
-            false => Ok(()),
+        if !self.is_link_list(parent, name) {
+            return Ok(());
         }
+        let mut tree = self.tree();
+        if let ListPlace::Removed { .. } = tree.link_list(parent) {
+            tree.put_link_list(parent, ListPlace::Unmade);
+        }
+        Err(refusal(&tree.path(parent)))
     }
 
     /// Refuses to change an inode that is a list of links.
