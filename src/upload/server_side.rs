@@ -7,11 +7,11 @@
 //! answer was lost is looked up, and a copy, which is not idempotent, is never asked for twice.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::provider::{
-    Capability, ContentHash, ErrorKind, FileEntry, FolderId, Provider, ProviderError, Publication, Refusal,
-    Retry, UploadPlan, UploadProgress, UploadTicket,
+    Capability, ContentHash, ErrorKind, FileEntry, FileId, FolderId, Provider, ProviderError, Publication,
+    Refusal, Retry, UploadPlan, UploadProgress, UploadTicket,
 };
 use crate::state::{AttemptRow, JournalRow, RowState};
 
@@ -29,6 +29,9 @@ use super::{PendingId, UploadError, UploadStatus};
 const TRIES: u32 = 3;
 /// Announcements in one run, before it is put off.
 const ROUNDS: u32 = 6;
+/// How long it is tried to bring what a service does not copy now, and how often.
+const PATIENCE: Duration = Duration::from_secs(45);
+const PAUSE: Duration = Duration::from_secs(1);
 /// How often who waits for a copy looks whether it has failed for now.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -340,8 +343,8 @@ impl Worker {
 
 impl Uploads {
     /// Waits until a pending file that was copied from one of a service depends on that file no more: the content
-    /// is on its own service, or all of it is here and the journal knows. Fails where neither can be had now; the file
-    /// stays pending.
+    /// is on its own service, or all of it is here and the journal knows. Fails where neither can be had for a while;
+    /// the file stays pending.
     pub async fn secure(self: &Arc<Self>, id: PendingId) -> Result<(), UploadError> {
         if !self.needs_original(id) {
             return Ok(());
@@ -349,20 +352,28 @@ impl Uploads {
         let Some((mut outcome, _, _hurry)) = self.hurry(id) else {
             return Ok(());
         };
+        let begun = Instant::now();
         loop {
-            match outcome.borrow_and_update().clone() {
-                Outcome::Open => {}
-                Outcome::Parked { reason, kind } => return Err(UploadError::Parked { reason, kind }),
+            let is_parked = match &*outcome.borrow_and_update() {
+                Outcome::Open => false,
+                Outcome::Parked { .. } => true,
                 Outcome::Done { .. } | Outcome::Kept | Outcome::Removed => return Ok(()),
-            }
+            };
             if !self.needs_original(id) {
                 return Ok(());
             }
             let waits = self.get(id).is_some_and(|pending| {
                 matches!(pending.status, UploadStatus::Waiting { .. }) || self.is_paused(&pending.account)
             });
-            if waits {
-                self.bring(id).await?;
+            if waits || is_parked {
+                match self.bring(id).await {
+                    Ok(()) => {}
+                    Err(NotBrought::Now(error)) if begun.elapsed() < PATIENCE => {
+                        tracing::debug!(%id, %error, "a copy is still to be made");
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                    Err(NotBrought::Now(error) | NotBrought::Ever(error)) => return Err(error),
+                }
                 continue;
             }
             tokio::select! {
@@ -373,6 +384,19 @@ impl Uploads {
         }
     }
 
+    /// As [`secure`](Self::secure), for all pending files that are copies of one of a service, which is about to be
+    /// deleted or changed from here. A copy that nothing can be made of any more keeps nobody.
+    pub async fn secure_copies_of(self: &Arc<Self>, account: &str, file: &FileId) -> Result<(), UploadError> {
+        let copies = self.table().copies_of(account, file);
+        for id in copies {
+            match self.secure(id).await {
+                Ok(()) | Err(UploadError::Parked { kind: None, .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// Whether bytes of a pending file are, as the journal knows it, still to come from the file of which it is a copy.
     pub fn needs_original(&self, id: PendingId) -> bool {
         let table = self.table();
@@ -381,36 +405,49 @@ impl Uploads {
     }
 
     /// Fetches what a copy lacks, and notes in the journal that it lacks nothing.
-    async fn bring(self: &Arc<Self>, id: PendingId) -> Result<(), UploadError> {
-        let parked = |reason: String, kind| UploadError::Parked { reason, kind };
+    async fn bring(self: &Arc<Self>, id: PendingId) -> Result<(), NotBrought> {
+        let ever = |reason: String| NotBrought::Ever(UploadError::Parked { reason, kind: None });
         let found = {
             let table = self.table();
             let item = table.live(id);
             item.and_then(|item| Some((item.staged.clone()?, item.row.clone())))
         };
         let Some((staged, row)) = found else {
-            return Err(UploadError::Gone);
+            return Ok(());
         };
         let JournalRow {
             account, generation, ..
         } = row;
+        let Some(account) = self.account(&account) else {
+            return Err(ever(format!("{account} is not mounted")));
+        };
+        // Asked first: a read of a file that is gone may fail as one does that is to be tried again.
+        let brought = async {
+            if let Some(base) = staged.base() {
+                Holder::of(self, &account, base)?.unchanged(base).await?;
+            }
+            hydrate::complete(self, &account, &staged).await
+        };
+        match brought.await {
+            Ok(()) => {}
+            Err(Failure::Provider { error, .. }) => {
+                let kind = Some(error.kind);
+                let reason = error.to_string();
+                return Err(NotBrought::Now(UploadError::Parked { reason, kind }));
+            }
+            Err(Failure::Local(error)) => return Err(NotBrought::Now(error)),
+            Err(Failure::Park(why)) => return Err(ever(why)),
+            Err(Failure::Wait(reason) | Failure::WaitFor(reason, _)) => {
+                let kind = Some(ErrorKind::Unexpected);
+                return Err(NotBrought::Now(UploadError::Parked { reason, kind }));
+            }
+            Err(Failure::Superseded) => return Err(NotBrought::Ever(UploadError::Stopped)),
+        }
         let why = row.last_error.unwrap_or_else(|| "uploads are paused".to_owned());
         tracing::warn!(
-            %id, account, name = row.name, size = row.size,
+            %id, account = account.name, name = row.name, size = row.size,
             "a copy cannot be made by the services now, so its bytes go through here: {why}"
         );
-        let Some(account) = self.account(&account) else {
-            return Err(parked(format!("{account} is not mounted"), None));
-        };
-        match hydrate::complete(self, &account, &staged).await {
-            Ok(()) => {}
-            Err(Failure::Provider { error, .. }) => return Err(parked(error.to_string(), Some(error.kind))),
-            Err(Failure::Local(error)) => return Err(error),
-            Err(Failure::Park(why) | Failure::Wait(why) | Failure::WaitFor(why, _)) => {
-                return Err(parked(why, None));
-            }
-            Err(Failure::Superseded) => return Err(UploadError::Stopped),
-        }
         // A change by a writer has another generation, and may have brought other missing parts.
         let noted = self.change(id, move |row| {
             if row.state == RowState::Removed || row.generation != generation {
@@ -419,9 +456,16 @@ impl Uploads {
             (row.base, row.missing) = (None, Vec::new());
             Change::Save
         });
-        if let Changed::Saved(_) = noted.await? {
+        if let Changed::Saved(_) = noted.await.map_err(NotBrought::Now)? {
             staged.finish_base();
         }
         Ok(())
     }
+}
+
+/// Why what a copy lacks is not here.
+enum NotBrought {
+    /// It may come later.
+    Now(UploadError),
+    Ever(UploadError),
 }

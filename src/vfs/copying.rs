@@ -122,6 +122,15 @@ impl Vfs {
         }
     }
 
+    /// Waits until no copy needs a file any more that is about to be deleted or changed from here, if it is on a service.
+    pub(super) async fn secure_copies(&self, ino: u64) -> Result<()> {
+        let Some(file) = self.identity(ino).0 else {
+            return Ok(());
+        };
+        let (_, account) = self.account_of(ino)?;
+        Ok(self.uploads.secure_copies_of(&account.setup.name, &file).await?)
+    }
+
     /// Who reads the original of a copy that is not made yet, as long as it is what it was.
     pub(super) async fn reader_of_copied(&self, handle: &FileHandle, copied: &Base) -> Result<Arc<Reader>> {
         let (index, account) = self.account_of_base(copied)?;

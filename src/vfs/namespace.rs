@@ -49,6 +49,7 @@ impl Vfs {
         }
         let mut settling = Settling::default();
         let freed = loop {
+            self.secure_copies(ino).await?;
             let (unwanted, row) = self.unwanted(account, ino)?;
             let size = unwanted.size;
             match self.uploads.discard_file(row, unwanted).await {

@@ -172,6 +172,10 @@ impl Vfs {
                 return Err(Error::plain(libc::ENOENT));
             }
         }
+        // Either may go: the one that is replaced, and the one whose content is put under the other's id.
+        for ino in [Some(rename.ino), rename.target].into_iter().flatten() {
+            self.secure_copies(ino).await?;
+        }
         let _pinned = Pinned::new(self, rename);
         let mut settling = Settling::default();
         let mut replaced = 0;

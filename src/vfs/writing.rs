@@ -227,6 +227,7 @@ impl Vfs {
                     Err(error) => return Err(error.into()),
                 },
                 Need::Stage(remote) => {
+                    self.secure_copies(ino).await?;
                     let staged = match remote {
                         _ if empty => self.uploads.new_staged()?,
                         Some(remote) => {

@@ -43,8 +43,12 @@ impl Load {
     fn draw(&mut self, state: &State) -> Option<Operation> {
         let file = |load: &mut Self| load.choose(state.files.keys().cloned());
         match self.dice.u32(..100) {
-            0..34 => self.write(state),
-            34..42 => self.edit(state),
+            0..28 => self.write(state),
+            28..36 => {
+                let (from, to) = (file(self)?, self.path(state));
+                (from != to).then_some(Operation::Copy { from, to })
+            }
+            36..42 => self.edit(state),
             42..50 => self.append(state),
             50..70 => {
                 let (from, to) = (file(self)?, self.path(state));

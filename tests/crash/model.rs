@@ -44,6 +44,11 @@ pub enum Operation {
         from: String,
         to: String,
     },
+    /// As `cp` does it: by a call that a service may carry out.
+    Copy {
+        from: String,
+        to: String,
+    },
     Remove {
         path: String,
     },
@@ -133,6 +138,10 @@ impl Operation {
                 }
             }
             Operation::Rename { from, to } => then(&|state| rename(state, from, to)),
+            Operation::Copy { from, to } => then(&|state| {
+                let content = state.files[from].clone();
+                state.files.insert(to.clone(), content);
+            }),
             Operation::Remove { path } => then(&|state| drop(state.files.remove(path))),
             Operation::MakeFolder { path } => then(&|state| {
                 state.folders.insert(path.clone());
@@ -159,6 +168,17 @@ impl Operation {
                 change(OpenOptions::new().write(true).open(root.join(path))?, steps)
             }
             Operation::Rename { from, to } => fs::rename(root.join(from), root.join(to)),
+            Operation::Copy { from, to } => {
+                let mut from = File::open(root.join(from))?;
+                let mut to = OpenOptions::new()
+                    .write(true)
+                    .create(true)
+                    .truncate(true)
+                    .open(root.join(to))?;
+                // Asks the kernel to copy the range, before it moves bytes.
+                let copied = io::copy(&mut from, &mut to).map(drop);
+                copied.and(close(to))
+            }
             Operation::Remove { path } => fs::remove_file(root.join(path)),
             Operation::MakeFolder { path } => fs::create_dir(root.join(path)),
             Operation::RemoveFolder { path } => fs::remove_dir(root.join(path)),
@@ -184,6 +204,7 @@ impl std::fmt::Display for Operation {
             Operation::Write { path, steps } => write!(f, "write {path}: {}", Steps(steps)),
             Operation::Edit { path, steps } => write!(f, "edit {path}: {}", Steps(steps)),
             Operation::Rename { from, to } => write!(f, "rename {from} to {to}"),
+            Operation::Copy { from, to } => write!(f, "copy {from} to {to}"),
             Operation::Remove { path } => write!(f, "remove {path}"),
             Operation::MakeFolder { path } => write!(f, "mkdir {path}"),
             Operation::RemoveFolder { path } => write!(f, "rmdir {path}"),
@@ -208,20 +229,23 @@ impl std::fmt::Display for Steps<'_> {
     }
 }
 
-/// `close()` tells its errors, which dropping a file would swallow.
 fn change(file: File, steps: &[Step]) -> io::Result<()> {
-    use std::os::fd::IntoRawFd;
     let changed = steps.iter().try_for_each(|step| match step {
         Step::Put(offset, bytes) => file.write_all_at(bytes, *offset),
         Step::Cut(len) => file.set_len(*len),
         Step::Sync => file.sync_all(),
     });
+    changed.and(close(file))
+}
+
+/// `close()` tells its errors, which dropping a file would swallow.
+fn close(file: File) -> io::Result<()> {
+    use std::os::fd::IntoRawFd;
     // SAFETY: the descriptor is the file's own, which was given up.
-    let closed = match unsafe { libc::close(file.into_raw_fd()) } {
+    match unsafe { libc::close(file.into_raw_fd()) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
-    };
-    changed.and(closed)
+    }
 }
 
 /// The contents after nothing, after each page of each step, and at last after all.

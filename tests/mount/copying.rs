@@ -223,6 +223,61 @@ fn killed_while_a_service_copies_it_makes_one_copy() {
 }
 
 #[test]
+fn what_a_kill_left_to_be_copied_outlives_its_original() {
+    let world = World::new();
+    let bodies = [content(12, SIZE), content(13, SIZE), content(14, SIZE)];
+    let names = ["removed.bin", "changed.bin", "replaced.bin"];
+    for (name, body) in names.iter().zip(&bodies) {
+        world.put(name, body);
+    }
+    let mount = world.mount();
+    assert_eq!(mount.list("").len(), 3);
+    let hang = json!({"fault": "delay", "milliseconds": 300_000});
+    world.service.faults(&[(Call::MakeCopy, hang)]);
+    world.service.reset_calls();
+    let programs: Vec<_> = names
+        .iter()
+        .map(|name| {
+            let (from, to) = (mount.path(name), mount.path(&format!("copy of {name}")));
+            std::thread::spawn(move || std::process::Command::new("cp").args([from, to]).output())
+        })
+        .collect();
+    wait_for("the service was asked for each", || {
+        world.service.calls().of(Call::MakeCopy) >= 3
+    });
+    mount.kill();
+    for program in programs {
+        program.join().expect("joined").expect("cp");
+    }
+    // The service copies nothing for now.
+    let refuses = json!({"fault": "status", "status": 503});
+    world.service.faults(&[(Call::MakeCopy, refuses)]);
+    let mount = world.mount();
+    assert_eq!(mount.list("").len(), 6);
+    mount.write("new.bin", b"new");
+    fs::remove_file(mount.path(names[0])).expect("unlink");
+    mount.write(names[1], b"changed");
+    fs::rename(mount.path("new.bin"), mount.path(names[2])).expect("rename");
+    world.service.faults(&[]);
+    world.lockerfs(&["retry"]).succeeded();
+    world.drain();
+    for (name, body) in names.iter().zip(&bodies) {
+        assert!(mount.read(&format!("copy of {name}")) == *body, "{name}");
+    }
+    mount.unmount(&world.config());
+    let mut wanted: Vec<_> = names.iter().map(|name| format!("copy of {name}")).collect();
+    wanted.extend(["changed.bin".to_owned(), "replaced.bin".to_owned()]);
+    let stored = world.stored_sha256();
+    assert_eq!(stored.keys().cloned().collect::<Vec<_>>(), {
+        wanted.sort();
+        wanted
+    });
+    for (name, body) in names.iter().zip(&bodies) {
+        assert_eq!(stored[&format!("copy of {name}")], sha256_of(body), "{name}");
+    }
+}
+
+#[test]
 fn a_copy_can_be_read_and_changed_before_it_is_made() {
     let world = World::new();
     let body = content(10, SIZE);

@@ -65,6 +65,8 @@ pub(super) struct OfAccount {
 struct Index {
     classes: BTreeMap<Class, Group>,
     accounts: HashMap<String, OfAccount>,
+    /// Those that still need the file of which they are a copy, by its account and id.
+    copies: HashMap<(String, String), BTreeSet<PendingId>>,
     /// Names in the staging directory, and how many times each is told.
     staging: HashMap<String, usize>,
     /// How many files are to go to the service.
@@ -79,6 +81,7 @@ struct Keys {
     folder: Option<String>,
     trace: Option<String>,
     files: BTreeSet<String>,
+    copied: Option<(String, String)>,
     staging: [Option<String>; 2],
     size: u64,
     is_unfinished: bool,
@@ -94,6 +97,7 @@ impl Keys {
         let is_removed = class == Class::Removed;
         let sent = row.attempt.as_ref();
         let made = sent.and_then(|sent| sent.file.as_ref());
+        let base = row.base.as_ref().filter(|_| !is_removed);
         Keys {
             account: row.account.clone(),
             class,
@@ -106,6 +110,7 @@ impl Keys {
                 .chain(made)
                 .cloned()
                 .collect(),
+            copied: base.and_then(|base| Some((base.account.clone()?, base.file.clone()))),
             staging: [
                 row.staging.clone(),
                 item.draft.as_ref().map(|draft| draft.name().to_owned()),
@@ -211,6 +216,12 @@ impl Items {
         self.those(of.and_then(|of| of.files.get(file)).into_iter().flatten())
     }
 
+    /// Those that still need the file of which they are a copy.
+    pub fn copies_of(&self, account: &str, file: &str) -> impl Iterator<Item = PendingId> {
+        let copies = self.index.copies.get(&(account.to_owned(), file.to_owned()));
+        copies.into_iter().flatten().copied()
+    }
+
     pub fn without_room(&self, account: &str) -> impl Iterator<Item = PendingId> {
         let of = self.of_account(account).into_iter();
         of.flat_map(|of| of.without_room.iter().copied())
@@ -253,6 +264,9 @@ impl Index {
         class.ids.insert(id);
         class.bytes = class.bytes.saturating_add(keys.size);
         self.unfinished += usize::from(keys.is_unfinished);
+        if let Some(copied) = keys.copied {
+            self.copies.entry(copied).or_default().insert(id);
+        }
         for name in keys.staging.into_iter().flatten() {
             *self.staging.entry(name).or_default() += 1;
         }
@@ -292,6 +306,9 @@ impl Index {
             }
         }
         self.unfinished -= usize::from(keys.is_unfinished);
+        if let Some(copied) = &keys.copied {
+            take_from(&mut self.copies, copied, id);
+        }
         for name in keys.staging.iter().flatten() {
             if let Some(count) = self.staging.get_mut(name) {
                 *count -= 1;

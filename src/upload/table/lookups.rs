@@ -9,6 +9,11 @@ use super::item::Item;
 use super::items::Class;
 
 impl Table {
+    /// Those that still need a file of a service of which they are a copy.
+    pub fn copies_of(&self, account: &str, file: &FileId) -> Vec<PendingId> {
+        self.items.copies_of(account, file.as_str()).collect()
+    }
+
     pub fn snapshot(&self, id: PendingId) -> Option<PendingFile> {
         self.live(id).map(Item::snapshot)
     }
