@@ -46,8 +46,9 @@ pub fn can_be_made(
     let (to, from) = (to.capabilities(), from.capabilities());
     let is_known = matches!(hash, Some(ContentHash::Sha256(_))) && to.has(Capability::ContentHash);
     let is_own = same_account && to.has(Capability::Copy);
-    let is_fetched = to.has(Capability::RemoteUpload) && from.has(Capability::Read);
-    to.has(Capability::Write) && (is_known || is_own || is_fetched)
+    let is_fetched = to.has(Capability::RemoteUpload);
+    // Where it comes to nothing, the bytes have to be had.
+    from.has(Capability::Read) && to.has(Capability::Write) && (is_known || is_own || is_fetched)
 }
 
 /// A content no byte of which is here.

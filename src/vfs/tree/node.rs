@@ -121,7 +121,7 @@ pub struct Folder {
     /// The name that the service keeps.
     pub remote_name: String,
     pub hint: ListHint,
-    /// By the key of [`names::key`].
+    /// By the key of [`names::key`](crate::vfs::names::key).
     pub children: BTreeMap<String, u64>,
     /// The file that lists the links of the others.
     pub link_list: ListPlace,

@@ -149,6 +149,27 @@ fn where_the_service_refuses_to_fetch_the_bytes_pass_through_here_and_the_log_sa
 }
 
 #[test]
+fn what_a_mirror_gives_back_to_nobody_is_copied_from_here_while_it_is_here() {
+    let both = Both::new();
+    let body = content(2, 300_000);
+    std::fs::write(both.at(MEDIA, "published.bin"), &body).expect("cp");
+    both.world.drain();
+    for to in [FIRE, OTHER] {
+        run(
+            "cp",
+            &[&both.at(MEDIA, "published.bin"), &both.at(to, "again.bin")],
+        )
+        .succeeded();
+    }
+    both.world.drain();
+    for to in [FIRE, OTHER] {
+        let stored = both.world.service.stored(to);
+        assert_eq!(stored["again.bin"].sha256, sha256_of(&body), "{to}");
+    }
+    both.mount.unmount(&both.world.config());
+}
+
+#[test]
 fn mediafire_fetches_from_a_host_that_tells_no_hash_and_takes_bytes_where_it_cannot() {
     let both = Both::new();
     let calls = both.world.counted(|| {
