@@ -21,7 +21,7 @@ use super::queue::{self, Account};
 use super::renamer;
 use super::staged_file::{Base, StagedFile};
 use super::staging::Staging;
-use super::table::{Item, Outcome, Table};
+use super::table::{Item, Outcome, Step, Table};
 use super::{BaseContent, Options, Overview, PendingFile, PendingId, Trace, UploadError, UploadEvent};
 
 /// Events that may wait for their receiver.
@@ -309,6 +309,27 @@ impl Uploads {
                 _ = changed.changed() => {}
                 () = &mut patience, if !patience.is_elapsed() => {}
                 () = self.stopping.cancelled() => {}
+            }
+        }
+    }
+
+    /// Waits until what is being sent of a pending file has arrived or failed, for `limit` at most.
+    pub async fn wait_while_sent(&self, id: PendingId, limit: Duration) {
+        let mut changed = self.changed.subscribe();
+        let mut patience = std::pin::pin!(tokio::time::sleep(limit));
+        loop {
+            let is_sent = {
+                let table = self.table();
+                let run = table.item(id).and_then(|item| item.run.as_ref());
+                run.is_some_and(|run| run.step == Step::Sending)
+            };
+            if !is_sent {
+                return;
+            }
+            tokio::select! {
+                _ = changed.changed() => {}
+                () = &mut patience => return,
+                () = self.stopping.cancelled() => return,
             }
         }
     }

@@ -18,7 +18,7 @@ use crate::state::{AttemptRow, JournalRow, RowState};
 use super::engine::{Bytes, Seen, Sending, Worker, request};
 use super::handle::Uploads;
 use super::hydrate::{self, Holder};
-use super::journal::{Change, Changed};
+use super::journal::{Change, Changed, blocking};
 use super::outcome::Failure;
 use super::poll::Polled;
 use super::staged_file::{Base, StagedFile};
@@ -449,12 +449,19 @@ impl Uploads {
             %id, account = account.name, name = row.name, size = row.size,
             "a copy cannot be made by the services now, so its bytes go through here: {why}"
         );
+        let (content, len) = (staged.clone(), row.size);
+        let hashed = blocking("read a staged file", move || content.sha256(len));
+        let hash = hashed.await.map_err(NotBrought::Now)?;
         // A change by a writer has another generation, and may have brought other missing parts.
         let noted = self.change(id, move |row| {
             if row.state == RowState::Removed || row.generation != generation {
                 return Change::Skip;
             }
             (row.base, row.missing) = (None, Vec::new());
+            // By it a copy is known whose answer was lost, also when the content has changed since.
+            if let Some(attempt) = row.attempt.as_mut().filter(|sent| sent.generation == generation) {
+                attempt.sha256.get_or_insert(hash);
+            }
             Change::Save
         });
         if let Changed::Saved(_) = noted.await.map_err(NotBrought::Now)? {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::provider::{FileId, FolderId, ItemId};
-use crate::upload::{Noted, PendingId, RenameIntent, Unwanted, UploadError};
+use crate::upload::{Hold, Noted, PendingId, RenameIntent, Unwanted, UploadError};
 
 use super::Vfs;
 use super::account::Account;
@@ -21,6 +21,9 @@ mod steps;
 
 use pinned::Pinned;
 use steps::Steps;
+
+/// How long it is waited for what is being sent of a target.
+const ARRIVING: Duration = Duration::from_secs(5);
 
 /// How often, and after which pause, a file that was not found is looked for under the id that its upload gave it.
 const REPLACED_LOOKS: u32 = 10;
@@ -277,6 +280,7 @@ impl Vfs {
         begun: Option<RenameIntent>,
     ) -> Result<Row> {
         let item = ItemId::File(remote.clone());
+        let _held = self.hold_target(rename).await;
         let target = rename.target.map(|target| self.unwanted(rename.account, target));
         let target = target.transpose()?;
         let steps = Steps {
@@ -315,6 +319,15 @@ impl Vfs {
         self.show_replaced(rename, false);
         self.show_remote_name(rename);
         self.finish(rename, intent).await.map(|()| Row::Renamed)
+    }
+
+    /// Lets nothing new be sent of a target that waits for its upload, once what is being sent has arrived: both would
+    /// come to the same name at the same time, and the one that came second would get another, which a kill would leave.
+    async fn hold_target(&self, rename: &Rename<'_>) -> Option<Hold> {
+        let row = self.identity(rename.target?).1?;
+        let hold = self.uploads.hold(row);
+        self.uploads.wait_while_sent(row, ARRIVING).await;
+        Some(hold)
     }
 
     /// Writes down that the first step took effect, with what is replaced as it is by now. False where the upload of

@@ -80,7 +80,8 @@ impl Traced {
             panic!("{operation:?}: {wrong}; the trace is in {}", kept.display());
         }
         let commits = trace.requests.iter().skip(begun).filter(|other| {
-            matches!(other.operation, Operation::Flush | Operation::Fsync) && other.taken <= request.taken
+            let is_commit = matches!(other.operation, Operation::Flush | Operation::Fsync);
+            operation == Operation::Fsync && is_commit && other.taken <= request.taken
         });
         let first = commits.map(|commit| commit.taken).min();
         let mut names = Vec::new();
