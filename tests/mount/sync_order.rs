@@ -66,12 +66,31 @@ impl Traced {
         (trace, requests)
     }
 
+    /// How many requests were answered so far, all of which are in the trace.
+    fn answered(&self) -> usize {
+        const LOOKUP: Operation = Operation::Other(1);
+        let lookups = |trace: &Trace| {
+            let lookups = trace
+                .requests
+                .iter()
+                .filter(|request| request.operation == LOOKUP);
+            lookups.count()
+        };
+        let before = lookups(&self.read());
+        let nothing = format!("nothing-{}", fastrand::u64(..));
+        fs::symlink_metadata(self.mount.path(&nothing)).expect_err("no such file");
+        wait_for("the trace has the last request", || {
+            lookups(&self.read()) > before
+        });
+        self.read().requests.len()
+    }
+
     /// Checks that all was durable when the request was answered, and tells which files were synced from its coming
-    /// to its answer. A process that another test starts in between closes what it inherited, which commits what was
-    /// written so far: what was synced for that counts as well, and then once.
+    /// to its answer. A process that another test starts in between inherits what is open and closes it, which commits
+    /// what was written so far: what was synced for that counts as well, and each file once.
     #[track_caller]
     fn durable(&self, operation: Operation, act: impl FnOnce(&Mount)) -> Vec<String> {
-        let begun = self.read().requests.len();
+        let begun = self.answered();
         let (trace, requests) = self.watch(operation, act);
         let request = trace.at_work(&requests).expect("an answered request");
         if let Err(wrong) = trace.check(request) {
@@ -80,12 +99,14 @@ impl Traced {
             panic!("{operation:?}: {wrong}; the trace is in {}", kept.display());
         }
         let commits = trace.requests.iter().skip(begun).filter(|other| {
-            let is_commit = matches!(other.operation, Operation::Flush | Operation::Fsync);
-            operation == Operation::Fsync && is_commit && other.taken <= request.taken
+            other.operation == operation || matches!(other.operation, Operation::Flush | Operation::Fsync)
         });
-        let first = commits.map(|commit| commit.taken).min();
+        let commits: Vec<_> = commits.collect();
+        let from = commits.iter().map(|commit| commit.taken).min();
+        let to = commits.iter().map(|commit| commit.answered).max();
+        let (from, to) = (from.unwrap_or(request.taken), to.unwrap_or(request.answered));
         let mut names = Vec::new();
-        for (file, count) in trace.syncs(first.unwrap_or(request.taken), request.answered) {
+        for (file, count) in trace.syncs(from, to) {
             let parent = file.parent().and_then(|parent| parent.file_name());
             let name = match file.file_name().and_then(|name| name.to_str()) {
                 _ if parent.is_some_and(|parent| parent == "staging") => "staged",
@@ -94,8 +115,7 @@ impl Traced {
             names.extend(std::iter::repeat_n(name.to_owned(), count));
         }
         names.sort();
-        if first.is_some_and(|first| first < request.taken) {
-            // What each of them synced is not told apart.
+        if commits.len() > 1 {
             names.dedup();
         }
         names
@@ -136,16 +156,17 @@ fn when_close_returns_the_content_and_its_row_are_on_the_disk() {
 fn when_fsync_returns_the_content_and_its_row_are_on_the_disk() {
     let traced = Traced::new(|_| {});
     traced.durable(Operation::Flush, |mount| mount.write("first", b"first"));
-    let mut file = File::create(traced.mount.path("journal")).expect("create");
+    let mut journal = None;
     for (line, expected) in [("one\n", &NEW[..]), ("two\n", &AGAIN[..])] {
-        let syncs = traced.durable(Operation::Fsync, |_| {
+        let syncs = traced.durable(Operation::Fsync, |mount| {
+            let file = journal.get_or_insert_with(|| File::create(mount.path("journal")).expect("create"));
             file.write_all(line.as_bytes()).expect("write");
             file.sync_all().expect("fsync");
         });
         assert_eq!(syncs, expected, "{line}");
     }
     // Nothing came since, so that there is nothing to do.
-    let (trace, requests) = traced.watch(Operation::Flush, |_| drop(file));
+    let (trace, requests) = traced.watch(Operation::Flush, |_| drop(journal));
     let last = requests.last().expect("a close");
     assert!(trace.syncs(last.taken, last.answered).is_empty());
 }
