@@ -120,24 +120,9 @@ pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
             health,
         });
     }
-    let options = vfs::Options {
-        // SAFETY: these calls only read the process's own ids and cannot fail.
-        uid: plan
-            .config
-            .mount
-            .uid
-            .unwrap_or_else(|| unsafe { libc::geteuid() }),
-        gid: plan
-            .config
-            .mount
-            .gid
-            .unwrap_or_else(|| unsafe { libc::getegid() }),
-        umask: plan.config.mount.umask,
-        alone: plan.alone,
-    };
     let runtime = tokio::runtime::Handle::current();
     let vfs = Vfs::new(
-        options,
+        shown(plan),
         setups,
         Arc::clone(&uploads),
         Arc::clone(&downloads),
@@ -171,6 +156,18 @@ pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
         state_dir,
         watches,
     })
+}
+
+/// Whose the files are that programs see, and where. Files are the process's own where the config names nobody.
+fn shown(plan: &Plan) -> vfs::Options {
+    let mount = &plan.config.mount;
+    vfs::Options {
+        // SAFETY: these calls only read the process's own ids and cannot fail.
+        uid: mount.uid.unwrap_or_else(|| unsafe { libc::geteuid() }),
+        gid: mount.gid.unwrap_or_else(|| unsafe { libc::getegid() }),
+        umask: mount.umask,
+        alone: plan.alone,
+    }
 }
 
 /// The cache on the disk. A mount does without it where it cannot be had.
