@@ -12,6 +12,7 @@ mod directory;
 mod error;
 mod index;
 mod journal;
+mod listings;
 mod local_folders;
 mod pins;
 mod renames;
@@ -26,6 +27,9 @@ pub use directory::StateDir;
 pub use error::StateError;
 pub use index::{ItemFacts, ItemKey};
 pub use journal::{AttemptRow, BaseRow, JournalRow, JournalTransaction, RowState};
+pub use listings::{
+    AccountIndexed, FolderToIndex, IndexedAccount, IndexedEntry, IndexedFolder, ListedFolder, Worth,
+};
 pub use local_folders::LocalFolderRow;
 pub use pins::{PinnedSum, Pins};
 pub use renames::RenameRow;

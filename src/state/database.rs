@@ -7,6 +7,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -25,6 +26,7 @@ const BATCH: usize = 64;
 pub struct Database {
     messages: mpsc::Sender<Message>,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
+    commits: Arc<AtomicU64>,
 }
 
 enum Message {
@@ -130,9 +132,11 @@ impl Database {
             Connection::open(path).map_err(|error| StateError::sqlite("open the state database", &error))?;
         schema::prepare(&mut connection)?;
         let (messages, queue) = mpsc::channel(QUEUE);
+        let commits = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&commits);
         let thread = std::thread::Builder::new()
             .name("state".into())
-            .spawn(move || serve(connection, queue))
+            .spawn(move || serve(connection, queue, &counter))
             .map_err(|source| StateError::Io {
                 operation: "start the thread for",
                 path: path.to_owned(),
@@ -141,7 +145,13 @@ impl Database {
         Ok(Database {
             messages,
             thread: Arc::new(Mutex::new(Some(thread))),
+            commits,
         })
+    }
+
+    /// Rises with each commit: while it stays, nothing changed.
+    pub fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Acquire)
     }
 
     /// Runs `work` on the database's thread in a transaction, and `then` there after the commit. The
@@ -202,7 +212,7 @@ impl Database {
     }
 }
 
-fn serve(mut connection: Connection, mut queue: mpsc::Receiver<Message>) {
+fn serve(mut connection: Connection, mut queue: mpsc::Receiver<Message>, commits: &AtomicU64) {
     let mut next = queue.blocking_recv();
     while let Some(message) = next.take() {
         match message {
@@ -221,6 +231,7 @@ fn serve(mut connection: Connection, mut queue: mpsc::Receiver<Message>) {
                     }
                 }
                 commit_together(&mut connection, jobs);
+                commits.fetch_add(1, Ordering::Release);
             }
         }
         next = next.or_else(|| queue.blocking_recv());

@@ -151,6 +151,56 @@ const MIGRATIONS: &[&str] = &[
     "
     ALTER TABLE pending ADD COLUMN base_account TEXT;  -- of a content that was copied
 ",
+    "
+    CREATE TABLE indexed_accounts (
+        id                INTEGER PRIMARY KEY,
+        name              TEXT NOT NULL UNIQUE,
+        login             TEXT NOT NULL,     -- what it is on which service, as a digest
+        owner             TEXT,              -- as the service tells
+        cursor            TEXT               -- the changes up to here are in the index
+    ) STRICT;
+    CREATE TABLE indexed_entries (
+        ino               INTEGER PRIMARY KEY,
+        account           INTEGER NOT NULL REFERENCES indexed_accounts (id) ON DELETE CASCADE,
+        parent            INTEGER NOT NULL,  -- 0 for an account's top folder
+        is_folder         INTEGER NOT NULL,
+        item              TEXT NOT NULL,
+        name              TEXT NOT NULL,
+        size              INTEGER NOT NULL,
+        mtime             INTEGER,           -- nanoseconds since 1970
+        hash              BLOB,
+        revision          TEXT,              -- of a file's content, or of a folder's listing
+        files             INTEGER,           -- how many a folder holds, as its parent's listing told
+        folders           INTEGER,
+        listed            INTEGER,           -- nanoseconds since 1970; none where a folder's entries are not here
+        incomplete        INTEGER NOT NULL DEFAULT 0,
+        changes           INTEGER NOT NULL DEFAULT 0,  -- told of by the service since the entries were written
+        doubts            INTEGER NOT NULL DEFAULT 0   -- changes made from here since the entries were written
+    ) STRICT;
+    CREATE UNIQUE INDEX indexed_items ON indexed_entries (account, is_folder, item);
+    CREATE INDEX indexed_children ON indexed_entries (parent);
+    CREATE INDEX indexed_doubts ON indexed_entries (account) WHERE doubts > 0;
+    CREATE TABLE inodes (
+        next              INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO inodes VALUES (2);           -- 1 is the mount point
+    -- What leaves the journal is on the service, and not in the index yet.
+    CREATE TRIGGER doubt_after_pending AFTER DELETE ON pending BEGIN
+        UPDATE indexed_entries SET doubts = doubts + 1, files = NULL, folders = NULL
+        WHERE account = (SELECT id FROM indexed_accounts WHERE name = OLD.account)
+            AND is_folder = 1 AND item = OLD.folder;
+    END;
+    CREATE TRIGGER doubt_after_deletion AFTER DELETE ON deletions BEGIN
+        UPDATE indexed_entries SET doubts = doubts + 1, files = NULL, folders = NULL
+        WHERE account = (SELECT id FROM indexed_accounts WHERE name = OLD.account)
+            AND is_folder = 1 AND item = OLD.folder;
+    END;
+    CREATE TRIGGER doubt_after_rename AFTER DELETE ON renames BEGIN
+        UPDATE indexed_entries SET doubts = doubts + 1, files = NULL, folders = NULL
+        WHERE account = (SELECT id FROM indexed_accounts WHERE name = OLD.account)
+            AND is_folder = 1 AND item IN (OLD.from_folder, OLD.to_folder);
+    END;
+",
 ];
 
 /// Sets up a connection and brings its database to the present version.

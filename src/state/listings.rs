@@ -1,0 +1,694 @@
+//! The index of folders: what services told of their entries, and the inode numbers that the entries have for good.
+//!
+//! Entries are kept by folder, as its listing told them last, under the inode number by which the mount shows
+//! them. It is no authority: what is not in it is asked for again. Two counters tell what its entries of a folder
+//! are worth. *Changes* were told of by the service since: the entries can be shown while they are refreshed.
+//! *Doubts* are changes made from here that are no longer in the journal and not yet in the index: the entries
+//! are to be asked for before they are believed. Doubts are raised in the transaction that takes a row out of the
+//! journal, by triggers, so that no crash can come in between.
+
+use std::collections::{HashMap, HashSet};
+use std::time::SystemTime;
+
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+
+use super::journal::{from_nanoseconds, to_nanoseconds};
+use super::{Database, ItemKey, StateError};
+
+/// Inode numbers that are set apart at a time.
+const NUMBERS: u64 = 1 << 16;
+
+/// An account as the index knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct IndexedAccount(i64);
+
+/// What is known of an account before anything is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountIndexed {
+    pub account: IndexedAccount,
+    /// The inode number of its top folder.
+    pub top: u64,
+    /// Up to where the service's changes are in the index.
+    pub cursor: Option<String>,
+    pub owner: Option<String>,
+}
+
+/// An entry of a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexedEntry {
+    pub ino: u64,
+    pub item: ItemKey,
+    /// As the service has it.
+    pub name: String,
+    /// Of a file, in bytes.
+    pub size: u64,
+    pub mtime: Option<SystemTime>,
+    /// Of a file's content, of whatever kind.
+    pub hash: Option<Vec<u8>>,
+    /// Of a file's content.
+    pub revision: Option<String>,
+    /// Files and folders in a folder, where its parent's listing told and nothing changed since.
+    pub files: Option<u64>,
+    pub folders: Option<u64>,
+}
+
+/// The entries of a folder, and what they are worth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexedFolder {
+    pub entries: Vec<IndexedEntry>,
+    pub listed: SystemTime,
+    /// Of the folder, when it was listed.
+    pub revision: Option<String>,
+    /// There was more in it that could not be read.
+    pub incomplete: bool,
+    pub worth: Worth,
+}
+
+/// What happened to a folder since its entries were written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Worth {
+    /// That the service told of.
+    pub changes: u64,
+    /// From here.
+    pub doubts: u64,
+}
+
+/// A folder to be written.
+#[derive(Debug, Clone)]
+pub struct FolderToIndex {
+    /// By its id.
+    pub folder: String,
+    pub entries: Vec<IndexedEntry>,
+    pub listed: SystemTime,
+    pub revision: Option<String>,
+    pub incomplete: bool,
+    /// It is known to be out of date.
+    pub stale: bool,
+    /// As it was before the entries were gathered: what happened since is not in them.
+    pub worth: Worth,
+}
+
+/// A folder whose entries are in the index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedFolder {
+    pub ino: u64,
+    pub folder: String,
+    pub revision: Option<String>,
+    pub files: u64,
+    pub folders: u64,
+}
+
+impl Database {
+    /// An account of that name; what was known of it is forgotten where `login` is another. `top` is the id of its
+    /// top folder.
+    pub async fn indexed_account(
+        &self,
+        name: &str,
+        login: &str,
+        top: &str,
+    ) -> Result<AccountIndexed, StateError> {
+        let (name, login, top) = (name.to_owned(), login.to_owned(), top.to_owned());
+        let find = move |connection: &Connection| {
+            connection
+                .execute(
+                    "DELETE FROM indexed_accounts WHERE name = ?1 AND login <> ?2",
+                    [&name, &login],
+                )
+                .and_then(|_| {
+                    connection.execute(
+                        "INSERT OR IGNORE INTO indexed_accounts (name, login) VALUES (?1, ?2)",
+                        [&name, &login],
+                    )
+                })
+                .map_err(writing)?;
+            let (id, owner, cursor) = connection
+                .query_row(
+                    "SELECT id, owner, cursor FROM indexed_accounts WHERE name = ?1",
+                    [&name],
+                    |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+                )
+                .map_err(reading)?;
+            let account = IndexedAccount(id);
+            let top = match folder_number(connection, account, &top)? {
+                Some(ino) => ino,
+                None => {
+                    let ino = set_apart(connection, 1)?;
+                    connection
+                        .execute(
+                            "INSERT INTO indexed_entries (ino, account, parent, is_folder, item, name, size) \
+                             VALUES (?1, ?2, 0, 1, ?3, '', 0)",
+                            params![number(ino), id, top],
+                        )
+                        .map_err(writing)?;
+                    ino
+                }
+            };
+            Ok(AccountIndexed {
+                account,
+                top,
+                cursor,
+                owner,
+            })
+        };
+        self.write("open the index", find, |_| {}).await
+    }
+
+    /// Sets inode numbers apart that nobody had and nobody else will get.
+    pub async fn set_inodes_apart(&self) -> Result<std::ops::Range<u64>, StateError> {
+        let take = |connection: &Connection| {
+            let first = set_apart(connection, NUMBERS)?;
+            Ok(first..first + NUMBERS)
+        };
+        self.write("set inode numbers apart", take, |_| {}).await
+    }
+
+    /// Gives numbers back that were set apart last and are not used.
+    pub async fn give_inodes_back(&self, unused: std::ops::Range<u64>) -> Result<(), StateError> {
+        let give = move |connection: &Connection| {
+            connection
+                .execute(
+                    "UPDATE inodes SET next = ?1 WHERE next = ?2",
+                    [number(unused.start), number(unused.end)],
+                )
+                .map(drop)
+                .map_err(writing)
+        };
+        self.write("give inode numbers back", give, |()| {}).await
+    }
+
+    /// The entries of a folder, where they are known.
+    pub async fn indexed_folder(
+        &self,
+        account: IndexedAccount,
+        folder: &str,
+    ) -> Result<Option<IndexedFolder>, StateError> {
+        let folder = folder.to_owned();
+        let read = move |connection: &Connection| {
+            let mut state = connection
+                .prepare_cached(
+                    "SELECT ino, listed, revision, incomplete, changes, doubts FROM indexed_entries \
+                     WHERE account = ?1 AND is_folder = 1 AND item = ?2 AND listed IS NOT NULL",
+                )
+                .map_err(reading)?;
+            let found = state
+                .query_row(params![account.0, folder], |row| {
+                    let found = IndexedFolder {
+                        entries: Vec::new(),
+                        listed: from_nanoseconds(row.get(1)?),
+                        revision: row.get(2)?,
+                        incomplete: row.get(3)?,
+                        worth: read_worth(row, 4, 5)?,
+                    };
+                    Ok((row.get::<_, i64>(0)?, found))
+                })
+                .optional()
+                .map_err(reading)?;
+            let Some((ino, mut found)) = found else {
+                return Ok(None);
+            };
+            found.entries = children(connection, ino)?;
+            Ok(Some(found))
+        };
+        self.read("read the index", read).await
+    }
+
+    /// The folders that an entry is in, from its account's top folder down, by their ids. `None` where the index
+    /// does not know it.
+    pub async fn indexed_path(&self, ino: u64) -> Result<Option<(IndexedAccount, Vec<String>)>, StateError> {
+        let read = move |connection: &Connection| {
+            let mut up = connection
+                .prepare_cached("SELECT account, parent, item FROM indexed_entries WHERE ino = ?1")
+                .map_err(reading)?;
+            let mut path = Vec::new();
+            let mut seen = HashSet::new();
+            let (mut at, mut account) = (number(ino), None);
+            while at != 0 && seen.insert(at) {
+                let found: Option<(i64, i64, String)> = up
+                    .query_row([at], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+                    .optional()
+                    .map_err(reading)?;
+                let Some((of, parent, item)) = found else {
+                    return Ok(None);
+                };
+                if account.replace(of).is_some() {
+                    path.push(item);
+                }
+                at = parent;
+            }
+            path.reverse();
+            Ok(account.map(|account| (IndexedAccount(account), path)))
+        };
+        self.read("read the index", read).await
+    }
+
+    /// The inode numbers that items have, of those that the index knows.
+    pub async fn indexed_inodes(
+        &self,
+        account: IndexedAccount,
+        items: Vec<ItemKey>,
+    ) -> Result<HashMap<ItemKey, u64>, StateError> {
+        let read = move |connection: &Connection| {
+            let mut find = connection
+                .prepare_cached(
+                    "SELECT ino FROM indexed_entries WHERE account = ?1 AND is_folder = ?2 AND item = ?3",
+                )
+                .map_err(reading)?;
+            let mut known = HashMap::new();
+            for item in items {
+                let (is_folder, id) = parts(&item);
+                let ino: Option<i64> = find
+                    .query_row(params![account.0, is_folder, id], |row| row.get(0))
+                    .optional()
+                    .map_err(reading)?;
+                if let Some(ino) = ino {
+                    known.insert(item, ino.cast_unsigned());
+                }
+            }
+            Ok(known)
+        };
+        self.read("read the index", read).await
+    }
+
+    /// What happened to folders since their entries were written, of those that the index knows.
+    pub async fn indexed_worth(
+        &self,
+        account: IndexedAccount,
+        folders: Vec<String>,
+    ) -> Result<HashMap<String, Worth>, StateError> {
+        let read = move |connection: &Connection| {
+            let mut find = connection
+                .prepare_cached(
+                    "SELECT changes, doubts FROM indexed_entries \
+                     WHERE account = ?1 AND is_folder = 1 AND item = ?2",
+                )
+                .map_err(reading)?;
+            let mut known = HashMap::new();
+            for folder in folders {
+                let worth = find
+                    .query_row(params![account.0, folder], |row| read_worth(row, 0, 1))
+                    .optional()
+                    .map_err(reading)?;
+                known.extend(worth.map(|worth| (folder, worth)));
+            }
+            Ok(known)
+        };
+        self.read("read the index", read).await
+    }
+
+    /// Writes what folders hold, parents before their children where both are new. What was in them and is in none
+    /// of these now is forgotten, with all below it. A folder that the index does not know is left out.
+    pub async fn index_folders(
+        &self,
+        account: IndexedAccount,
+        folders: Vec<FolderToIndex>,
+    ) -> Result<(), StateError> {
+        let write = move |connection: &Connection| {
+            let mut former = Vec::new();
+            for folder in &folders {
+                let Some(parent) = folder_number(connection, account, &folder.folder)? else {
+                    continue;
+                };
+                former.push((parent, write_entries(connection, account, parent, folder)?));
+            }
+            // What went from one of these folders into another is in that one by now.
+            for (parent, gone) in former {
+                forget_below(connection, parent, &gone)?;
+            }
+            Ok(())
+        };
+        self.write("write the index", write, |()| {}).await
+    }
+
+    /// Notes changes that the service told of: of what is in `folders`, and of the folders that hold `items`. What it
+    /// told is in the index up to `cursor` from then on.
+    pub async fn note_changes(
+        &self,
+        account: IndexedAccount,
+        folders: Vec<String>,
+        items: Vec<ItemKey>,
+        cursor: String,
+    ) -> Result<(), StateError> {
+        let note = move |connection: &Connection| {
+            let mut change = connection
+                .prepare_cached(
+                    "UPDATE indexed_entries SET changes = changes + 1, files = NULL, folders = NULL \
+                     WHERE account = ?1 AND is_folder = 1 AND item = ?2",
+                )
+                .map_err(writing)?;
+            for folder in &folders {
+                change.execute(params![account.0, folder]).map_err(writing)?;
+            }
+            let mut change = connection
+                .prepare_cached(
+                    "UPDATE indexed_entries SET changes = changes + 1 WHERE ino = \
+                     (SELECT parent FROM indexed_entries WHERE account = ?1 AND is_folder = ?2 AND item = ?3)",
+                )
+                .map_err(writing)?;
+            for item in &items {
+                let (is_folder, id) = parts(item);
+                change
+                    .execute(params![account.0, is_folder, id])
+                    .map_err(writing)?;
+            }
+            set_cursor(connection, account, &cursor)
+        };
+        self.write("note changes in the index", note, |()| {}).await
+    }
+
+    /// Notes that everything of an account may have changed up to `cursor`.
+    pub async fn doubt_index(&self, account: IndexedAccount, cursor: String) -> Result<(), StateError> {
+        let doubt = move |connection: &Connection| {
+            connection
+                .execute(
+                    "UPDATE indexed_entries SET changes = changes + 1, files = NULL, folders = NULL \
+                     WHERE account = ?1 AND is_folder = 1",
+                    [account.0],
+                )
+                .map_err(writing)?;
+            set_cursor(connection, account, &cursor)
+        };
+        self.write("note changes in the index", doubt, |()| {}).await
+    }
+
+    /// Lets nobody believe what is in these folders before it is asked for: they are about to be changed from here.
+    pub async fn distrust_folders(
+        &self,
+        account: IndexedAccount,
+        folders: Vec<String>,
+    ) -> Result<(), StateError> {
+        let doubt = move |connection: &Connection| {
+            let mut doubt = connection
+                .prepare_cached(
+                    "UPDATE indexed_entries SET doubts = doubts + 1, files = NULL, folders = NULL \
+                     WHERE account = ?1 AND is_folder = 1 AND item = ?2",
+                )
+                .map_err(writing)?;
+            folders
+                .iter()
+                .try_for_each(|folder| doubt.execute(params![account.0, folder]).map(drop))
+                .map_err(writing)
+        };
+        self.write("write the index", doubt, |()| {}).await
+    }
+
+    /// Folders that were changed from here and not written since, by their ids.
+    pub async fn distrusted_folders(&self, account: IndexedAccount) -> Result<Vec<String>, StateError> {
+        let read = move |connection: &Connection| {
+            let mut find = connection
+                .prepare_cached("SELECT item FROM indexed_entries WHERE account = ?1 AND doubts > 0")
+                .map_err(reading)?;
+            let folders = find.query_map([account.0], |row| row.get(0)).map_err(reading)?;
+            folders.collect::<Result<_, _>>().map_err(reading)
+        };
+        self.read("read the index", read).await
+    }
+
+    /// Folders whose entries are not known, with inode numbers above `after`, in their order.
+    pub async fn unlisted_folders(
+        &self,
+        account: IndexedAccount,
+        after: u64,
+        most: usize,
+    ) -> Result<Vec<u64>, StateError> {
+        let read = move |connection: &Connection| {
+            let mut find = connection
+                .prepare_cached(
+                    "SELECT ino FROM indexed_entries \
+                     WHERE account = ?1 AND is_folder = 1 AND listed IS NULL AND ino > ?2 ORDER BY ino LIMIT ?3",
+                )
+                .map_err(reading)?;
+            let rows = find
+                .query_map(params![account.0, number(after), limit(most)], |row| {
+                    row.get::<_, i64>(0)
+                })
+                .map_err(reading)?;
+            let rows = rows.map(|ino| ino.map(i64::cast_unsigned));
+            rows.collect::<Result<_, _>>().map_err(reading)
+        };
+        self.read("read the index", read).await
+    }
+
+    /// Folders whose entries are known, with inode numbers above `after`, in their order, with what is in them.
+    pub async fn listed_folders(
+        &self,
+        account: IndexedAccount,
+        after: u64,
+        most: usize,
+    ) -> Result<Vec<ListedFolder>, StateError> {
+        let read = move |connection: &Connection| {
+            let mut find = connection
+                .prepare_cached(
+                    "SELECT ino, item, revision, \
+                        (SELECT count(*) FROM indexed_entries AS f WHERE f.parent = e.ino AND f.is_folder = 0), \
+                        (SELECT count(*) FROM indexed_entries AS f WHERE f.parent = e.ino AND f.is_folder = 1) \
+                     FROM indexed_entries AS e \
+                     WHERE account = ?1 AND is_folder = 1 AND listed IS NOT NULL AND ino > ?2 ORDER BY ino LIMIT ?3",
+                )
+                .map_err(reading)?;
+            let rows = find
+                .query_map(params![account.0, number(after), limit(most)], |row| {
+                    Ok(ListedFolder {
+                        ino: row.get::<_, i64>(0)?.cast_unsigned(),
+                        folder: row.get(1)?,
+                        revision: row.get(2)?,
+                        files: row.get::<_, i64>(3)?.cast_unsigned(),
+                        folders: row.get::<_, i64>(4)?.cast_unsigned(),
+                    })
+                })
+                .map_err(reading)?;
+            rows.collect::<Result<_, _>>().map_err(reading)
+        };
+        self.read("read the index", read).await
+    }
+
+    /// Notes whose account it is; where it was another's, what is known of it is forgotten but for its top folder.
+    /// Whether that was so.
+    pub async fn note_owner(&self, account: IndexedAccount, owner: &str) -> Result<bool, StateError> {
+        let owner = owner.to_owned();
+        let note = move |connection: &Connection| {
+            let before: Option<String> = connection
+                .query_row(
+                    "SELECT owner FROM indexed_accounts WHERE id = ?1",
+                    [account.0],
+                    |row| row.get(0),
+                )
+                .map_err(reading)?;
+            let is_other = before.is_some_and(|before| before != owner);
+            if is_other {
+                for forget in [
+                    "DELETE FROM indexed_entries WHERE account = ?1 AND parent <> 0",
+                    "UPDATE indexed_entries SET listed = NULL WHERE account = ?1",
+                    "UPDATE indexed_accounts SET cursor = NULL WHERE id = ?1",
+                ] {
+                    connection.execute(forget, [account.0]).map_err(writing)?;
+                }
+            }
+            connection
+                .execute(
+                    "UPDATE indexed_accounts SET owner = ?2 WHERE id = ?1",
+                    params![account.0, owner],
+                )
+                .map_err(writing)?;
+            Ok(is_other)
+        };
+        self.write("write the index", note, |_| {}).await
+    }
+}
+
+fn parts(item: &ItemKey) -> (bool, &str) {
+    match item {
+        ItemKey::File(id) => (false, id),
+        ItemKey::Folder(id) => (true, id),
+    }
+}
+
+/// SQLite has signed numbers only.
+fn number(ino: u64) -> i64 {
+    ino.cast_signed()
+}
+
+fn limit(most: usize) -> i64 {
+    i64::try_from(most).unwrap_or(i64::MAX)
+}
+
+fn count(told: Option<u64>) -> Option<i64> {
+    told.and_then(|told| i64::try_from(told).ok())
+}
+
+fn read_worth(row: &Row<'_>, changes: usize, doubts: usize) -> rusqlite::Result<Worth> {
+    Ok(Worth {
+        changes: row.get::<_, i64>(changes)?.cast_unsigned(),
+        doubts: row.get::<_, i64>(doubts)?.cast_unsigned(),
+    })
+}
+
+fn set_apart(connection: &Connection, numbers: u64) -> Result<u64, StateError> {
+    let next: i64 = connection
+        .query_row(
+            "UPDATE inodes SET next = next + ?1 RETURNING next",
+            [number(numbers)],
+            |row| row.get(0),
+        )
+        .map_err(writing)?;
+    Ok(next.cast_unsigned() - numbers)
+}
+
+fn set_cursor(connection: &Connection, account: IndexedAccount, cursor: &str) -> Result<(), StateError> {
+    connection
+        .execute(
+            "UPDATE indexed_accounts SET cursor = ?2 WHERE id = ?1",
+            params![account.0, cursor],
+        )
+        .map(drop)
+        .map_err(writing)
+}
+
+fn folder_number(
+    connection: &Connection,
+    account: IndexedAccount,
+    folder: &str,
+) -> Result<Option<u64>, StateError> {
+    let ino: Option<i64> = connection
+        .prepare_cached("SELECT ino FROM indexed_entries WHERE account = ?1 AND is_folder = 1 AND item = ?2")
+        .and_then(|mut find| {
+            find.query_row(params![account.0, folder], |row| row.get(0))
+                .optional()
+        })
+        .map_err(reading)?;
+    Ok(ino.map(i64::cast_unsigned))
+}
+
+fn children(connection: &Connection, parent: i64) -> Result<Vec<IndexedEntry>, StateError> {
+    let mut find = connection
+        .prepare_cached(
+            "SELECT ino, is_folder, item, name, size, mtime, hash, revision, files, folders \
+             FROM indexed_entries WHERE parent = ?1",
+        )
+        .map_err(reading)?;
+    let rows = find.query_map([parent], read_entry).map_err(reading)?;
+    rows.collect::<Result<_, _>>().map_err(reading)
+}
+
+fn read_entry(row: &Row<'_>) -> rusqlite::Result<IndexedEntry> {
+    let id: String = row.get(2)?;
+    let is_folder: bool = row.get(1)?;
+    let mtime: Option<i64> = row.get(5)?;
+    let revision: Option<String> = row.get(7)?;
+    let told = |index| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(index)?.map(i64::cast_unsigned));
+    Ok(IndexedEntry {
+        ino: row.get::<_, i64>(0)?.cast_unsigned(),
+        item: if is_folder {
+            ItemKey::Folder(id)
+        } else {
+            ItemKey::File(id)
+        },
+        name: row.get(3)?,
+        size: row.get::<_, i64>(4)?.cast_unsigned(),
+        mtime: mtime.map(from_nanoseconds),
+        hash: row.get(6)?,
+        // A folder's own is that of its listing, which its parent's does not tell.
+        revision: revision.filter(|_| !is_folder),
+        files: told(8)?,
+        folders: told(9)?,
+    })
+}
+
+/// Writes what differs; returns what was there and is not now.
+fn write_entries(
+    connection: &Connection,
+    account: IndexedAccount,
+    parent: u64,
+    folder: &FolderToIndex,
+) -> Result<Vec<u64>, StateError> {
+    let known = children(connection, number(parent))?;
+    let mut known: HashMap<u64, IndexedEntry> = known.into_iter().map(|entry| (entry.ino, entry)).collect();
+    let mut take_over = connection
+        .prepare_cached(
+            "DELETE FROM indexed_entries WHERE account = ?1 AND is_folder = ?2 AND item = ?3 AND ino <> ?4",
+        )
+        .map_err(writing)?;
+    let mut put = connection
+        .prepare_cached(
+            "INSERT INTO indexed_entries \
+                (ino, account, parent, is_folder, item, name, size, mtime, hash, revision, files, folders) \
+             VALUES (:ino, :account, :parent, :is_folder, :item, :name, :size, :mtime, :hash, :revision, \
+                :files, :folders) \
+             ON CONFLICT (ino) DO UPDATE SET account = excluded.account, parent = excluded.parent, \
+                is_folder = excluded.is_folder, item = excluded.item, name = excluded.name, \
+                size = excluded.size, mtime = excluded.mtime, hash = excluded.hash, \
+                revision = CASE WHEN excluded.is_folder THEN revision ELSE excluded.revision END, \
+                files = excluded.files, folders = excluded.folders",
+        )
+        .map_err(writing)?;
+    for entry in &folder.entries {
+        if known.remove(&entry.ino).is_some_and(|known| known == *entry) {
+            continue;
+        }
+        let (is_folder, id) = parts(&entry.item);
+        take_over
+            .execute(params![account.0, is_folder, id, number(entry.ino)])
+            .map_err(writing)?;
+        put.execute(named_params! {
+            ":ino": number(entry.ino),
+            ":account": account.0,
+            ":parent": number(parent),
+            ":is_folder": is_folder,
+            ":item": id,
+            ":name": entry.name,
+            ":size": entry.size.cast_signed(),
+            ":mtime": entry.mtime.map(to_nanoseconds),
+            ":hash": entry.hash,
+            ":revision": entry.revision,
+            ":files": count(entry.files),
+            ":folders": count(entry.folders),
+        })
+        .map_err(writing)?;
+    }
+    connection
+        .prepare_cached(
+            "UPDATE indexed_entries SET listed = :listed, revision = :revision, incomplete = :incomplete, \
+                changes = CASE WHEN :stale THEN max(changes, 1) WHEN changes = :changes THEN 0 ELSE changes END, \
+                doubts = CASE WHEN doubts = :doubts THEN 0 ELSE doubts END \
+             WHERE ino = :ino",
+        )
+        .and_then(|mut update| {
+            update.execute(named_params! {
+                ":ino": number(parent),
+                ":listed": to_nanoseconds(folder.listed),
+                ":revision": folder.revision,
+                ":incomplete": folder.incomplete,
+                ":stale": folder.stale,
+                ":changes": folder.worth.changes.cast_signed(),
+                ":doubts": folder.worth.doubts.cast_signed(),
+            })
+        })
+        .map_err(writing)?;
+    Ok(known.into_keys().collect())
+}
+
+/// Forgets entries that are still in this folder, with all below them.
+fn forget_below(connection: &Connection, parent: u64, gone: &[u64]) -> Result<(), StateError> {
+    let mut forget = connection
+        .prepare_cached(
+            "DELETE FROM indexed_entries WHERE ino IN ( \
+                WITH RECURSIVE below (ino) AS ( \
+                    SELECT ino FROM indexed_entries WHERE ino = ?1 AND parent = ?2 \
+                    UNION SELECT entry.ino FROM indexed_entries AS entry JOIN below ON entry.parent = below.ino) \
+                SELECT ino FROM below)",
+        )
+        .map_err(writing)?;
+    gone.iter()
+        .try_for_each(|ino| forget.execute([number(*ino), number(parent)]).map(drop))
+        .map_err(writing)
+}
+
+fn reading(error: rusqlite::Error) -> StateError {
+    StateError::sqlite("read the index", &error)
+}
+
+fn writing(error: rusqlite::Error) -> StateError {
+    StateError::sqlite("write the index", &error)
+}
+
+#[cfg(test)]
+mod tests;
