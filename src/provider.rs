@@ -24,9 +24,10 @@ pub use error::{ErrorKind, ProviderError, Result, Retry};
 pub use numbered::{is_numbered_twin, without_number};
 pub use publish::Clock;
 pub use types::{
-    AccountInfo, ChangeCursor, Changes, ContentHash, DailyCalls, DeleteMode, DownloadLink, Entry, FileEntry,
-    FileId, FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules, Publication, PublishedState,
-    Refusal, SentUpload, ServerHabits, ShareLinks, UploadPlan, UploadProgress, UploadRequest, UploadTicket,
+    AccountInfo, ChangeCursor, Changed, Changes, ContentHash, DailyCalls, DeleteMode, DownloadLink, Entry,
+    FileEntry, FileId, FolderEntry, FolderId, FolderState, ItemId, ListHint, Listing, NameRules, Publication,
+    PublishedState, Refusal, SentUpload, ServerHabits, ShareLinks, UploadPlan, UploadProgress, UploadRequest,
+    UploadTicket,
 };
 
 use std::time::SystemTime;
@@ -179,6 +180,12 @@ pub trait Provider: Send + Sync + 'static {
                 DeleteMode::Purge => Capability::Purge,
             },
         )
+    }
+
+    /// What folders are like now, in as few calls as the service allows. Those that are gone are absent from the
+    /// answer. Needs [`Capability::ChangeFeed`]. Idempotent.
+    async fn folder_states(&self, _folders: &[FolderId]) -> Result<Vec<FolderState>> {
+        lacks("folder_states", Capability::ChangeFeed)
     }
 
     /// What changed since `since`; `None` asks for the present cursor only. One cheap call when nothing

@@ -12,11 +12,13 @@
 //!    tables of `upload`.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::download::Downloads;
+use crate::provider::Capability;
 use crate::state::Database;
 use crate::upload::Uploads;
 
@@ -25,24 +27,30 @@ mod attributes;
 mod changes;
 mod closing;
 mod copying;
+mod crawl;
 mod dates;
 mod error;
 mod facts;
+mod feed;
 mod files;
 mod folders;
 mod handles;
+mod index;
 mod link_list;
+mod listing;
 mod local;
 mod locks;
 mod names;
 mod namespace;
 mod pages;
+mod reconcile;
 mod rename;
 mod settling;
 mod single_flight;
 mod steering;
 mod storms;
 mod tree;
+mod walk;
 mod writing;
 mod xattrs;
 
@@ -51,6 +59,7 @@ pub use attributes::{Attributes, FileKind, Space, TimeChange};
 pub use error::{Errno, Error, Result, errno_of};
 pub use folders::DirectoryEntry;
 pub use handles::Opened;
+pub use index::Held;
 pub use local::LocalFolders;
 pub use tree::ROOT;
 
@@ -60,7 +69,7 @@ use locks::InodeLocks;
 use pages::Pages;
 use single_flight::SingleFlight;
 use storms::Storms;
-use tree::Tree;
+use tree::{Numbers, Tree};
 
 /// How the whole mount behaves.
 #[derive(Debug, Clone)]
@@ -92,7 +101,10 @@ pub struct Vfs {
     runtime: tokio::runtime::Handle,
     tree: Mutex<Tree>,
     locks: InodeLocks,
+    /// By the service, and from the index.
     listings: SingleFlight<u64>,
+    loads: SingleFlight<u64>,
+    database: Database,
     handles: Handles,
     storms: Storms,
     pages: Pages,
@@ -104,20 +116,21 @@ pub struct Vfs {
 
 impl Vfs {
     /// The filesystem over `accounts`, with what the journal holds already shown in it. It starts no call;
-    /// [`Vfs::start`] begins to follow the services.
+    /// [`Vfs::start`] begins to follow the services. `inodes` are numbers that nothing has yet.
     pub fn new(
         options: Options,
         accounts: Vec<AccountSetup>,
         uploads: Arc<Uploads>,
         downloads: Arc<Downloads>,
         database: &Database,
+        inodes: Range<u64>,
         runtime: tokio::runtime::Handle,
     ) -> Arc<Vfs> {
         let accounts: Vec<Arc<Account>> = accounts
             .into_iter()
             .map(|setup| Arc::new(Account::new(setup, database)))
             .collect();
-        let mut tree = Tree::new();
+        let mut tree = Tree::new(Numbers::new(inodes));
         folders::plant(&mut tree, &accounts, options.alone, SystemTime::now());
         Arc::new(Vfs {
             options,
@@ -128,6 +141,8 @@ impl Vfs {
             tree: Mutex::new(tree),
             locks: InodeLocks::default(),
             listings: SingleFlight::new(),
+            loads: SingleFlight::new(),
+            database: database.clone(),
             handles: Handles::default(),
             storms: Storms::default(),
             pages: Pages::default(),
@@ -173,6 +188,19 @@ impl Vfs {
 
     fn account(&self, index: tree::AccountIndex) -> Result<&Arc<Account>> {
         self.accounts.get(index).ok_or_else(|| Error::plain(libc::EIO))
+    }
+
+    /// Whether an account's service tells what changed.
+    fn tells_of_changes(&self, index: tree::AccountIndex) -> bool {
+        let account = self.accounts.get(index);
+        account.is_some_and(|account| account.can(Capability::ChangeFeed))
+    }
+
+    /// How long a listing is believed where nobody tells of changes.
+    fn listing_age(&self, index: tree::AccountIndex) -> Duration {
+        self.accounts
+            .get(index)
+            .map_or(Duration::ZERO, |account| account.setup.listing_age)
     }
 
     /// The account that an inode belongs to.

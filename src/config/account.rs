@@ -1,5 +1,6 @@
 //! Accounts and their kinds.
 
+use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::options::AccountOptions;
@@ -137,6 +138,23 @@ pub const KINDS: &[Kind] = &[
 ];
 
 impl AccountConfig {
+    /// Tells it from other accounts, on this service or another, as far as the config says who it is: a digest of
+    /// what is no secret.
+    pub fn identity(&self) -> String {
+        let owner = match &self.service {
+            Service::MediaFire(account) => account.email.as_deref(),
+            Service::YetiShare(account) => account.username.as_deref(),
+            Service::MirrorAce(_) => None,
+            Service::MirroredTo(account) => account.email.as_deref(),
+        };
+        let mut hash = Sha256::new();
+        for part in [self.kind, self.base_url.as_str(), owner.unwrap_or_default()] {
+            hash.update(part.as_bytes());
+            hash.update([0]);
+        }
+        hex::encode(&hash.finalize()[..16])
+    }
+
     /// Whether its service takes files and gives nothing back.
     pub fn publishes(&self) -> bool {
         KINDS.iter().any(|kind| kind.name == self.kind && kind.publishes)

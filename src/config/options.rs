@@ -68,6 +68,8 @@ pub struct AccountOptions {
     pub listing_age: Duration,
     /// Files a second whose times are asked for in the background, where a listing lacks them.
     pub dates_per_second: f64,
+    /// Whether folders that nobody looked at are listed as well, in the background.
+    pub crawl: bool,
     /// Requests with content at a time.
     pub workers: usize,
     /// Bytes of uploads in a second.
@@ -95,6 +97,7 @@ impl Default for AccountOptions {
             poll_interval: Duration::from_secs(30),
             listing_age: Duration::from_secs(30),
             dates_per_second: 5.0,
+            crawl: false,
             workers: 12,
             max_rate: None,
             calls_per_second: calls.calls_per_second,
@@ -147,6 +150,7 @@ impl AccountOptions {
             dates_per_second: section
                 .number("dates_per_second", 0.0..100.0)?
                 .unwrap_or(self.dates_per_second),
+            crawl: section.boolean("crawl")?.unwrap_or(self.crawl),
             workers: workers.or(transfers).unwrap_or(self.workers),
             max_rate: match section.string_as("max_rate", at_least_a_kilobyte)? {
                 Some(0) => None,

@@ -35,6 +35,19 @@ impl Adapter {
         self.deadline
     }
 
+    /// Work that is done while these inodes stay in memory, wherever they were before.
+    pub fn holding<T: Send + 'static, const N: usize>(
+        &self,
+        inodes: [u64; N],
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> impl Future<Output = Result<T>> + Send + 'static {
+        let vfs = self.vfs.clone();
+        async move {
+            let _held = vfs.hold(inodes).await?;
+            work.await
+        }
+    }
+
     /// Runs work in a task, within the deadline.
     pub fn later<T: Send + 'static>(
         &self,

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::time::Instant;
 
-use crate::vfs::TimeChange;
+use crate::vfs::{Error, Space, TimeChange};
 use fuser::{
     BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo,
     InitFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate,
@@ -24,12 +24,6 @@ const LARGEST_COPY: u64 = 0xffff_f000;
 
 /// The size of the blocks in which `statfs` counts, in bytes.
 const BLOCK: u32 = 4096;
-
-/// What `setattr` is asked to change, of what can be changed.
-struct Change {
-    size: Option<u64>,
-    mtime: Option<TimeChange>,
-}
 
 impl Filesystem for Adapter {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
@@ -69,7 +63,7 @@ impl Filesystem for Adapter {
             None => {
                 let held = self.in_flight.enter([parent.0]);
                 let work = async move { vfs.lookup(parent.0, &name).await };
-                self.later_entered("lookup", held, reply, work);
+                self.later_entered("lookup", held, reply, self.holding([parent.0], work));
             }
         }
     }
@@ -83,7 +77,12 @@ impl Filesystem for Adapter {
     }
 
     fn getattr(&self, _request: &Request, ino: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
-        told(reply, now("getattr", || self.vfs.attributes(ino.0)));
+        if let Some(result) = now_if_known("getattr", || self.vfs.attributes_known(ino.0)) {
+            return told(reply, result);
+        }
+        let vfs = self.vfs.clone();
+        let work = self.holding([ino.0], async move { vfs.attributes(ino.0) });
+        self.later("getattr", work, move |result| told(reply, result));
     }
 
     fn setattr(
@@ -104,35 +103,27 @@ impl Filesystem for Adapter {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        let now_is = match now("setattr", || self.vfs.attributes(ino.0)) {
-            Ok(attributes) => attributes,
-            Err(errno) => return reply.error(errno),
-        };
-        if uid.is_some_and(|uid| uid != now_is.uid) || gid.is_some_and(|gid| gid != now_is.gid) {
-            return reply.error(Errno::EPERM);
-        }
         let mtime = mtime.map(|time| match time {
             TimeOrNow::SpecificTime(time) => TimeChange::At(time),
             TimeOrNow::Now => TimeChange::Now,
         });
-        let change = Change { size, mtime };
-        if change.size.is_none() && change.mtime.is_none() {
-            return told(reply, Ok(now_is));
-        }
         let vfs = self.vfs.clone();
-        self.later(
-            "setattr",
-            async move {
-                if let Some(size) = change.size {
-                    vfs.set_size(ino.0, size).await?;
-                }
-                if let Some(mtime) = change.mtime {
-                    vfs.set_mtime(ino.0, mtime).await?;
-                }
-                vfs.attributes(ino.0)
-            },
-            move |result| told(reply, result),
-        );
+        let work = async move {
+            let now_is = vfs.attributes(ino.0)?;
+            if uid.is_some_and(|uid| uid != now_is.uid) || gid.is_some_and(|gid| gid != now_is.gid) {
+                return Err(Error::plain(libc::EPERM));
+            }
+            if let Some(size) = size {
+                vfs.set_size(ino.0, size).await?;
+            }
+            if let Some(mtime) = mtime {
+                vfs.set_mtime(ino.0, mtime).await?;
+            }
+            vfs.attributes(ino.0)
+        };
+        self.later("setattr", self.holding([ino.0], work), move |result| {
+            told(reply, result)
+        });
     }
 
     fn mknod(
@@ -154,12 +145,13 @@ impl Filesystem for Adapter {
         };
         let vfs = self.vfs.clone();
         let held = self.in_flight.enter([parent.0]);
-        self.later_entered("mknod", held, reply, async move {
+        let work = self.holding([parent.0], async move {
             let (attributes, opened) = vfs.create(parent.0, &name).await?;
             let flushed = vfs.flush(opened.handle).await;
             vfs.release(opened.handle).await;
             flushed.map(|()| attributes)
         });
+        self.later_entered("mknod", held, reply, work);
     }
 
     fn mkdir(
@@ -176,9 +168,8 @@ impl Filesystem for Adapter {
             Err(errno) => return reply.error(errno),
         };
         let vfs = self.vfs.clone();
-        self.later_entered("mkdir", self.in_flight.enter([parent.0]), reply, async move {
-            vfs.make_folder(parent.0, &name).await
-        });
+        let work = self.holding([parent.0], async move { vfs.make_folder(parent.0, &name).await });
+        self.later_entered("mkdir", self.in_flight.enter([parent.0]), reply, work);
     }
 
     fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -187,12 +178,8 @@ impl Filesystem for Adapter {
         };
         let vfs = self.vfs.clone();
         let held = self.in_flight.enter([parent.0]);
-        self.later_done(
-            "unlink",
-            held,
-            reply,
-            async move { vfs.unlink(parent.0, &name).await },
-        );
+        let work = self.holding([parent.0], async move { vfs.unlink(parent.0, &name).await });
+        self.later_done("unlink", held, reply, work);
     }
 
     fn rmdir(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -200,9 +187,11 @@ impl Filesystem for Adapter {
             return reply.error(Errno::ENOENT);
         };
         let vfs = self.vfs.clone();
-        self.later_done("rmdir", self.in_flight.enter([parent.0]), reply, async move {
-            vfs.remove_folder(parent.0, &name).await
-        });
+        let work = self.holding(
+            [parent.0],
+            async move { vfs.remove_folder(parent.0, &name).await },
+        );
+        self.later_done("rmdir", self.in_flight.enter([parent.0]), reply, work);
     }
 
     fn rename(
@@ -226,7 +215,7 @@ impl Filesystem for Adapter {
         let vfs = self.vfs.clone();
         let held = self.in_flight.enter([parent.0, new_parent.0]);
         let (begun, deadline) = (Instant::now(), self.deadline());
-        self.later_done("rename", held, reply, async move {
+        let work = self.holding([parent.0, new_parent.0], async move {
             let renamed = vfs.rename(parent.0, &name, new_parent.0, &new_name, keep).await;
             if renamed.is_err() || begun.elapsed() >= deadline {
                 // The kernel takes it for not done, whatever of it was.
@@ -234,6 +223,7 @@ impl Filesystem for Adapter {
             }
             renamed
         });
+        self.later_done("rename", held, reply, work);
     }
 
     fn open(&self, _request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
@@ -242,7 +232,7 @@ impl Filesystem for Adapter {
         let vfs = self.vfs.clone();
         self.later_opened(
             "open",
-            async move { vfs.open(ino.0, write, truncate).await },
+            self.holding([ino.0], async move { vfs.open(ino.0, write, truncate).await }),
             move |result| match result {
                 Ok(file) => reply.opened(FileHandle(file.handle), opened(file.keep_cache)),
                 Err(errno) => reply.error(errno),
@@ -269,7 +259,7 @@ impl Filesystem for Adapter {
         let held = self.in_flight.enter([parent.0]);
         self.later_opened(
             "create",
-            async move { vfs.create(parent.0, &name).await },
+            self.holding([parent.0], async move { vfs.create(parent.0, &name).await }),
             move |result| {
                 match result {
                     Ok((attributes, file)) => reply.created(
@@ -432,10 +422,16 @@ impl Filesystem for Adapter {
     }
 
     fn opendir(&self, _request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        match now("opendir", || self.vfs.open_directory(ino.0)) {
+        let answer = |reply: ReplyOpen, result| match result {
             Ok(handle) => reply.opened(FileHandle(handle), FopenFlags::empty()),
             Err(errno) => reply.error(errno),
+        };
+        if let Some(result) = now_if_known("opendir", || self.vfs.open_directory_known(ino.0)) {
+            return answer(reply, result);
         }
+        let vfs = self.vfs.clone();
+        let work = self.holding([ino.0], async move { vfs.open_directory(ino.0) });
+        self.later("opendir", work, move |result| answer(reply, result));
     }
 
     fn readdir(
@@ -539,14 +535,20 @@ impl Filesystem for Adapter {
     }
 
     fn statfs(&self, _request: &Request, ino: INodeNo, reply: ReplyStatfs) {
-        match now("statfs", || Ok(self.vfs.space(ino.0))) {
+        let answer = |reply: ReplyStatfs, result: std::result::Result<Space, Errno>| match result {
             Ok(space) => {
                 let block = u64::from(BLOCK);
                 let free = space.free / block;
                 reply.statfs(space.total / block, free, free, 0, 0, BLOCK, 255, BLOCK);
             }
             Err(errno) => reply.error(errno),
+        };
+        if let Some(result) = now_if_known("statfs", || self.vfs.space_known(ino.0).map(Ok)) {
+            return answer(reply, result);
         }
+        let vfs = self.vfs.clone();
+        let work = self.holding([ino.0], async move { Ok(vfs.space(ino.0)) });
+        self.later("statfs", work, move |result| answer(reply, result));
     }
 
     fn getxattr(&self, _request: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
@@ -557,26 +559,24 @@ impl Filesystem for Adapter {
             Some(result) => send_value(reply, size, result),
             None => {
                 let (vfs, name) = (self.vfs.clone(), name.to_owned());
-                self.later(
-                    "getxattr",
-                    async move { vfs.xattr(ino.0, &name).await },
-                    move |result| send_value(reply, size, result),
-                );
+                let work = self.holding([ino.0], async move { vfs.xattr(ino.0, &name).await });
+                self.later("getxattr", work, move |result| send_value(reply, size, result));
             }
         }
     }
 
     fn listxattr(&self, _request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
-        let names = now("listxattr", || self.vfs.list_xattrs(ino.0));
-        let list = names.map(|names| {
-            let mut list = Vec::new();
-            for name in names {
-                list.extend_from_slice(name.as_bytes());
-                list.push(0);
-            }
-            list
+        let vfs = self.vfs.clone();
+        let work = self.holding([ino.0], async move { vfs.list_xattrs(ino.0) });
+        self.later("listxattr", work, move |result| {
+            let list = result.map(|names| {
+                names
+                    .into_iter()
+                    .flat_map(|name| (name + "\0").into_bytes())
+                    .collect()
+            });
+            send_value(reply, size, list);
         });
-        send_value(reply, size, list);
     }
 
     fn setxattr(

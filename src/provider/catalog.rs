@@ -19,9 +19,9 @@ use url::Url;
 use self::ticket::Ticket;
 use super::{
     AccountInfo, Capabilities, Capability, ChangeCursor, Changes, Clock, ContentHash, DailyCalls, DeleteMode,
-    DownloadLink, Entry, ErrorKind, FileEntry, FileId, FolderEntry, FolderId, ItemId, ListHint, Listing,
-    NameRules, Provider, ProviderError, Publication, PublishedState, Result, Retry, ShareLinks, UploadPlan,
-    UploadProgress, UploadRequest, UploadTicket,
+    DownloadLink, Entry, ErrorKind, FileEntry, FileId, FolderEntry, FolderId, FolderState, ItemId, ListHint,
+    Listing, NameRules, Provider, ProviderError, Publication, PublishedState, Result, Retry, ShareLinks,
+    UploadPlan, UploadProgress, UploadRequest, UploadTicket,
 };
 use crate::http::FileRange;
 use crate::state::{
@@ -254,6 +254,7 @@ impl Provider for Catalog {
         Ok(Listing {
             entries: folders.chain(files).collect(),
             incomplete: false,
+            revision: None,
         })
     }
 
@@ -329,6 +330,10 @@ impl Provider for Catalog {
             drop_unlisted(pins, &self.database).await;
         }
         Ok(())
+    }
+
+    async fn folder_states(&self, folders: &[FolderId]) -> Result<Vec<FolderState>> {
+        self.service.folder_states(folders).await
     }
 
     async fn changes(&self, since: Option<&ChangeCursor>) -> Result<Changes> {

@@ -26,8 +26,8 @@ use self::call::Api;
 use self::wire::{Node, Params, ROOT};
 use super::{
     AccountInfo, Capabilities, Capability, ChangeCursor, Changes, DeleteMode, DownloadLink, FileEntry,
-    FileId, FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules, Provider, Result, SentUpload,
-    ShareLinks, UploadPlan, UploadProgress, UploadRequest, UploadTicket,
+    FileId, FolderEntry, FolderId, FolderState, ItemId, ListHint, Listing, NameRules, Provider, Result,
+    SentUpload, ShareLinks, UploadPlan, UploadProgress, UploadRequest, UploadTicket,
 };
 use crate::http::{ApiClient, FileRange};
 
@@ -224,6 +224,10 @@ impl Provider for MediaFire {
         let (files, folders) = by_kind(items);
         files::delete(&self.api, &files, mode).await?;
         folders::delete(&self.api, &folders, mode).await
+    }
+
+    async fn folder_states(&self, folders: &[FolderId]) -> Result<Vec<FolderState>> {
+        folders::states(&self.api, folders).await
     }
 
     async fn changes(&self, since: Option<&ChangeCursor>) -> Result<Changes> {

@@ -69,11 +69,22 @@ pub enum ContentHash {
 impl ContentHash {
     /// Reads lowercase or uppercase hex of 64 (SHA-256) or 32 (MD5) digits.
     pub fn from_hex(text: &str) -> Option<Self> {
-        let bytes = hex::decode(text.trim()).ok()?;
+        Self::from_bytes(&hex::decode(text.trim()).ok()?)
+    }
+
+    /// Of 32 (SHA-256) or 16 (MD5) bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         match bytes.len() {
             32 => Some(ContentHash::Sha256(bytes.try_into().ok()?)),
             16 => Some(ContentHash::Md5(bytes.try_into().ok()?)),
             _ => None,
+        }
+    }
+
+    pub fn into_bytes(self) -> Vec<u8> {
+        match self {
+            ContentHash::Sha256(bytes) => bytes.to_vec(),
+            ContentHash::Md5(bytes) => bytes.to_vec(),
         }
     }
 
@@ -154,6 +165,8 @@ pub struct Listing {
     /// Whether the folder holds more than the entries, in a form that could not be read. It must then not be
     /// taken for empty.
     pub incomplete: bool,
+    /// Changes with each change of what is in the folder, where the service tells it. Compared for equality only.
+    pub revision: Option<String>,
 }
 
 impl Listing {
@@ -252,10 +265,32 @@ pub enum DeleteMode {
 pub struct Changes {
     /// Where to go on.
     pub cursor: ChangeCursor,
-    /// Folders whose listing may have changed.
-    pub folders: Vec<FolderId>,
-    /// Files that changed, moved or went; their former folders may have changed too.
-    pub files: Vec<FileId>,
+    /// Folders that were made, renamed, moved or removed. Those that they were in before may have changed too.
+    pub folders: Vec<Changed<FolderId>>,
+    /// Files that were made or changed, moved or removed; the same holds.
+    pub files: Vec<Changed<FileId>>,
+    /// Something changed that is not told, as when an item is removed for good: folders that are known are to be
+    /// [compared](super::Provider::folder_states) with what the service has.
+    pub untold: bool,
+    /// The service does not tell what happened since: nothing that was known is sure.
+    pub everything: bool,
+}
+
+/// An item that changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed<T> {
+    pub id: T,
+    /// The folder that it is in now; none where it is in none.
+    pub folder: Option<FolderId>,
+}
+
+/// What tells whether a folder is as it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FolderState {
+    pub id: FolderId,
+    /// As [`Listing::revision`].
+    pub revision: Option<String>,
+    pub holds: ListHint,
 }
 
 /// A content to be uploaded, and where to.

@@ -9,6 +9,7 @@ mod deadline;
 mod operation;
 mod retry;
 mod tracing;
+mod urgency;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -23,11 +24,12 @@ pub use self::deadline::Deadline;
 pub use self::operation::{CallClass, Operation};
 pub use self::retry::Retrying;
 pub use self::tracing::Tracing;
+pub use self::urgency::{Urgency, at, urgency};
 
 use super::{
     AccountInfo, Capabilities, Capability, ChangeCursor, Changes, DailyCalls, DeleteMode, DownloadLink,
-    FileEntry, FileId, FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules, Provider, PublishedState,
-    Result, SentUpload, ShareLinks, UploadPlan, UploadProgress, UploadRequest, UploadTicket,
+    FileEntry, FileId, FolderEntry, FolderId, FolderState, ItemId, ListHint, Listing, NameRules, Provider,
+    PublishedState, Result, SentUpload, ShareLinks, UploadPlan, UploadProgress, UploadRequest, UploadTicket,
 };
 use crate::http::FileRange;
 
@@ -223,6 +225,13 @@ impl<A: Around> Provider for Wrapped<A> {
         let operation = Operation::DELETE.of_items(items.len(), self.batches());
         self.around
             .around(operation, || self.inner.delete(items, mode))
+            .await
+    }
+
+    async fn folder_states(&self, folders: &[FolderId]) -> Result<Vec<FolderState>> {
+        let operation = Operation::FOLDER_STATES.of_items(folders.len(), self.batches());
+        self.around
+            .around(operation, || self.inner.folder_states(folders))
             .await
     }
 

@@ -7,13 +7,15 @@ use globset::GlobSet;
 
 use crate::download::Source;
 use crate::provider::{AccountInfo, Capability, ChangeCursor, DeleteMode, NameRules, Provider};
-use crate::state::Database;
+use crate::state::{AccountIndexed, Database, IndexedAccount};
 
 use super::dates::Dates;
 use super::error::{Error, Result};
 use super::facts::Facts;
 use super::names::{self, BadName};
+use super::reconcile::Reconciling;
 use super::tree::Remote;
+use super::walk::Walk;
 
 /// How long a quota that was told is believed before it is asked for again, behind the answer.
 const INFO_AGE: Duration = Duration::from_secs(300);
@@ -49,6 +51,10 @@ pub struct AccountSetup {
     pub listing_age: Duration,
     /// Files a second whose times are asked for, where a listing lacks them; 0 for none.
     pub dates_per_second: f64,
+    /// What the index knows of it; none where listings cost no call.
+    pub indexed: Option<AccountIndexed>,
+    /// Folders that nobody looked at are listed as well, in the background.
+    pub crawl: bool,
 }
 
 pub struct Account {
@@ -56,6 +62,9 @@ pub struct Account {
     pub rules: NameRules,
     pub facts: Facts,
     pub dates: Dates,
+    pub indexed: Option<IndexedAccount>,
+    pub walk: Walk,
+    pub reconciling: Reconciling,
     info: Mutex<Info>,
     waiting: Mutex<Option<(Instant, u64)>>,
     cursor: Mutex<Option<ChangeCursor>>,
@@ -73,14 +82,18 @@ impl Account {
         let provider = &setup.provider;
         let rules = provider.name_rules();
         let needs_facts = !provider.capabilities().has(Capability::ModificationTime);
+        let cursor = setup.indexed.as_ref().and_then(|indexed| indexed.cursor.clone());
         Account {
             rules,
             facts: Facts::new(database.clone(), provider.id_space(), needs_facts),
             dates: Dates::default(),
+            indexed: setup.indexed.as_ref().map(|indexed| indexed.account),
+            walk: Walk::default(),
+            reconciling: Reconciling::default(),
             setup,
             info: Mutex::default(),
             waiting: Mutex::default(),
-            cursor: Mutex::default(),
+            cursor: Mutex::new(cursor.map(ChangeCursor::new)),
         }
     }
 

@@ -71,6 +71,12 @@ impl Vfs {
         Ok(self.attributes_of(ino, node))
     }
 
+    /// The same where the inode is in memory.
+    pub fn attributes_known(&self, ino: u64) -> Option<Result<Attributes>> {
+        let tree = self.tree();
+        Some(Ok(self.attributes_of(ino, tree.get(ino)?)))
+    }
+
     pub(super) fn attributes_of(&self, ino: u64, node: &Node) -> Attributes {
         let (kind, size, most) = match &node.kind {
             Kind::Folder(_) => (FileKind::Folder, 0, 0o777),
@@ -124,6 +130,12 @@ impl Vfs {
         tree.by_pending(row).map(|ino| tree.path_in_account(ino))
     }
 
+    /// As [`Vfs::space`], where the inode is in memory.
+    pub fn space_known(self: &Arc<Self>, ino: u64) -> Option<Space> {
+        self.tree().get(ino)?;
+        Some(self.space(ino))
+    }
+
     /// Total and free space of the account that an inode is in, or of all at the mount's root, as last told.
     /// Never waits; asks for fresh figures behind the answer when they are old.
     pub fn space(self: &Arc<Self>, ino: u64) -> Space {
@@ -165,9 +177,11 @@ impl Vfs {
             return;
         }
         let (account, uploads) = (account.clone(), self.uploads.clone());
+        let this = Arc::clone(self);
         self.runtime.spawn(async move {
             match account.provider().account_info().await {
                 Ok(info) => {
+                    this.check_owner(index, &account, &info).await;
                     if account.set_info(info)
                         && let Err(error) = uploads.room_was_made(&account.setup.name).await
                     {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use crate::provider::{Capability, Changes, ErrorKind, FileEntry, FileId, FolderId, ItemId, ListHint};
+use crate::provider::{ErrorKind, FileEntry, FolderId, ItemId, ListHint};
 use crate::upload::{PendingId, UploadEvent, UploadStatus};
 
 use super::tree::{AccountIndex, ListingState, Merged, Node, Remote, Tree};
@@ -38,10 +38,12 @@ impl Vfs {
     pub fn start(self: &Arc<Self>, events: mpsc::Receiver<UploadEvent>) {
         self.runtime.spawn(self.clone().follow_uploads(events));
         self.runtime.spawn(self.clone().release_others());
+        self.runtime.spawn(self.clone().follow_index());
         for index in 0..self.accounts.len() {
             self.refresh_info_if_due(index);
             self.runtime.spawn(self.clone().follow_account(index));
             self.runtime.spawn(self.clone().follow_dates(index));
+            self.runtime.spawn(self.clone().crawl(index));
         }
     }
 
@@ -296,55 +298,8 @@ impl Vfs {
         }
     }
 
-    /// Asks a service for changes at each interval; one call while nothing changes.
-    async fn follow_account(self: Arc<Self>, index: AccountIndex) {
-        let Some(account) = self.accounts.get(index).cloned() else {
-            return;
-        };
-        if !account.can(Capability::ChangeFeed) {
-            return;
-        }
-        let mut ticks = tokio::time::interval(account.setup.poll_interval);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            let since = account.cursor();
-            match account.provider().changes(since.as_ref()).await {
-                Ok(changes) => {
-                    account.set_cursor(changes.cursor.clone());
-                    if since.is_none() {
-                        self.doubt_all(index);
-                    } else {
-                        self.apply_changes(index, changes);
-                    }
-                }
-                Err(error) => tracing::debug!(account = account.setup.name, %error, "changes not asked"),
-            }
-        }
-    }
-
-    /// Listings from before the first cursor may have missed a change in between.
-    fn doubt_all(self: &Arc<Self>, index: AccountIndex) {
-        let known = self.tree().known_folders(index);
-        self.doubt_folders(known);
-    }
-
-    fn apply_changes(self: &Arc<Self>, index: AccountIndex, changes: Changes) {
-        let mut folders: Vec<u64> = changes
-            .folders
-            .iter()
-            .filter_map(|id| self.changed_folder(index, id))
-            .collect();
-        // A folder that was moved, renamed or deleted is to be looked for in the one that shows it.
-        folders.extend(changes.folders.iter().filter_map(|id| self.parent_of(index, id)));
-        folders.extend(changes.files.iter().filter_map(|id| self.changed_file(index, id)));
-        folders.sort_unstable();
-        folders.dedup();
-        self.doubt_folders(folders);
-    }
-
     /// The folder, if its entries are known and so may be outdated.
-    fn changed_folder(&self, index: AccountIndex, id: &FolderId) -> Option<u64> {
+    pub(super) fn changed_folder(&self, index: AccountIndex, id: &FolderId) -> Option<u64> {
         let mut tree = self.tree();
         let ino = tree.by_item(index, &ItemId::Folder(id.clone()))?;
         let folder = tree.get_mut(ino).and_then(Node::folder_mut)?;
@@ -352,24 +307,10 @@ impl Vfs {
         (folder.listing != ListingState::Unknown).then_some(ino)
     }
 
-    fn parent_of(&self, index: AccountIndex, id: &FolderId) -> Option<u64> {
-        let tree = self.tree();
-        let parent = tree
-            .get(tree.by_item(index, &ItemId::Folder(id.clone()))?)?
-            .parent?;
-        // Not the mount's own root, which no service lists.
-        tree.get(parent)?.account.map(|_| parent)
-    }
-
-    fn changed_file(&self, index: AccountIndex, id: &FileId) -> Option<u64> {
-        let tree = self.tree();
-        tree.get(tree.by_item(index, &ItemId::File(id.clone()))?)?.parent
-    }
-
-    fn doubt_folders(self: &Arc<Self>, folders: Vec<u64>) {
+    pub(super) fn doubt_folders(self: &Arc<Self>, folders: Vec<u64>) {
         for (count, ino) in folders.into_iter().enumerate() {
             if count < EAGER_REFRESHES {
-                drop(self.refresh_anew(ino));
+                self.refresh_behind(ino);
                 continue;
             }
             self.tree().doubt(ino);

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 use bytes::Bytes;
 
 use crate::download::Reader;
+use crate::provider::wrap::Urgency;
 use crate::provider::{Capability, ErrorKind};
 use crate::upload::{Base, StagedFile};
 
@@ -259,8 +260,14 @@ impl Vfs {
     fn doubt(self: &Arc<Self>, ino: u64) {
         let parent = self.tree().get(ino).and_then(|node| node.parent);
         if let Some(parent) = parent {
-            drop(self.refresh(parent));
+            drop(self.refresh_at(Urgency::Background, parent));
         }
+    }
+
+    /// As [`Vfs::open_directory`], where the inode is in memory.
+    pub fn open_directory_known(&self, ino: u64) -> Option<Result<u64>> {
+        self.tree().get(ino)?;
+        Some(self.open_directory(ino))
     }
 
     pub fn open_directory(&self, ino: u64) -> Result<u64> {

@@ -1,19 +1,16 @@
 //! Folders: listings fetched once and kept, lookups and directory streams answered from them.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::provider::{Capability, Entry, FileEntry, FileId, FolderId, ItemId, ListHint, Listing, Provider};
-use crate::upload::{PendingFile, Trace, UploadStatus};
+use crate::provider::wrap::{Urgency, at};
+use crate::provider::{Capability, FolderId, ListHint};
 
 use super::account::Account;
 use super::attributes::FileKind;
 use super::error::{Error, Result};
 use super::single_flight::Flight;
-use super::tree::{
-    self, AccountIndex, Folder, Kind, ListingState, MergeRules, PendingHere, ROOT, Tree, Waiting,
-};
+use super::tree::{self, Folder, Kind, ListingState, ROOT, Told, Tree};
 use super::{Attributes, Vfs};
 
 /// How often a listing is asked for again because the folder was changed from here meanwhile.
@@ -24,6 +21,9 @@ const CLEARING: Duration = Duration::from_secs(20);
 
 /// How long entries that are known are shown as they are after a refresh failed.
 const REFRESH_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long entries that are in doubt wait for the service before they are shown as they are.
+const CONFIRMING: Duration = Duration::from_secs(10);
 
 /// One name of a directory stream.
 #[derive(Debug, Clone)]
@@ -47,7 +47,7 @@ pub(super) fn plant(tree: &mut Tree, accounts: &[Arc<Account>], single: bool, no
         Kind::Folder(Folder::unlisted(Some(id), String::new(), ListHint::default()))
     };
     if let (true, [account]) = (single, accounts) {
-        tree.add(Some(0), "", now, top(account));
+        tree.add_as(ROOT, Some(0), "", now, top(account));
         return;
     }
     let root = Folder {
@@ -57,10 +57,14 @@ pub(super) fn plant(tree: &mut Tree, accounts: &[Arc<Account>], single: bool, no
         },
         ..Folder::unlisted(None, String::new(), ListHint::default())
     };
-    tree.add(None, "", now, Kind::Folder(root));
+    tree.add_as(ROOT, None, "", now, Kind::Folder(root));
     for (index, account) in accounts.iter().enumerate() {
-        let ino = tree.add(Some(index), &account.setup.name, now, top(account));
-        tree.attach(ino, ROOT, &account.setup.name);
+        let name = &account.setup.name;
+        let ino = match &account.setup.indexed {
+            Some(indexed) => tree.add_as(indexed.top, Some(index), name, now, top(account)),
+            None => tree.add(Some(index), name, now, top(account)),
+        };
+        tree.attach(ino, ROOT, name);
     }
 }
 
@@ -69,6 +73,8 @@ enum Need {
     Nothing,
     /// The entries are not known.
     Wait,
+    /// They are known from the index, which is not sure of them.
+    Confirm,
     /// They are known, but may have changed.
     Refresh,
 }
@@ -82,30 +88,40 @@ impl Vfs {
             let found = ino.and_then(|ino| self.remember(ino));
             return found.ok_or_else(|| Error::plain(libc::ENOENT));
         }
-        match self.lookup_known(parent, name) {
-            Some(result) => result,
-            None => Err(Error::plain(libc::ENOENT)),
-        }
+        let mut tree = self.tree();
+        let ino = tree.child(parent, name);
+        let ino = ino.ok_or_else(|| Error::plain(libc::ENOENT))?;
+        let node = tree.get_mut(ino).ok_or_else(|| Error::plain(libc::ENOENT))?;
+        node.lookups += 1;
+        Ok(self.attributes_of(ino, node))
     }
 
     /// The answer of [`Vfs::lookup`] where it needs no waiting.
     pub fn lookup_known(self: &Arc<Self>, parent: u64, name: &str) -> Option<Result<Attributes>> {
-        match self.need_of(parent) {
-            Err(error) => return Some(Err(error)),
-            Ok(Need::Wait) => return None,
-            Ok(Need::Refresh) => drop(self.refresh(parent)),
-            Ok(Need::Nothing) => {}
-        }
         if self.is_link_list(parent, name) {
             return None;
         }
         let mut tree = self.tree();
-        let Some(ino) = tree.child(parent, name) else {
-            return Some(Err(Error::plain(libc::ENOENT)));
+        tree.get(parent)?;
+        let refresh = match self.need_in(&mut tree, parent) {
+            Err(error) => return Some(Err(error)),
+            Ok(Need::Wait | Need::Confirm) => return None,
+            Ok(Need::Refresh) => true,
+            Ok(Need::Nothing) => false,
         };
-        let node = tree.get_mut(ino)?;
-        node.lookups += 1;
-        Some(Ok(self.attributes_of(ino, node)))
+        let found = match tree.child(parent, name) {
+            None => Err(Error::plain(libc::ENOENT)),
+            Some(ino) => {
+                let node = tree.get_mut(ino)?;
+                node.lookups += 1;
+                Ok(self.attributes_of(ino, node))
+            }
+        };
+        drop(tree);
+        if refresh {
+            drop(self.refresh_at(Urgency::Background, parent));
+        }
+        Some(found)
     }
 
     /// The kernel gave back `count` references.
@@ -167,45 +183,84 @@ impl Vfs {
 
     /// Waits until the entries of a folder are known. Entries that may have changed are refreshed behind.
     pub(super) async fn ensure_listed(self: &Arc<Self>, ino: u64) -> Result<()> {
-        match self.need_of(ino)? {
-            Need::Nothing => Ok(()),
-            Need::Wait => self.refresh(ino).landed().await,
-            Need::Refresh => {
-                drop(self.refresh(ino));
-                Ok(())
+        self.note_foreseen(ino);
+        let mut need = self.need_of(ino)?;
+        if let Need::Wait = need {
+            self.ensure_loaded(ino).await?;
+            need = self.need_of(ino)?;
+        }
+        match need {
+            Need::Nothing => {}
+            Need::Wait => {
+                self.walk_on(ino);
+                self.refresh(ino).landed().await?;
             }
+            Need::Confirm => self.confirm(ino).await,
+            Need::Refresh => drop(self.refresh_at(Urgency::Background, ino)),
+        }
+        Ok(())
+    }
+
+    /// Goes on ahead of a walker who has come to a folder that was listed ahead.
+    fn note_foreseen(self: &Arc<Self>, ino: u64) {
+        let was_foreseen = {
+            let mut tree = self.tree();
+            let folder = tree.get_mut(ino).and_then(tree::Node::folder_mut);
+            folder.is_some_and(|folder| std::mem::take(&mut folder.foreseen))
+        };
+        if was_foreseen {
+            self.walk_on(ino);
+        }
+    }
+
+    /// Asks for entries that are in doubt. Where the service cannot be asked, what is known of them is better than
+    /// nothing.
+    async fn confirm(self: &Arc<Self>, ino: u64) {
+        let flight = self.refresh(ino);
+        match tokio::time::timeout(CONFIRMING, flight.landed()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "a folder is shown as it was known last"),
+            Err(_) => tracing::debug!("a folder is shown as it was known last, while the service is asked"),
         }
     }
 
     fn need_of(&self, ino: u64) -> Result<Need> {
-        let tree = self.tree();
+        self.need_in(&mut self.tree(), ino)
+    }
+
+    fn need_in(&self, tree: &mut Tree, ino: u64) -> Result<Need> {
         let node = tree.get(ino).ok_or_else(|| Error::plain(libc::ESTALE))?;
         let folder = node.folder().ok_or_else(|| Error::plain(libc::ENOTDIR))?;
-        Ok(match (folder.listing, node.account) {
-            (_, None) => Need::Nothing,
-            (ListingState::Known { .. }, _) if folder.retry_at.is_some_and(|at| Instant::now() < at) => {
-                Need::Nothing
-            }
-            (ListingState::Unknown, _) => Need::Wait,
-            (ListingState::Known { stale: true, .. }, _) => Need::Refresh,
-            (ListingState::Known { at, .. }, Some(index)) => {
-                let account = self.account(index)?;
-                let told_of_changes = account.can(Capability::ChangeFeed);
-                let age = account.setup.listing_age;
-                if !told_of_changes && at.elapsed() > age {
-                    Need::Refresh
-                } else {
-                    Need::Nothing
-                }
-            }
+        let Some(index) = node.account else {
+            return Ok(Need::Nothing);
+        };
+        let ListingState::Known { at, stale } = folder.listing else {
+            return Ok(Need::Wait);
+        };
+        let is_put_off = folder.retry_at.is_some_and(|at| Instant::now() < at);
+        let doubted = folder.doubted;
+        tree.note_look(ino);
+        Ok(if is_put_off {
+            Need::Nothing
+        } else if doubted {
+            Need::Confirm
+        } else if stale || (!self.tells_of_changes(index) && at.elapsed() > self.listing_age(index)) {
+            Need::Refresh
+        } else {
+            Need::Nothing
         })
     }
 
     /// Asks the service for a folder's entries, once for all who want them now.
     pub(super) fn refresh(self: &Arc<Self>, ino: u64) -> Flight {
+        self.refresh_at(Urgency::Interactive, ino)
+    }
+
+    /// The same; who joins others waits as they do.
+    pub(super) fn refresh_at(self: &Arc<Self>, urgency: Urgency, ino: u64) -> Flight {
         let this = self.clone();
         self.listings.fly(&self.runtime, ino, || async move {
-            let fetched = this.fetch_listing(ino).await;
+            let fetched = at(urgency, this.fetch_listing(ino)).await;
             if let Some(folder) = this.tree().get_mut(ino).and_then(tree::Node::folder_mut) {
                 folder.retry_at = fetched.is_err().then(|| Instant::now() + REFRESH_PAUSE);
                 if fetched.is_err()
@@ -221,70 +276,31 @@ impl Vfs {
     /// [`Vfs::refresh`] by a listing that is asked for from now on: one that is under way is not believed, and
     /// neither is what the parent's listing once told.
     pub(super) fn refresh_anew(self: &Arc<Self>, ino: u64) -> Flight {
+        self.disbelieve(ino);
+        self.refresh(ino)
+    }
+
+    /// As [`Vfs::refresh_anew`], while nobody waits.
+    pub(super) fn refresh_behind(self: &Arc<Self>, ino: u64) {
+        self.disbelieve(ino);
+        drop(self.refresh_at(Urgency::Background, ino));
+    }
+
+    fn disbelieve(&self, ino: u64) {
         if let Some(folder) = self.tree().get_mut(ino).and_then(tree::Node::folder_mut) {
             folder.version += 1;
             folder.hint = ListHint::default();
         }
-        self.refresh(ino)
     }
 
     async fn fetch_listing(self: &Arc<Self>, ino: u64) -> Result<()> {
         for _ in 0..LISTING_TRIES {
-            let (index, id, mut hint, version) = self.listing_request(ino)?;
-            let account = self.account(index)?;
-            let waiting = self.uploads.pending_in(&account.setup.name, &id);
-            // What the parent's listing told may be older than an upload, of which the journal tells no more.
-            if hint.files == Some(0) && self.uploads.stored_in(&account.setup.name, &id) {
-                hint.files = None;
-            }
-            let going = self.uploads.watch_deletions(&account.setup.name);
-            let mut names = self.uploads.names_to_come(&account.setup.name);
-            // What goes while the listing is on its way may be in it still.
-            let mut traces = self.uploads.traces(&account.setup.name, &id);
-            traces.retain(|trace| trace.goes);
-            let ended = self.uploads.ended();
-            let mut listing = account.provider().list(&id, hint).await?;
-            account.facts.complete(&mut listing).await;
+            let asked = self.ask(ino)?;
+            let account = self.account(asked.account)?;
+            let listing = account.provider().list(&asked.folder, asked.hint).await?;
             self.uploads
-                .note_listed(&account.setup.name, &id, &listing.entries);
-            let undated = listing.lacks_times();
-            let rows = self.pending_in(account, &id);
-            let mut remains = self.own_remains(account, &id, &listing, &waiting);
-            remains.extend(replaced_since(&waiting, &rows));
-            let elsewhere = self
-                .uploads
-                .placed_elsewhere_since(&account.setup.name, &id, ended);
-            remains.extend(elsewhere);
-            names.extend(self.uploads.names_to_come(&account.setup.name));
-            self.catch_up(&mut listing, waiting);
-            // Not before: what ended until then is a file of the listing.
-            traces.extend(self.uploads.traces(&account.setup.name, &id));
-            let mut others = older_than(account.provider().as_ref(), &listing, &traces);
-            others.extend(names.keys().filter_map(|item| match item {
-                ItemId::File(file) => Some(file.clone()),
-                ItemId::Folder(_) => None,
-            }));
-            let laid_over = Waiting {
-                rows,
-                remains,
-                traces,
-                others,
-            };
-            let items: Vec<_> = listing.entries.iter().map(Entry::item).collect();
-            let mut gone = going.are_gone(items.iter()).into_iter();
-            listing.entries.retain(|_| !gone.next().unwrap_or(false));
-            listing.give_names(&names);
-            let rules = MergeRules {
-                names: &account.rules,
-                newest_first: account.can(Capability::ModificationTime),
-            };
-            let merged = self.tree().merge(ino, version, listing, rules, laid_over);
-            self.sweep();
-            if let Some(merged) = merged {
-                self.tell_kernel(merged);
-                if undated {
-                    account.dates.want(ino);
-                }
+                .note_listed(&account.setup.name, &asked.folder, &listing.entries);
+            if self.show(asked, Told::now(listing)).await? {
                 return Ok(());
             }
         }
@@ -305,80 +321,6 @@ impl Vfs {
         }
     }
 
-    /// Shows what became of uploads that ended while a listing was on its way: it may be older, and the journal
-    /// tells of them no more.
-    fn catch_up(&self, listing: &mut Listing, waiting: Vec<PendingFile>) {
-        for row in waiting {
-            let Some(entry) = self.uploads.finished(row.id) else {
-                continue;
-            };
-            let outdated = |file: &FileEntry| file.id == entry.id || Some(&file.id) == row.replaces.as_ref();
-            listing
-                .entries
-                .retain(|other| !matches!(other, Entry::File(file) if outdated(file)));
-            listing.entries.push(Entry::File(FileEntry {
-                mtime: Some(row.mtime),
-                ..entry
-            }));
-        }
-    }
-
-    fn listing_request(&self, ino: u64) -> Result<(AccountIndex, FolderId, ListHint, u64)> {
-        let tree = self.tree();
-        let node = tree.get(ino).ok_or_else(|| Error::plain(libc::ESTALE))?;
-        let folder = node.folder().ok_or_else(|| Error::plain(libc::ENOTDIR))?;
-        let (Some(index), Some(id)) = (node.account, folder.id.clone()) else {
-            return Err(Error::plain(libc::EINVAL));
-        };
-        // The parent's listing told how much is in a folder that was never listed; later it is out of date.
-        let hint = match folder.listing {
-            ListingState::Unknown => folder.hint,
-            ListingState::Known { .. } => ListHint::default(),
-        };
-        Ok((index, id, hint, folder.version))
-    }
-
-    /// What of a listing, and of what ended while it was on its way, is not shown beside the pending files.
-    fn own_remains(
-        &self,
-        account: &Account,
-        folder: &FolderId,
-        listing: &Listing,
-        waiting: &[PendingFile],
-    ) -> HashSet<FileId> {
-        let listed = listing.entries.iter().filter_map(|entry| match entry {
-            Entry::File(file) => Some(&file.id),
-            Entry::Folder(_) => None,
-        });
-        let ended = waiting.iter().filter_map(|row| self.uploads.finished(row.id));
-        let ended: Vec<_> = ended.map(|entry| entry.id).collect();
-        let known = waiting.iter().filter_map(|row| row.uploaded.as_ref());
-        let files = listed.chain(&ended).chain(known);
-        self.uploads.own_remains(&account.setup.name, folder, files)
-    }
-
-    /// What the journal holds for a folder of the service.
-    fn pending_in(&self, account: &Account, folder: &FolderId) -> Vec<PendingHere> {
-        let rows = self.uploads.pending_in(&account.setup.name, folder);
-        let here = rows.into_iter().filter_map(|row| {
-            let staged = self.uploads.staged(row.id)?;
-            Some(PendingHere {
-                id: row.id,
-                name: row.name,
-                mtime: row.mtime,
-                replaces: row.replaces,
-                staged,
-                in_flight: match row.status {
-                    UploadStatus::Uploading { .. } | UploadStatus::Verifying => true,
-                    // Its reason may be the very file that looks like it.
-                    UploadStatus::Parked { .. } | UploadStatus::Kept | UploadStatus::Local => false,
-                    _ => row.announced,
-                },
-            })
-        });
-        here.collect()
-    }
-
     /// Makes a folder on the service and shows it.
     pub async fn make_folder(self: &Arc<Self>, parent: u64, name: &str) -> Result<Attributes> {
         let (index, account) = self.account_to_change(parent)?;
@@ -390,6 +332,7 @@ impl Vfs {
             return Err(Error::plain(libc::EEXIST));
         }
         account.require(Capability::CreateFolder)?;
+        self.distrust_index(index, &[&parent_id]).await?;
         // The service returns a folder that is there, and one that is about to be deleted must not be taken.
         self.uploads
             .wait_until_deleted(&account.setup.name, &parent_id, &remote_name, CLEARING)
@@ -433,32 +376,4 @@ impl Vfs {
         let folder = node.folder().ok_or_else(|| Error::plain(libc::ENOTDIR))?;
         folder.id.clone().ok_or_else(|| Error::plain(libc::EPERM))
     }
-}
-
-/// What of a listing was there before what uploads may have left.
-fn older_than(provider: &dyn Provider, listing: &Listing, traces: &[Trace]) -> HashSet<FileId> {
-    let is_older = |file: &FileEntry| {
-        let like = traces.iter().filter(|trace| trace.size == file.size);
-        let mut afters = like.map(|trace| trace.after.as_ref()).peekable();
-        afters.peek().is_some()
-            && afters.all(|after| after.is_some_and(|after| !provider.came_after(&file.id, after)))
-    };
-    let files = listing.entries.iter().filter_map(|entry| match entry {
-        Entry::File(file) => Some(file),
-        Entry::Folder(_) => None,
-    });
-    let older = files.filter(|file| is_older(file));
-    older.map(|file| file.id.clone()).collect()
-}
-
-/// The files that pending ones were to replace when a listing was asked for, and have replaced since.
-fn replaced_since(before: &[PendingFile], now: &[PendingHere]) -> Vec<FileId> {
-    let now: HashMap<_, _> = now.iter().map(|now| (now.id, now.replaces.as_ref())).collect();
-    let of_row = |old: &PendingFile| {
-        let replaces = now.get(&old.id).copied();
-        let replaced = old.replaces.iter().chain(&old.superseded).cloned();
-        let replaced = replaced.filter(|file| replaces.is_some_and(|replaces| replaces != Some(file)));
-        replaced.collect::<Vec<_>>()
-    };
-    before.iter().flat_map(of_row).collect()
 }

@@ -122,9 +122,11 @@ impl Vfs {
     /// Removes an empty folder. Whether it is empty is asked of the service, since a folder goes with all that
     /// is in it.
     pub async fn remove_folder(self: &Arc<Self>, parent: u64, name: &str) -> Result<()> {
-        let (_, account) = self.account_to_change(parent)?;
+        let (index, account) = self.account_to_change(parent)?;
         let ino = self.listed_child(parent, name).await?;
+        let _held = self.hold([ino]).await?;
         let id = self.folder_id(ino)?;
+        let parent_id = self.folder_id(parent)?;
         let name = &account.setup.name;
         // Where each file takes a call of its own, many of them go with the folder instead.
         if account.can(Capability::Batches) || self.uploads.going_from(name, &id) <= WORTH_WAITING {
@@ -132,6 +134,7 @@ impl Vfs {
         } else {
             self.check_shows_empty(ino).await?;
         }
+        self.distrust_index(index, &[&parent_id]).await?;
         self.delete_items(account, &[ItemId::Folder(id.clone())]).await?;
         self.uploads.went_with_folder(name, &id).await?;
         self.tree().remove(ino);

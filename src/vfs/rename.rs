@@ -111,6 +111,7 @@ impl Vfs {
             if self.is_file(target) {
                 return Err(Error::plain(libc::ENOTDIR));
             }
+            let _held = self.hold([target]).await?;
             self.check_empty(rename.account, target).await?;
         }
         let target = rename.target.map(|target| self.unwanted_folder(rename, target));

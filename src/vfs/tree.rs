@@ -5,11 +5,13 @@
 //! never used for two things, and that local content that is not on the service yet is never dropped by
 //! a listing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::provider::{FileId, ItemId};
+use tokio::sync::Notify;
+
+use crate::provider::{FileId, ItemId, ListHint};
 use crate::upload::{PendingId, StagedFile};
 
 use super::names;
@@ -17,10 +19,17 @@ use super::names;
 mod link_list;
 mod merge;
 mod node;
+mod numbers;
+mod recent;
+mod snapshot;
 
 pub use link_list::{LinkList, ListPlace};
-pub use merge::{MergeRules, Merged, PendingHere, Waiting};
+pub use merge::{MergeRules, Merged, PendingHere, Told, Waiting};
 pub use node::{File, Folder, Kind, ListingState, Local, Node, Remote};
+pub use numbers::Numbers;
+pub use snapshot::{Snapshot, Snapshotted};
+
+use recent::Recent;
 
 /// The inode number of the mount point.
 pub const ROOT: u64 = 1;
@@ -30,21 +39,30 @@ pub type AccountIndex = usize;
 
 pub struct Tree {
     nodes: HashMap<u64, Node>,
-    next: u64,
+    numbers: Numbers,
     by_item: HashMap<(AccountIndex, ItemId), u64>,
     by_pending: HashMap<PendingId, u64>,
     /// Staged files that nobody needs any more and that the journal does not know.
     discarded: Vec<Arc<StagedFile>>,
+    /// Folders that changed since the index was told of their entries.
+    dirty: HashSet<u64>,
+    recent: Recent,
+    /// Told when there is a dirty folder.
+    changed: Arc<Notify>,
 }
 
 impl Tree {
-    pub fn new() -> Self {
+    /// An empty tree whose inodes get these numbers.
+    pub fn new(numbers: Numbers) -> Self {
         Tree {
             nodes: HashMap::new(),
-            next: ROOT,
+            numbers,
             by_item: HashMap::new(),
             by_pending: HashMap::new(),
             discarded: Vec::new(),
+            dirty: HashSet::new(),
+            recent: Recent::default(),
+            changed: Arc::default(),
         }
     }
 
@@ -82,10 +100,26 @@ impl Tree {
             .copied()
     }
 
-    /// A new node that is not in any folder yet. The first one is the root.
+    /// A new node that is not in any folder yet.
     pub fn add(&mut self, account: Option<AccountIndex>, name: &str, mtime: SystemTime, kind: Kind) -> u64 {
-        let ino = self.next;
-        self.next += 1;
+        let ino = self.numbers.next();
+        self.add_as(ino, account, name, mtime, kind)
+    }
+
+    /// The same, under a number that it had before, or another where that is taken.
+    pub fn add_as(
+        &mut self,
+        ino: u64,
+        account: Option<AccountIndex>,
+        name: &str,
+        mtime: SystemTime,
+        kind: Kind,
+    ) -> u64 {
+        let ino = if self.nodes.contains_key(&ino) {
+            self.numbers.next()
+        } else {
+            ino
+        };
         let name = name.to_owned();
         let node = Node {
             account,
@@ -94,6 +128,7 @@ impl Tree {
             mtime,
             lookups: 0,
             handles: 0,
+            uses: 0,
             removed: false,
             pin: None,
             kind,
@@ -126,6 +161,7 @@ impl Tree {
             node.parent = Some(parent);
             node.name = name.to_owned();
         }
+        self.note_change(parent);
     }
 
     /// Lets no listing move, rename or remove a node until [`unpin`](Self::unpin).
@@ -173,9 +209,8 @@ impl Tree {
             return;
         };
         let name = names::key(&node.name);
-        if let Some(folder) = node
-            .parent
-            .take()
+        let parent = node.parent.take();
+        if let Some(folder) = parent
             .and_then(|parent| self.nodes.get_mut(&parent))
             .and_then(Node::folder_mut)
         {
@@ -183,6 +218,9 @@ impl Tree {
                 folder.children.remove(&name);
             }
             folder.version += 1;
+        }
+        if let Some(parent) = parent {
+            self.note_change(parent);
         }
     }
 
@@ -240,6 +278,7 @@ impl Tree {
                 && ino != ROOT
                 && node.lookups == 0
                 && node.handles == 0
+                && node.uses == 0
                 && node
                     .file()
                     .is_none_or(|file| file.local.as_ref().is_none_or(|l| l.pending.is_none()))
@@ -280,6 +319,7 @@ impl Tree {
             Kind::File(_) => node.item(),
             Kind::Folder(_) | Kind::LinkList(_) => None,
         };
+        self.note_change_of(ino);
         let Some(account) = account else { return };
         if before != after {
             if let Some(item) = before {
@@ -346,8 +386,12 @@ impl Tree {
         let remote = file.remote.as_mut().filter(|remote| !remote.dated)?;
         remote.dated = true;
         // The time of newer content, or one that was set here meanwhile, is not the service's to tell.
-        node.mtime = mtime.filter(|_| !is_local)?;
-        Some(ino)
+        let told = mtime.filter(|_| !is_local);
+        if let Some(told) = told {
+            node.mtime = told;
+        }
+        self.note_change_of(ino);
+        told.map(|_| ino)
     }
 
     /// The path below the mount point, for messages.
@@ -381,18 +425,30 @@ impl Tree {
         parts.join("/")
     }
 
-    /// Folders of an account whose entries are known, with the time of their listing.
-    pub fn known_folders(&self, account: AccountIndex) -> Vec<u64> {
-        let known = |node: &Node| {
-            node.account == Some(account)
-                && node
-                    .folder()
-                    .is_some_and(|folder| folder.listing != ListingState::Unknown)
-        };
-        self.nodes
-            .iter()
-            .filter(|(_, node)| known(node))
-            .map(|(ino, _)| *ino)
-            .collect()
+    /// Lets the next look at any folder of an account list it anew; those whose entries are known.
+    pub fn doubt_all(&mut self, account: AccountIndex) -> Vec<u64> {
+        let mut known = Vec::new();
+        for (ino, node) in &mut self.nodes {
+            if node.account != Some(account) {
+                continue;
+            }
+            let Some(folder) = node.folder_mut() else { continue };
+            folder.hint = ListHint::default();
+            if let ListingState::Known { stale, .. } = &mut folder.listing {
+                *stale = true;
+                known.push(*ino);
+            }
+        }
+        known
+    }
+
+    /// Whether all that is in a folder on the service is known and shown.
+    pub fn is_sure(&self, ino: u64) -> bool {
+        self.get(ino).and_then(Node::folder).is_some_and(|folder| {
+            matches!(folder.listing, ListingState::Known { stale: false, .. })
+                && !folder.hides
+                && !folder.incomplete
+                && !folder.doubted
+        })
     }
 }

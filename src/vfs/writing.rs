@@ -387,6 +387,7 @@ impl Vfs {
         {
             folder.version += 1;
         }
+        tree.note_change_of(ino);
     }
 
     /// `close()`: the bytes are in the journal when it returns, and on the service where the account says so.

@@ -36,8 +36,9 @@ impl Vfs {
     }
 
     /// The value of an extended attribute; `ENODATA` where the inode has no such attribute. `None` where the
-    /// service has to be asked for it.
+    /// service has to be asked for it, or the inode is not in memory.
     pub fn xattr_known(&self, ino: u64, name: &str) -> Option<Result<Vec<u8>>> {
+        self.tree().get(ino)?;
         let name = name.strip_prefix(PREFIX).unwrap_or_default();
         match name {
             URL | SHORT_URL => {

@@ -100,7 +100,7 @@ fn what_was_sent_is_read_without_a_download() {
 
 #[test]
 fn what_was_sent_and_then_changed_elsewhere_is_fetched() {
-    let world = quiet();
+    let world = World::new();
     let mount = world.mount();
     mount.write("a.bin", &content(1, MIB));
     world.drain();

@@ -192,6 +192,7 @@ impl Provider for MemoryProvider {
             Ok(Listing {
                 entries,
                 incomplete: false,
+                revision: None,
             })
         })
         .await

@@ -139,6 +139,8 @@ impl Provider for Scripted {
                 cursor,
                 folders: Vec::new(),
                 files: Vec::new(),
+                untold: false,
+                everything: false,
             },
         )
         .await

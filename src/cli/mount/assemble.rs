@@ -1,6 +1,7 @@
 //! The rooms of a mount put together.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use crate::fuse::{self, Mounted};
 use crate::http::DataClient;
 use crate::provider::wrap::Wrapped;
 use crate::provider::{self, Capability, Catalog, Provider};
-use crate::state::{Database, Pins, StateDir};
+use crate::state::{AccountIndexed, Database, Pins, StateDir};
 use crate::upload::{self, Uploads};
 use crate::vfs::{self, LocalFolders, Vfs};
 
@@ -112,7 +113,11 @@ pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
         let names = account.options.local_only.names.clone();
         let provider = LocalFolders::over(provider, &account.name, names, database.clone());
         downloads.register(&account.name, Arc::clone(&provider));
-        setups.push(setup(account, Arc::clone(&provider), publishes));
+        let indexed = match publishes {
+            true => None,
+            false => indexed(account, provider.as_ref(), &database).await,
+        };
+        setups.push(setup(account, Arc::clone(&provider), publishes, indexed));
         accounts.push(Account {
             name: account.name.clone(),
             kind: account.kind,
@@ -127,6 +132,7 @@ pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
         Arc::clone(&uploads),
         Arc::clone(&downloads),
         &database,
+        inodes(&database).await,
         runtime,
     );
     let providers = accounts
@@ -236,7 +242,40 @@ fn pace(account: &AccountConfig) -> (String, upload::Pace) {
     )
 }
 
-fn setup(account: &AccountConfig, provider: Arc<dyn Provider>, publishes: bool) -> vfs::AccountSetup {
+/// What the index knows of an account, as long as it is the same one on the same service. Without it, as on a full
+/// disk, what is listed is not kept.
+async fn indexed(
+    account: &AccountConfig,
+    provider: &dyn Provider,
+    database: &Database,
+) -> Option<AccountIndexed> {
+    let (login, top) = (account.identity(), provider.root());
+    match database
+        .indexed_account(&account.name, &login, top.as_str())
+        .await
+    {
+        Ok(indexed) => Some(indexed),
+        Err(error) => {
+            tracing::warn!(account = account.name, %error, "the account does without an index");
+            None
+        }
+    }
+}
+
+/// Numbers for new inodes.
+async fn inodes(database: &Database) -> Range<u64> {
+    database.set_inodes_apart().await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "new entries get inode numbers that are not kept");
+        0..0
+    })
+}
+
+fn setup(
+    account: &AccountConfig,
+    provider: Arc<dyn Provider>,
+    publishes: bool,
+    indexed: Option<AccountIndexed>,
+) -> vfs::AccountSetup {
     vfs::AccountSetup {
         name: account.name.clone(),
         provider,
@@ -248,6 +287,8 @@ fn setup(account: &AccountConfig, provider: Arc<dyn Provider>, publishes: bool) 
         poll_interval: account.options.poll_interval,
         listing_age: account.options.listing_age,
         dates_per_second: account.options.dates_per_second,
+        indexed,
+        crawl: account.options.crawl,
     }
 }
 

@@ -21,6 +21,8 @@ use crate::control::Server;
 const UNMOUNT_LIMIT: Duration = Duration::from_secs(10);
 /// How long services may take at the end to give back their tokens, and clients to read an answer.
 const FAREWELL_LIMIT: Duration = Duration::from_secs(3);
+/// How long the index may take to be brought up to date.
+const INDEX_LIMIT: Duration = Duration::from_secs(10);
 /// How long requests under way may take to end once nothing more is begun; they have a grace of their own.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 /// How long each of these may take for a person who asked twice.
@@ -114,6 +116,8 @@ impl Running {
         // Tokens that are not given back run out by themselves.
         let _ = hurry.within(FAREWELL_LIMIT, join_all(farewells)).await;
         drop(parts.watches);
+        // What the index lacks is asked for again by the next mount.
+        let _ = hurry.within(INDEX_LIMIT, parts.vfs.finish_index()).await;
         parts.database.close().await;
         if left > 0 {
             let files = text::count(left, "file is", "files are");

@@ -6,7 +6,9 @@ use serde_json::Value;
 
 use super::call::Api;
 use super::wire::{Node, Params, ROOT, TRASH};
-use crate::provider::{ChangeCursor, Changes, ErrorKind, FileId, FolderId, ProviderError, Result, Retry};
+use crate::provider::{
+    ChangeCursor, Changed, Changes, ErrorKind, FileId, FolderId, ProviderError, Result, Retry,
+};
 
 const STATUS: &str = "device/get_status";
 const CHANGES: &str = "device/get_changes";
@@ -23,14 +25,14 @@ pub(super) async fn changes(api: &Api, since: Option<&ChangeCursor>) -> Result<C
         .number("device_revision")
         .ok_or_else(|| no_revision(STATUS))?;
     let since = match since {
-        None => return Ok(collected(now, Found::default())),
+        None => return Ok(Found::default().up_to(now, 0)),
         Some(cursor) => read_cursor(cursor)?,
     };
     let mut found = Found::default();
     if now < since {
         // The service began to count anew: what happened in between is not told.
-        found.folder(ROOT);
-        return Ok(collected(now, found));
+        found.everything = true;
+        return Ok(found.up_to(now, 0));
     }
     let mut at = since;
     for _ in 0..MAX_BLOCKS {
@@ -40,7 +42,7 @@ pub(super) async fn changes(api: &Api, since: Option<&ChangeCursor>) -> Result<C
         found.read(Node(&block(api, at).await?));
         at = block_end(at).min(now);
     }
-    Ok(collected(at, found))
+    Ok(found.up_to(at, at - since))
 }
 
 async fn block(api: &Api, after: u64) -> Result<Value> {
@@ -91,7 +93,8 @@ pub(super) async fn lately(api: &Api, last: Option<Reading>) -> Result<(Vec<File
         }
     }
     let before = last.map_or(at, |Reading { to: [_, last] }| last.min(at));
-    Ok((found.files, Reading { to: [before, at] }))
+    let files = found.files.into_iter().map(|file| file.id).collect();
+    Ok((files, Reading { to: [before, at] }))
 }
 
 fn no_revision(operation: &'static str) -> ProviderError {
@@ -106,53 +109,60 @@ fn read_cursor(cursor: &ChangeCursor) -> Result<u64> {
     })
 }
 
+/// What the feed told, each item once, as it was told last.
 #[derive(Default)]
 struct Found {
-    folders: Vec<FolderId>,
-    files: Vec<FileId>,
+    folders: Vec<Changed<FolderId>>,
+    files: Vec<Changed<FileId>>,
     seen: HashSet<String>,
+    everything: bool,
 }
 
 impl Found {
     fn read(&mut self, node: Node<'_>) {
-        for group in ["updated", "deleted"]
-            .into_iter()
-            .filter_map(|group| node.get(group))
-        {
+        for (name, is_there) in [("updated", true), ("deleted", false)] {
+            let Some(group) = node.get(name) else { continue };
             for folder in group.items("folders", "folder") {
-                if let Some(key) = folder.text("folderkey") {
-                    self.folder(&key);
+                if let Some(key) = folder.text("folderkey")
+                    && self.seen.insert(format!("folder {key}"))
+                {
+                    self.folders.push(Changed {
+                        id: FolderId::new(key),
+                        folder: parent(folder).filter(|_| is_there),
+                    });
                 }
-                self.parent(folder);
             }
             for file in group.items("files", "file") {
                 if let Some(key) = file.text("quickkey")
                     && self.seen.insert(format!("file {key}"))
                 {
-                    self.files.push(FileId::new(key));
+                    self.files.push(Changed {
+                        id: FileId::new(key),
+                        folder: parent(file).filter(|_| is_there),
+                    });
                 }
-                self.parent(file);
             }
         }
     }
 
-    fn parent(&mut self, item: Node<'_>) {
-        self.folder(&item.text("parent_folderkey").unwrap_or_else(|| ROOT.to_owned()));
-    }
-
-    fn folder(&mut self, key: &str) {
-        if key != TRASH && self.seen.insert(format!("folder {key}")) {
-            self.folders.push(FolderId::new(key));
+    /// All that happened up to a revision, over which so many changes were counted. An item that changed twice is
+    /// told once, and one that was purged not at all: the one cannot be told from the other.
+    fn up_to(self, revision: u64, counted: u64) -> Changes {
+        let told = self.folders.len() + self.files.len();
+        Changes {
+            cursor: ChangeCursor::new(revision.to_string()),
+            untold: (told as u64) < counted,
+            folders: self.folders,
+            files: self.files,
+            everything: self.everything,
         }
     }
 }
 
-fn collected(revision: u64, found: Found) -> Changes {
-    Changes {
-        cursor: ChangeCursor::new(revision.to_string()),
-        folders: found.folders,
-        files: found.files,
-    }
+/// The folder that an item is in; none for one in the trash.
+fn parent(item: Node<'_>) -> Option<FolderId> {
+    let key = item.text("parent_folderkey").unwrap_or_else(|| ROOT.to_owned());
+    Some(key).filter(|key| key != TRASH).map(FolderId::new)
 }
 
 #[cfg(test)]
@@ -162,17 +172,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn folders_are_told_once_the_root_by_its_name_and_the_trash_never() {
+    fn items_are_told_once_the_root_by_its_name_and_the_trash_never() {
         let reply = json!({
             "updated": {
                 "files": [{"quickkey": "f1", "parent_folderkey": ""}, {"quickkey": "f2", "parent_folderkey": "trash"}],
                 "folders": {"folderkey": "a", "parent_folderkey": "b"},
             },
-            "deleted": {"files": [{"quickkey": "f1"}], "folders": ""},
+            "deleted": {"files": [{"quickkey": "f3", "parent_folderkey": "b"}], "folders": ""},
         });
         let mut found = Found::default();
         found.read(Node(&reply));
-        assert_eq!(found.folders, ["a", "b", ROOT].map(FolderId::new));
-        assert_eq!(found.files, ["f1", "f2"].map(FileId::new));
+        found.read(Node(&reply));
+        let changes = found.up_to(9, 5);
+        let files: Vec<_> = changes
+            .files
+            .iter()
+            .map(|file| (file.id.as_str(), file.folder.as_ref()))
+            .collect();
+        let root = FolderId::new(ROOT);
+        assert_eq!(files, [("f1", Some(&root)), ("f2", None), ("f3", None)]);
+        let folders = changes
+            .folders
+            .iter()
+            .map(|folder| (folder.id.as_str(), folder.folder.as_ref()));
+        assert_eq!(folders.collect::<Vec<_>>(), [("a", Some(&FolderId::new("b")))]);
+        assert!(changes.untold, "five changes, four items");
     }
 }

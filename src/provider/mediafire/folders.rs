@@ -2,12 +2,15 @@
 
 use std::collections::HashSet;
 
+use serde_json::Value;
+
 use super::call::Api;
 use super::errors::Failure;
-use super::wire::{Node, Params};
+use super::wire::{Node, Params, TRASH};
 use super::{MAX_KEYS, joined};
 use crate::provider::{
-    DeleteMode, Entry, ErrorKind, FolderEntry, FolderId, ListHint, Listing, ProviderError, Result, Retry,
+    DeleteMode, Entry, ErrorKind, FolderEntry, FolderId, FolderState, ListHint, Listing, ProviderError,
+    Result, Retry,
 };
 
 const LIST: &str = "folder/get_content";
@@ -34,26 +37,40 @@ impl Part {
 pub(super) async fn list(api: &Api, folder: &FolderId, hint: ListHint) -> Result<Listing> {
     let part = |part, count: Option<u64>| async move {
         if count == Some(0) {
-            Ok(Vec::new())
+            Ok(Seen::default())
         } else {
             list_part(api, folder, part).await
         }
     };
-    let (mut entries, files) =
+    let (folders, files) =
         futures_util::future::try_join(part(Part::Folders, hint.folders), part(Part::Files, hint.files))
             .await?;
-    entries.extend(files);
+    // Of two revisions neither holds for both parts.
+    let revision = match (folders.revision, files.revision) {
+        (Some(one), Some(other)) => Some(one).filter(|one| *one == other),
+        (one, other) => one.or(other),
+    };
+    let mut entries = folders.entries;
+    entries.extend(files.entries);
     Ok(Listing {
         entries,
         incomplete: false,
+        revision,
     })
 }
 
+/// One part of a folder, and the folder's revision at that time.
+#[derive(Default)]
+struct Seen {
+    entries: Vec<Entry>,
+    revision: Option<String>,
+}
+
 /// All entries of one part as of one revision of the folder.
-async fn list_part(api: &Api, folder: &FolderId, part: Part) -> Result<Vec<Entry>> {
+async fn list_part(api: &Api, folder: &FolderId, part: Part) -> Result<Seen> {
     for _ in 0..PASSES {
-        if let Some(entries) = pass(api, folder, part).await? {
-            return Ok(entries);
+        if let Some(seen) = pass(api, folder, part).await? {
+            return Ok(seen);
         }
     }
     let message = "the folder keeps changing while it is listed";
@@ -64,7 +81,7 @@ async fn list_part(api: &Api, folder: &FolderId, part: Part) -> Result<Vec<Entry
 }
 
 /// One run through all chunks; `None` if the folder changed on the way.
-async fn pass(api: &Api, folder: &FolderId, part: Part) -> Result<Option<Vec<Entry>>> {
+async fn pass(api: &Api, folder: &FolderId, part: Part) -> Result<Option<Seen>> {
     let mut entries = Vec::new();
     let mut seen = HashSet::new();
     let mut revision = None;
@@ -95,7 +112,7 @@ async fn pass(api: &Api, folder: &FolderId, part: Part) -> Result<Option<Vec<Ent
         }
         let more = content.flag("more_chunks").unwrap_or(told >= CHUNK);
         if !more {
-            return Ok(Some(entries));
+            return Ok(Some(Seen { entries, revision }));
         }
         if seen.len() == before {
             let message = "the service announces more chunks without end, with nothing new in them";
@@ -123,6 +140,47 @@ fn read(item: Node<'_>, part: Part) -> Option<(String, Entry)> {
         );
     }
     read
+}
+
+/// What folders are like now; those that are gone are left out.
+pub(super) async fn states(api: &Api, folders: &[FolderId]) -> Result<Vec<FolderState>> {
+    let mut states = Vec::with_capacity(folders.len());
+    for batch in folders.chunks(MAX_KEYS) {
+        let params = Params::new().with("folder_key", &joined(batch.iter().map(FolderId::as_str)));
+        match api.call("folder/get_info", &params).await {
+            Ok(reply) => states.extend(read_states(&reply, batch)),
+            // The service answers so when none of the batch is there; single ones it skips.
+            Err(failure) if failure.is_gone() => {}
+            Err(failure) => return Err(failure.error),
+        }
+    }
+    Ok(states)
+}
+
+fn read_states(reply: &Value, asked: &[FolderId]) -> Vec<FolderState> {
+    let node = Node(reply);
+    let many = node.items("folder_infos", "folder_info");
+    let all = if many.is_empty() {
+        node.items("folder_info", "folder_info")
+    } else {
+        many
+    };
+    let read = |item: Node<'_>| {
+        // A folder in the trash can be asked for, too.
+        if item.text("parent_folderkey").as_deref() == Some(TRASH) {
+            return None;
+        }
+        let key = item.text("folderkey").map(FolderId::new);
+        Some(FolderState {
+            id: key.or_else(|| asked.first().filter(|_| asked.len() == 1).cloned())?,
+            revision: item.text("revision"),
+            holds: ListHint {
+                files: item.number("file_count"),
+                folders: item.number("folder_count"),
+            },
+        })
+    };
+    all.into_iter().filter_map(read).collect()
 }
 
 pub(super) async fn create(api: &Api, parent: &FolderId, name: &str) -> Result<FolderEntry> {

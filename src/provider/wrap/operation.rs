@@ -48,6 +48,7 @@ impl Operation {
     pub const LINKS: Operation = Operation::read("links");
     pub const SHARE_LINKS: Operation = Operation::read("share_links");
     pub const CHANGES: Operation = Operation::read("changes");
+    pub const FOLDER_STATES: Operation = Operation::read("folder_states");
     pub const CREATE_FOLDER: Operation = Operation::write("create_folder").patient();
     pub const RENAME: Operation = Operation::write("rename");
     pub const MOVE_TO: Operation = Operation::write("move_to").patient();

@@ -10,9 +10,9 @@ use url::Url;
 use crate::http::FileRange;
 use crate::provider::{
     AccountInfo, Capabilities, ChangeCursor, Changes, DailyCalls, DeleteMode, DownloadLink, Entry, ErrorKind,
-    FileEntry, FileId, FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules, Provider, ProviderError,
-    PublishedState, Result, Retry, SentUpload, ShareLinks, UploadPlan, UploadProgress, UploadRequest,
-    UploadTicket,
+    FileEntry, FileId, FolderEntry, FolderId, FolderState, ItemId, ListHint, Listing, NameRules, Provider,
+    ProviderError, PublishedState, Result, Retry, SentUpload, ShareLinks, UploadPlan, UploadProgress,
+    UploadRequest, UploadTicket,
 };
 use crate::state::{Database, LocalFolderRow, StateError};
 use crate::vfs::names;
@@ -208,6 +208,10 @@ impl Provider for LocalFolders {
             true => Ok(()),
             false => self.service.delete(&others, mode).await,
         }
+    }
+
+    async fn folder_states(&self, folders: &[FolderId]) -> Result<Vec<FolderState>> {
+        self.service.folder_states(folders).await
     }
 
     async fn changes(&self, since: Option<&ChangeCursor>) -> Result<Changes> {

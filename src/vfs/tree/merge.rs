@@ -44,6 +44,36 @@ pub struct Waiting {
     pub others: HashSet<FileId>,
 }
 
+/// A folder as somebody who knows told of it.
+#[derive(Debug, Clone)]
+pub struct Told {
+    pub listing: Listing,
+    /// When it was so.
+    pub at: Instant,
+    /// It may have changed since, as the service says.
+    pub stale: bool,
+    /// It was changed from here since.
+    pub doubted: bool,
+    /// The index told, which is believed only where nothing newer is known.
+    pub from_index: bool,
+    /// The numbers by which entries were shown before.
+    pub inodes: HashMap<ItemId, u64>,
+}
+
+impl Told {
+    /// By the service, this moment.
+    pub fn now(listing: Listing) -> Self {
+        Told {
+            listing,
+            at: Instant::now(),
+            stale: false,
+            doubted: false,
+            from_index: false,
+            inodes: HashMap::new(),
+        }
+    }
+}
+
 /// What the kernel may hold that is no longer true.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Merged {
@@ -54,7 +84,7 @@ pub struct Merged {
 }
 
 impl Tree {
-    /// Makes `folder` show what `listing` says, with the local content of this machine laid over it.
+    /// Makes `folder` show what `told` says, with the local content of this machine laid over it.
     ///
     /// `version` is the folder's version when the listing was asked for. If the folder was changed from here
     /// since, the listing may be older than the change: nothing is done and `None` is returned.
@@ -62,11 +92,23 @@ impl Tree {
         &mut self,
         folder: u64,
         version: u64,
-        listing: Listing,
+        told: Told,
         rules: MergeRules<'_>,
         waiting: Waiting,
     ) -> Option<Merged> {
         let account = self.get(folder)?.account?;
+        let is_known = self.get(folder)?.folder()?.listing != ListingState::Unknown;
+        if told.from_index && is_known {
+            return Some(Merged::default());
+        }
+        let Told {
+            listing,
+            at,
+            stale,
+            doubted,
+            from_index,
+            inodes,
+        } = told;
         let before = self
             .get(folder)?
             .folder()
@@ -95,6 +137,7 @@ impl Tree {
             traces,
             others,
             incomplete: listing.incomplete,
+            inodes,
             ..Claims::default()
         };
         for (name, ino) in &before {
@@ -126,13 +169,20 @@ impl Tree {
         }
         let state = self.get_mut(folder)?.folder_mut()?;
         state.children = claimed.children;
-        state.listing = ListingState::Known {
-            at: Instant::now(),
-            stale: false,
-        };
+        state.listing = ListingState::Known { at, stale };
         state.version = version;
         state.hides = claimed.hides;
         state.incomplete = claimed.incomplete;
+        state.doubted = doubted;
+        state.revision = listing.revision;
+        state.indexed = from_index;
+        // What is laid over it may be more than the index knows of.
+        if from_index && !doubted {
+            self.dirty.remove(&folder);
+        } else {
+            self.note_change(folder);
+        }
+        self.note_look(folder);
         Some(merged)
     }
 
@@ -287,7 +337,10 @@ impl Tree {
                 }
                 ino
             }
-            None => self.add(Some(account), &name, mtime, kind_of(&entry)),
+            None => match claimed.inodes.get(&item) {
+                Some(ino) => self.add_as(*ino, Some(account), &name, mtime, kind_of(&entry)),
+                None => self.add(Some(account), &name, mtime, kind_of(&entry)),
+            },
         };
         let left = self.place(ino, folder, &name, mtime);
         merged.names.extend(left);
@@ -414,6 +467,8 @@ struct Claims {
     others: HashSet<FileId>,
     /// Pinned nodes that are listed.
     pinned: HashSet<u64>,
+    /// The numbers by which items were shown before.
+    inodes: HashMap<ItemId, u64>,
     /// Entries were left out that may be others'.
     hides: bool,
     /// Entries were left out that make no sense.

@@ -134,6 +134,15 @@ pub struct Folder {
     pub hides: bool,
     /// The listing has entries that make no sense and are not shown.
     pub incomplete: bool,
+    /// The entries are from the index, and the folder was changed from here since they were written there: the
+    /// service is to be asked before they are believed.
+    pub doubted: bool,
+    /// Of the folder on the service, when it was listed; where that is told.
+    pub revision: Option<String>,
+    /// The index has the entries as they were last, so that they can be let go.
+    pub indexed: bool,
+    /// It is listed ahead of a walker, who did not look into it yet.
+    pub foreseen: bool,
 }
 
 impl Folder {
@@ -150,6 +159,10 @@ impl Folder {
             retry_at: None,
             hides: false,
             incomplete: false,
+            doubted: false,
+            revision: None,
+            indexed: false,
+            foreseen: false,
         }
     }
 }
@@ -173,6 +186,8 @@ pub struct Node {
     /// How often the kernel was told of the inode and has not forgotten it.
     pub lookups: u64,
     pub handles: u32,
+    /// Operations under way that reckon with it.
+    pub uses: u32,
     /// Its name was removed from here, and no other is to be found for it.
     pub removed: bool,
     /// Set while its place is being changed on the service, step by step.

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use lockerfs::provider::Changes;
+
 use super::*;
 
 pub async fn a_listing_is_complete_over_chunks(target: &dyn Target) {
@@ -104,6 +106,12 @@ pub async fn making_a_folder_again_returns_the_same(target: &dyn Target) {
     assert_eq!(names(&provider, &provider.root()).await, ["once"]);
 }
 
+/// Where a changed file is, as it was told: in no folder where it is gone.
+fn place_of<'a>(changes: &'a Changes, file: &FileId) -> Option<Option<&'a FolderId>> {
+    let told = changes.files.iter().find(|told| told.id == *file)?;
+    Some(told.folder.as_ref())
+}
+
 pub async fn changes_tell_what_happened(target: &dyn Target) {
     let provider = target.provider();
     need!(provider, ChangeFeed, Write, CreateFolder, Trash, Rename);
@@ -126,19 +134,31 @@ pub async fn changes_tell_what_happened(target: &dyn Target) {
         .await
         .unwrap();
     let changes = told("renamed").await;
-    assert!(
-        changes.files.contains(&file.id) || changes.folders.contains(&place.id),
-        "{changes:?}"
-    );
+    assert_eq!(place_of(&changes, &file.id), Some(Some(&place.id)), "{changes:?}");
     let new = small_file(&provider, &provider.root(), "in root.txt").await;
     let changes = told("uploaded").await;
-    assert!(changes.folders.contains(&provider.root()), "{changes:?}");
+    assert_eq!(
+        place_of(&changes, &new.id),
+        Some(Some(&provider.root())),
+        "{changes:?}"
+    );
     provider
         .delete(&[ItemId::File(new.id.clone())], DeleteMode::Trash)
         .await
         .unwrap();
     let changes = told("deleted").await;
-    assert!(changes.files.contains(&new.id), "{changes:?}");
+    assert_eq!(place_of(&changes, &new.id), Some(None), "{changes:?}");
+    assert!(!changes.everything, "{changes:?}");
+    let states = provider
+        .folder_states(&[place.id.clone(), FolderId::new("nosuchfolder1")])
+        .await
+        .unwrap();
+    let [state] = states.as_slice() else {
+        panic!("one of them is there: {states:?}")
+    };
+    assert_eq!((&state.id, state.holds.files), (&place.id, Some(1)));
+    let listed = provider.list(&place.id, ListHint::default()).await.unwrap();
+    assert!(state.revision.is_some() && state.revision == listed.revision);
     // More changes than the feed tells in one answer.
     let seeds = (0..600)
         .map(|i| (format!("watched/seed {i}"), i.to_string().into_bytes()))
@@ -147,7 +167,7 @@ pub async fn changes_tell_what_happened(target: &dyn Target) {
     let mut seen = HashSet::new();
     for _ in 0..10 {
         let changes = provider.changes(Some(&cursor)).await.unwrap();
-        seen.extend(changes.files);
+        seen.extend(changes.files.into_iter().map(|file| file.id));
         if changes.cursor == cursor {
             break;
         }

@@ -1,3 +1,4 @@
+use super::super::Numbers;
 use super::*;
 use crate::provider::{FolderEntry, FolderId, ListHint};
 
@@ -11,7 +12,7 @@ const RULES: NameRules = NameRules {
 
 /// A tree with one account, and its top folder.
 fn tree() -> (Tree, u64) {
-    let mut tree = Tree::new();
+    let mut tree = Tree::new(Numbers::new(1..1000));
     let top = Folder::unlisted(Some(FolderId::new("0")), String::new(), ListHint::default());
     let ino = tree.add(Some(0), "", at(0), Kind::Folder(top));
     (tree, ino)
@@ -61,7 +62,8 @@ fn merge(tree: &mut Tree, folder: u64, entries: Vec<Entry>, waiting: Waiting) ->
         entries,
         ..Listing::default()
     };
-    tree.merge(folder, version, listing, rules, waiting).unwrap()
+    tree.merge(folder, version, Told::now(listing), rules, waiting)
+        .unwrap()
 }
 
 fn shown(tree: &Tree, folder: u64) -> Vec<String> {

@@ -1,0 +1,280 @@
+//! Following the changes that a service tells of.
+//!
+//! One cheap question at each interval. What changed is noted in the index, with how far the feed was followed, before
+//! anything is made of it: a crash loses no change. Files that changed in folders which are in memory are asked for
+//! together, by their ids, and put in their places; folders that changed otherwise are listed anew. Both tell the
+//! kernel what it must not believe any more.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::provider::wrap::{Urgency, at};
+use crate::provider::{Capability, Changes, Entry, FileEntry, FileId, FolderId, ItemId, ListHint, Listing};
+
+use super::Vfs;
+use super::account::Account;
+use super::error::Result;
+use super::index::key_of;
+use super::listing::Asked;
+use super::tree::{AccountIndex, ListingState, Node, Told};
+
+/// Files that are asked for by their ids at most; if more changed, their folders are listed.
+const FILES_AT_ONCE: usize = 2000;
+/// Folders brought back from the index at most to be brought up to date at once; others when somebody looks.
+const FOLDERS_RECALLED: usize = 64;
+
+impl Vfs {
+    /// Asks a service for changes at each interval; one call while nothing changes.
+    pub(super) async fn follow_account(self: Arc<Self>, index: AccountIndex) {
+        let Some(account) = self.accounts.get(index).cloned() else {
+            return;
+        };
+        if !account.can(Capability::ChangeFeed) {
+            return;
+        }
+        let mut ticks = tokio::time::interval(account.setup.poll_interval);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let since = account.cursor();
+            let told = at(Urgency::Background, account.provider().changes(since.as_ref())).await;
+            let followed = match told {
+                Ok(changes) => self.follow(index, &account, since.is_none(), changes).await,
+                Err(error) => Err(error.into()),
+            };
+            if let Err(error) = followed {
+                tracing::debug!(account = account.setup.name, %error, "changes are not known for now");
+            }
+        }
+    }
+
+    async fn follow(
+        self: &Arc<Self>,
+        index: AccountIndex,
+        account: &Account,
+        is_first: bool,
+        changes: Changes,
+    ) -> Result<()> {
+        if Some(&changes.cursor) == account.cursor().as_ref() {
+            self.reconcile(index, account, false).await;
+            return Ok(());
+        }
+        // Listings from before the first cursor may have missed a change in between.
+        if is_first || changes.everything {
+            let doubted = self.tree().doubt_all(index);
+            self.note_in_index(account, &changes, true).await?;
+            account.set_cursor(changes.cursor);
+            self.doubt_folders(doubted);
+            return Ok(());
+        }
+        let places = self.places_of(index, &changes);
+        {
+            // In memory first: what is written to the index meanwhile says that it is out of date.
+            let mut tree = self.tree();
+            for ino in places.listed.iter().chain(&places.patched) {
+                tree.doubt(*ino);
+            }
+        }
+        self.note_in_index(account, &changes, false).await?;
+        account.set_cursor(changes.cursor.clone());
+        let listed: HashSet<u64> = places.listed.iter().copied().collect();
+        self.doubt_folders(places.listed);
+        let patched = places.patched.into_iter().filter(|ino| !listed.contains(ino));
+        self.patch(index, account, patched.collect(), &changes).await;
+        self.recall_changed(index, &changes).await;
+        self.reconcile(index, account, changes.untold).await;
+        Ok(())
+    }
+
+    async fn note_in_index(&self, account: &Account, changes: &Changes, everything: bool) -> Result<()> {
+        let Some(indexed) = account.indexed else {
+            return Ok(());
+        };
+        let cursor = changes.cursor.as_str().to_owned();
+        let noted = if everything {
+            self.database.doubt_index(indexed, cursor).await
+        } else {
+            let (folders, items) = (in_folders(changes), items(changes));
+            let folders = folders.into_iter().map(|folder| folder.to_string()).collect();
+            let items = items.into_iter().map(key_of).collect();
+            self.database.note_changes(indexed, folders, items, cursor).await
+        };
+        Ok(noted?)
+    }
+
+    /// The folders in memory that changes are about, before and after.
+    fn places_of(&self, index: AccountIndex, changes: &Changes) -> Places {
+        let mut tree = self.tree();
+        let (mut listed, mut patched) = (HashSet::new(), HashSet::new());
+        for folder in &changes.folders {
+            let item = ItemId::Folder(folder.id.clone());
+            let ino = tree.by_item(index, &item);
+            let before = ino.and_then(|ino| tree.get(ino)?.parent);
+            let after = folder.folder.clone().map(ItemId::Folder);
+            let after = after.and_then(|parent| tree.by_item(index, &parent));
+            listed.extend([ino, before, after].into_iter().flatten());
+        }
+        for file in &changes.files {
+            let before = tree.by_item(index, &ItemId::File(file.id.clone()));
+            let before = before.and_then(|ino| tree.get(ino)?.parent);
+            let after = file.folder.clone().map(ItemId::Folder);
+            let after = after.and_then(|parent| tree.by_item(index, &parent));
+            patched.extend([before, after].into_iter().flatten());
+        }
+        for ino in listed.iter().chain(&patched) {
+            if let Some(folder) = tree.get_mut(*ino).and_then(Node::folder_mut) {
+                folder.hint = ListHint::default();
+            }
+        }
+        // Not the mount's own root, which no service lists.
+        let known = |ino: &u64| {
+            tree.get(*ino).is_some_and(|node| {
+                node.account == Some(index)
+                    && node
+                        .folder()
+                        .is_some_and(|folder| folder.listing != ListingState::Unknown)
+            })
+        };
+        let mut listed: Vec<u64> = listed.into_iter().filter(known).collect();
+        let (mut patched, others): (Vec<u64>, Vec<u64>) = patched
+            .into_iter()
+            .filter(known)
+            .partition(|ino| tree.is_sure(*ino) && changes.files.len() <= FILES_AT_ONCE);
+        listed.extend(others);
+        listed.sort_unstable();
+        listed.dedup();
+        patched.sort_unstable();
+        Places { listed, patched }
+    }
+
+    /// Puts files that changed in their places, by what the service tells of them now.
+    async fn patch(
+        self: &Arc<Self>,
+        index: AccountIndex,
+        account: &Account,
+        folders: Vec<u64>,
+        changes: &Changes,
+    ) {
+        let (files, asked) = self.ask_for_files(index, &folders, changes);
+        if asked.is_empty() {
+            return;
+        }
+        let told = at(Urgency::Background, account.provider().file_info(&files)).await;
+        let told = match told {
+            Ok(told) => told,
+            Err(error) => {
+                tracing::debug!(account = account.setup.name, %error, "changed files are not told of");
+                self.doubt_folders(folders);
+                return;
+            }
+        };
+        let changed: HashSet<&FileId> = files.iter().collect();
+        let mut in_folder: HashMap<&FolderId, Vec<&FileEntry>> = HashMap::new();
+        for file in &told {
+            if let Some(folder) = &file.parent {
+                in_folder.entry(folder).or_default().push(file);
+            }
+        }
+        for (asked, mut listing) in asked {
+            let ino = asked.ino;
+            listing
+                .entries
+                .retain(|entry| !matches!(entry, Entry::File(file) if changed.contains(&file.id)));
+            let here = in_folder.get(&asked.folder).into_iter().flatten();
+            listing.entries.extend(here.map(|file| {
+                Entry::File(FileEntry {
+                    parent: None,
+                    ..(*file).clone()
+                })
+            }));
+            let shown = self.show(asked, Told::now(listing)).await;
+            if !shown.unwrap_or(false) {
+                self.doubt_folders(vec![ino]);
+            }
+        }
+    }
+
+    /// The changed files that these folders held or hold, and the folders as they are known.
+    fn ask_for_files(
+        self: &Arc<Self>,
+        index: AccountIndex,
+        folders: &[u64],
+        changes: &Changes,
+    ) -> (Vec<FileId>, Vec<(Asked, Listing)>) {
+        let mut asked = Vec::new();
+        for ino in folders {
+            let Ok(ask) = self.ask(*ino) else { continue };
+            let listing = self.tree().as_listed(*ino, |row| self.uploads.get(row).is_some());
+            match listing {
+                Some(listing) => asked.push((ask, listing)),
+                None => self.refresh_behind(*ino),
+            }
+        }
+        let places: HashSet<u64> = asked.iter().map(|(ask, _)| ask.ino).collect();
+        let tree = self.tree();
+        let concerns = |file: &crate::provider::Changed<FileId>| {
+            let before = tree.by_item(index, &ItemId::File(file.id.clone()));
+            let before = before.and_then(|ino| tree.get(ino)?.parent);
+            let after = file.folder.clone().map(ItemId::Folder);
+            let after = after.and_then(|parent| tree.by_item(index, &parent));
+            [before, after]
+                .into_iter()
+                .flatten()
+                .any(|ino| places.contains(&ino))
+        };
+        let files = changes.files.iter().filter(|file| concerns(file));
+        (files.map(|file| file.id.clone()).collect(), asked)
+    }
+
+    /// Brings folders up to date that the kernel may know of and that are not in memory.
+    async fn recall_changed(self: &Arc<Self>, index: AccountIndex, changes: &Changes) {
+        let unknown: Vec<u64> = {
+            let tree = self.tree();
+            let folders = in_folders(changes);
+            let inodes = folders
+                .into_iter()
+                .filter_map(|folder| tree.by_item(index, &ItemId::Folder(folder)));
+            let unknown = inodes.filter(|ino| {
+                tree.get(*ino)
+                    .and_then(Node::folder)
+                    .is_some_and(|folder| folder.listing == ListingState::Unknown)
+            });
+            unknown.take(FOLDERS_RECALLED).collect()
+        };
+        for ino in unknown {
+            let loaded = self.ensure_loaded(ino).await.is_ok();
+            let is_known = |node: &Node| {
+                node.folder()
+                    .is_some_and(|folder| folder.listing != ListingState::Unknown)
+            };
+            if loaded && self.tree().get(ino).is_some_and(is_known) {
+                self.refresh_behind(ino);
+            }
+        }
+    }
+}
+
+/// Folders in memory, by how they are brought up to date.
+struct Places {
+    listed: Vec<u64>,
+    patched: Vec<u64>,
+}
+
+/// The folders that changes say something happened in.
+fn in_folders(changes: &Changes) -> Vec<FolderId> {
+    let of_folders = changes.folders.iter().map(|folder| &folder.folder);
+    let of_files = changes.files.iter().map(|file| &file.folder);
+    let themselves = changes.folders.iter().map(|folder| &folder.id);
+    let all = of_folders.chain(of_files).flatten().chain(themselves);
+    let all: HashSet<&FolderId> = all.collect();
+    all.into_iter().cloned().collect()
+}
+
+fn items(changes: &Changes) -> Vec<ItemId> {
+    let files = changes.files.iter().map(|file| ItemId::File(file.id.clone()));
+    let folders = changes
+        .folders
+        .iter()
+        .map(|folder| ItemId::Folder(folder.id.clone()));
+    files.chain(folders).collect()
+}
