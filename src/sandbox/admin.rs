@@ -2,13 +2,14 @@
 //!
 //! | request | does |
 //! |---|---|
-//! | `GET /sandbox/calls` | `{"total", "calls": {name: count}, "bodies": {name: bytes}, "bytes_in", "bytes_out", "fetched"}` since the last reset: `bodies` are the bytes that came in the bodies of requests, `fetched` those that services fetched by themselves, which are in `bytes_out` as well |
+//! | `GET /sandbox/calls` | `{"total", "calls": {name: count}, "bodies": {name: bytes}, "bytes_in", "bytes_out", "fetched", "busiest_second", "refused"}` since the last reset: `bodies` are the bytes that came in the bodies of requests, `fetched` those that services fetched by themselves, which are in `bytes_out` as well; `busiest_second` the most calls that came within any one second, downloads and pages aside; `refused` those beyond the limit |
 //! | `POST /sandbox/calls/reset` | counts from zero |
 //! | `POST /sandbox/rescan` | takes up what was done to the live files by hand |
 //! | `GET /sandbox/files?account=NAME` | the live files: path, size, sha256, id (`quickkey`, too) |
 //! | `GET /sandbox/spoiled` | SHA-256 of all contents that a mishap had stored in the place of what was sent |
 //! | `GET /sandbox/accounts` | the accounts: name, service, e-mail, directory of live files |
 //! | `POST /sandbox/faults` | a JSON list of rules, which replace the former ones |
+//! | `POST /sandbox/limit` | `{"calls_per_second": n, "answer": "429"\|"163"\|"261", "retry_after": seconds?}`: what comes beyond n calls in a sliding second is refused so, though counted; 0 for no limit |
 //! | `POST /sandbox/storage` | `{"account", "limit"}`: the bytes that an account may hold from now on |
 //! | `POST /sandbox/touch` | `{"account", "path", "content"}`: changes or makes a file behind a client's back |
 
@@ -37,6 +38,7 @@ pub async fn answer(shared: &Arc<Shared>, request: Request) -> Response {
         "GET /sandbox/calls" => Ok(calls(shared)),
         "POST /sandbox/calls/reset" => {
             shared.calls.reset();
+            shared.rate.reset();
             shared.line.bytes_in.store(0, Ordering::Relaxed);
             shared.line.bytes_out.store(0, Ordering::Relaxed);
             Ok(json!({}))
@@ -51,6 +53,7 @@ pub async fn answer(shared: &Arc<Shared>, request: Request) -> Response {
         "GET /sandbox/accounts" => Ok(accounts(shared)),
         "GET /sandbox/files" => files(shared, request.uri().query().unwrap_or_default()),
         "POST /sandbox/faults" => faults(shared, request).await,
+        "POST /sandbox/limit" => limit(shared, request).await,
         "POST /sandbox/storage" => storage(shared, request).await,
         "POST /sandbox/clock" => clock(shared, request).await,
         "POST /sandbox/calls_left" => calls_left(shared, request).await,
@@ -73,7 +76,10 @@ pub async fn answer(shared: &Arc<Shared>, request: Request) -> Response {
 
 fn calls(shared: &Shared) -> Value {
     let calls = shared.calls.counts();
+    let (busiest_second, refused) = shared.rate.seen();
     json!({
+        "busiest_second": busiest_second,
+        "refused": refused,
         "total": calls.values().sum::<u64>(),
         "calls": calls,
         "bodies": shared.calls.bodies(),
@@ -145,6 +151,11 @@ async fn body<T: serde::de::DeserializeOwned>(request: Request) -> Result<T, (St
 async fn faults(shared: &Shared, request: Request) -> Answer {
     let rules: Vec<Rule> = body(request).await?;
     shared.faults.set(rules);
+    Ok(json!({}))
+}
+
+async fn limit(shared: &Shared, request: Request) -> Answer {
+    shared.rate.set_limit(body(request).await?);
     Ok(json!({}))
 }
 

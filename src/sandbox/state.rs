@@ -18,6 +18,7 @@ use tokio::sync::OwnedMutexGuard;
 use super::blobs::Blobs;
 use super::calls::Calls;
 use super::faults::Faults;
+use super::rate::Rate;
 use super::tree::{Kind, ROOT, Tree, ViewOp};
 use super::view::{Found, Places, ScanRules, Unplaced, View};
 use super::wire::Line;
@@ -123,6 +124,7 @@ pub struct Shared {
     pub blobs: Arc<Blobs>,
     pub calls: Calls,
     pub faults: Faults,
+    pub rate: Rate,
     /// SHA-256 of contents that a mishap had stored in the place of what was sent.
     pub spoiled: Mutex<BTreeSet<String>>,
     pub line: Arc<Line>,
@@ -200,6 +202,7 @@ impl Shared {
             calls: Calls::default(),
             spoiled: Mutex::default(),
             faults,
+            rate: Rate::default(),
             line,
             ahead: AtomicI64::new(0),
             world,
