@@ -327,7 +327,7 @@ impl Shared {
                 }
                 for file in tree
                     .files_in(&key)
-                    .filter(|file| !places.holds(Kind::File, &file.key))
+                    .filter(|file| !file.unseen && !places.holds(Kind::File, &file.key))
                 {
                     let address = (file.parent.clone(), file.name.clone());
                     unplaced.insert(

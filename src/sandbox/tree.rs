@@ -42,6 +42,9 @@ pub struct File {
     pub deleted: Option<i64>,
     pub artwork: Option<String>,
     pub content: Content,
+    /// It is one of too many to stand as a plain file on the disk.
+    #[serde(default)]
+    pub unseen: bool,
     /// Oldest first; the last one is the head.
     pub versions: Vec<Version>,
 }
@@ -224,6 +227,15 @@ impl Tree {
             .get(parent)
             .into_iter()
             .flat_map(|children| &children.files)
+            .filter_map(|(_, key)| self.files.get(key))
+    }
+
+    /// The files of a folder after the first `start`, by name.
+    pub fn files_from(&self, parent: &str, start: usize) -> impl Iterator<Item = &File> {
+        self.children
+            .get(parent)
+            .into_iter()
+            .flat_map(move |children| children.files.iter().skip(start))
             .filter_map(|(_, key)| self.files.get(key))
     }
 
@@ -422,7 +434,8 @@ impl Tree {
             if let Some(folder) = self.folders.get(&key) {
                 ops.push(change::put_folder(folder));
             }
-            ops.extend(self.files_in(&key).map(change::put_file));
+            let seen = self.files_in(&key).filter(|file| !file.unseen);
+            ops.extend(seen.map(change::put_file));
         }
         ops
     }
