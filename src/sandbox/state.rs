@@ -27,6 +27,9 @@ use super::{Account, Options, Service, mediafire, mirrorace, mirrored_to, yetish
 /// How often state is written at most.
 const WRITE_BEHIND: Duration = Duration::from_millis(100);
 
+/// Files that are not on the disk, beyond which state is written at the stop only.
+const VAST: usize = 100_000;
+
 /// How often the live directories are looked at, and how often every file in them.
 const GLANCE: Duration = Duration::from_secs(1);
 const THOROUGH: Duration = Duration::from_secs(5);
@@ -340,6 +343,11 @@ impl Shared {
         })
     }
 
+    /// Whether writing the state would hold up calls for long: it then waits for the stop.
+    fn is_vast(&self) -> bool {
+        self.with(|world| world.accounts.iter().any(|account| account.tree.unseen() > VAST))
+    }
+
     /// Writes the state if it moved since it was last written.
     pub async fn store(&self) -> io::Result<()> {
         let mut stored = self.stored.lock().await;
@@ -414,6 +422,9 @@ impl Shared {
             }
             self.catch_up().await;
             let began = Instant::now();
+            if self.is_vast() {
+                continue;
+            }
             if let Err(error) = self.store().await {
                 tracing::warn!(%error, "the sandbox's state could not be written");
             }

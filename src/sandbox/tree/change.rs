@@ -156,7 +156,8 @@ impl Tree {
             .files
             .insert((file.name.clone(), key.clone()));
         self.used += file.content.size;
-        self.files.insert(key.clone(), file);
+        self.unseen += usize::from(file.unseen);
+        self.files.insert(key.clone(), Box::new(file));
         self.note_file(&key);
     }
 
@@ -174,7 +175,7 @@ impl Tree {
         }
         file.content = content.clone();
         file.created = created;
-        file.unseen = false;
+        self.unseen -= usize::from(std::mem::take(&mut file.unseen));
         self.note_file(key);
         let revision = self.revision;
         if let Some(file) = self.files.get_mut(key) {
@@ -339,6 +340,7 @@ impl Tree {
         let Some(file) = self.files.remove(key) else {
             return;
         };
+        self.unseen -= usize::from(file.unseen);
         self.bump();
         self.feed.remove(&file.revision);
         let entry = (file.name.clone(), file.key.clone());
@@ -366,6 +368,7 @@ impl Tree {
             if let Some(children) = self.children.remove(&folder) {
                 for (_, file) in children.files {
                     if let Some(file) = self.files.remove(&file) {
+                        self.unseen -= usize::from(file.unseen);
                         self.feed.remove(&file.revision);
                     }
                 }
