@@ -26,6 +26,7 @@ mod mirrorace;
 mod mirrored_to;
 mod mishaps;
 mod multipart;
+mod rate;
 mod state;
 mod throttle;
 mod tree;

@@ -2,15 +2,21 @@
 //!
 //! | request | does |
 //! |---|---|
-//! | `GET /sandbox/calls` | `{"total", "calls": {name: count}, "bodies": {name: bytes}, "bytes_in", "bytes_out", "fetched"}` since the last reset: `bodies` are the bytes that came in the bodies of requests, `fetched` those that services fetched by themselves, which are in `bytes_out` as well |
+//! | `GET /sandbox/calls` | `{"total", "calls": {name: count}, "bodies": {name: bytes}, "bytes_in", "bytes_out", "fetched", "busiest_second", "refused"}` since the last reset: `bodies` are the bytes that came in the bodies of requests, `fetched` those that services fetched by themselves, which are in `bytes_out` as well; `busiest_second` the most calls that came within any one second, downloads and pages aside; `refused` those beyond the limit |
 //! | `POST /sandbox/calls/reset` | counts from zero |
 //! | `POST /sandbox/rescan` | takes up what was done to the live files by hand |
 //! | `GET /sandbox/files?account=NAME` | the live files: path, size, sha256, id (`quickkey`, too) |
 //! | `GET /sandbox/spoiled` | SHA-256 of all contents that a mishap had stored in the place of what was sent |
 //! | `GET /sandbox/accounts` | the accounts: name, service, e-mail, directory of live files |
 //! | `POST /sandbox/faults` | a JSON list of rules, which replace the former ones |
+//! | `POST /sandbox/limit` | `{"calls_per_second": n, "answer": "429"\|"163"\|"261", "retry_after": seconds?}`: what comes beyond n calls in a sliding second is refused so, though counted; 0 for no limit |
 //! | `POST /sandbox/storage` | `{"account", "limit"}`: the bytes that an account may hold from now on |
 //! | `POST /sandbox/touch` | `{"account", "path", "content"}`: changes or makes a file behind a client's back |
+//! | `POST /sandbox/change` | `{"account", "do", "path", "to"?, "content"?}`: does behind a client's back what somebody does on the service: `write` (`content`), `make_folder`, `rename` (`to` a name), `move` (`to` a path, of another name or not), `trash`, `restore` (from the trash, where it was), `purge` (for good, be it live or in the trash). Folders above are made. Answers the id |
+//! | `POST /sandbox/grow` | `{"account", "folders", "files", "size"}`: that many folders `folder-00000`, ... in the root with that many files `file-00000.bin`, ... in each, all of one content of that size; `"folders": 0`: the files stand in the root. They do not stand as plain files in the directory of live files until they get content of their own; an account with more than 100,000 of them is written to the disk at the stop only. Answers the content's hash |
+
+mod change;
+mod grow;
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -23,8 +29,8 @@ use serde_json::{Value, json};
 
 use super::Service;
 use super::faults::Rule;
-use super::state::{Shared, World, files_dir, now};
-use super::tree::{Content, Kind, ROOT};
+use super::state::{Shared, files_dir};
+use super::tree::ROOT;
 
 /// The largest body that an admin call takes, in bytes.
 const MAX_BODY: usize = 64 << 20;
@@ -37,6 +43,7 @@ pub async fn answer(shared: &Arc<Shared>, request: Request) -> Response {
         "GET /sandbox/calls" => Ok(calls(shared)),
         "POST /sandbox/calls/reset" => {
             shared.calls.reset();
+            shared.rate.reset();
             shared.line.bytes_in.store(0, Ordering::Relaxed);
             shared.line.bytes_out.store(0, Ordering::Relaxed);
             Ok(json!({}))
@@ -51,12 +58,15 @@ pub async fn answer(shared: &Arc<Shared>, request: Request) -> Response {
         "GET /sandbox/accounts" => Ok(accounts(shared)),
         "GET /sandbox/files" => files(shared, request.uri().query().unwrap_or_default()),
         "POST /sandbox/faults" => faults(shared, request).await,
+        "POST /sandbox/limit" => limit(shared, request).await,
         "POST /sandbox/storage" => storage(shared, request).await,
         "POST /sandbox/clock" => clock(shared, request).await,
         "POST /sandbox/calls_left" => calls_left(shared, request).await,
         "POST /sandbox/withdraw" => withdraw(shared, request).await,
         "GET /sandbox/published" => published(shared, request.uri().query().unwrap_or_default()),
-        "POST /sandbox/touch" => touch(shared, request).await,
+        "POST /sandbox/touch" => change::touch(shared, body(request).await).await,
+        "POST /sandbox/grow" => grow::grow(shared, body(request).await).await,
+        "POST /sandbox/change" => change::change(shared, body(request).await).await,
         _ => Err((StatusCode::NOT_FOUND, format!("the sandbox has no page {route}"))),
     };
     let (status, body) = match answer {
@@ -73,7 +83,10 @@ pub async fn answer(shared: &Arc<Shared>, request: Request) -> Response {
 
 fn calls(shared: &Shared) -> Value {
     let calls = shared.calls.counts();
+    let (busiest_second, refused) = shared.rate.seen();
     json!({
+        "busiest_second": busiest_second,
+        "refused": refused,
         "total": calls.values().sum::<u64>(),
         "calls": calls,
         "bodies": shared.calls.bodies(),
@@ -145,6 +158,11 @@ async fn body<T: serde::de::DeserializeOwned>(request: Request) -> Result<T, (St
 async fn faults(shared: &Shared, request: Request) -> Answer {
     let rules: Vec<Rule> = body(request).await?;
     shared.faults.set(rules);
+    Ok(json!({}))
+}
+
+async fn limit(shared: &Shared, request: Request) -> Answer {
+    shared.rate.set_limit(body(request).await?);
     Ok(json!({}))
 }
 
@@ -228,57 +246,4 @@ fn published(shared: &Shared, query: &str) -> Answer {
             _ => json!({}),
         }
     }))
-}
-
-#[derive(Deserialize)]
-struct Touch {
-    account: String,
-    path: String,
-    content: String,
-}
-
-async fn touch(shared: &Shared, request: Request) -> Answer {
-    let touch: Touch = body(request).await?;
-    let content = shared
-        .blobs
-        .put_bytes(touch.content.as_bytes())
-        .map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
-    let key = shared.with(|world| put(world, &touch, content));
-    shared.catch_up().await;
-    match key {
-        Some(key) => Ok(json!({ "quickkey": key, "id": key })),
-        None => Err((StatusCode::NOT_FOUND, "no such account".to_owned())),
-    }
-}
-
-/// Gives the file at a path new content, or makes it with the folders above it. `None`: no such account.
-fn put(world: &mut World, touch: &Touch, content: Content) -> Option<String> {
-    let index = world.account(&touch.account)?;
-    let tree = &mut world.accounts.get_mut(index)?.tree;
-    if let Some(key) = tree.resolve_file(&touch.path).map(|file| file.key.clone()) {
-        tree.put_content(&key, content, now(), now());
-        return Some(key);
-    }
-    let path = touch.path.trim_matches('/');
-    let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
-    let mut parent = ROOT.to_owned();
-    for folder in folders.split('/').filter(|folder| !folder.is_empty()) {
-        let tree = &world.accounts.get(index)?.tree;
-        let known = tree
-            .folder_named(&parent, folder)
-            .map(|folder| folder.key.clone());
-        parent = match known {
-            Some(key) => key,
-            None => {
-                let key = world.mint(index, Kind::Folder);
-                let tree = &mut world.accounts.get_mut(index)?.tree;
-                tree.add_folder(&key, &parent, folder, now());
-                key
-            }
-        };
-    }
-    let key = world.mint(index, Kind::File);
-    let tree = &mut world.accounts.get_mut(index)?.tree;
-    tree.add_file(&key, &parent, name, content, now(), now());
-    Some(key)
 }

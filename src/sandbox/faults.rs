@@ -4,6 +4,7 @@
 //! services fetch by themselves are asked for by `upload/add_web_upload`, `mirrorace/upload/remote` and
 //! `mirrored_to/api_remote_upload`; the downloads in these are calls of their own, counted as any.
 
+use std::num::NonZeroU64;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -96,6 +97,12 @@ pub struct Rule {
     /// How many matching calls pass first.
     #[serde(default)]
     skip: u64,
+    /// Of the matching calls after those, only each of this number is struck.
+    #[serde(default)]
+    every: Option<NonZeroU64>,
+    /// The calls that `every` let pass since it last struck.
+    #[serde(skip)]
+    passed: u64,
 }
 
 impl Rule {
@@ -146,6 +153,11 @@ impl Faults {
                 rule.skip -= 1;
                 continue;
             }
+            if rule.every.is_some_and(|every| rule.passed + 1 < every.get()) {
+                rule.passed += 1;
+                continue;
+            }
+            rule.passed = 0;
             if rule.rate.is_some_and(|rate| dice.f64() >= rate) {
                 continue;
             }
@@ -190,6 +202,17 @@ mod tests {
         };
         assert_eq!(faults.draw("upload/simple"), Some(fault));
         assert_eq!(faults.draw("upload/simple"), None);
+    }
+
+    #[test]
+    fn a_rule_strikes_each_call_of_a_number_until_it_is_spent() {
+        let faults = Faults::new(0.0, 1);
+        faults.set(rules(serde_json::json!([
+            {"match": "*", "fault": "reset", "every": 3, "skip": 1, "times": 2}
+        ])));
+        let struck: Vec<bool> = (0..13).map(|_| faults.draw("x/y").is_some()).collect();
+        let at: Vec<usize> = (0..13).filter(|at| struck[*at]).collect();
+        assert_eq!(at, [3, 6]);
     }
 
     #[test]

@@ -124,7 +124,10 @@ pub async fn answer(
     let method = request.method().clone();
     let bytes_in = length(request.headers()).unwrap_or(0);
     let request = request.map(|body| shared.calls.count(&call, body));
-    let fault = shared.faults.draw(&call);
+    let fault = match shared.rate.note(&call) {
+        Some(refusal) => Some(refusal),
+        None => shared.faults.draw(&call),
+    };
     let response = befall(&shared, &wire, host, &call, request, fault).await;
     if !shared.options.latency.is_zero() {
         tokio::time::sleep(shared.options.latency).await;

@@ -18,6 +18,7 @@ use tokio::sync::OwnedMutexGuard;
 use super::blobs::Blobs;
 use super::calls::Calls;
 use super::faults::Faults;
+use super::rate::Rate;
 use super::tree::{Kind, ROOT, Tree, ViewOp};
 use super::view::{Found, Places, ScanRules, Unplaced, View};
 use super::wire::Line;
@@ -25,6 +26,9 @@ use super::{Account, Options, Service, mediafire, mirrorace, mirrored_to, yetish
 
 /// How often state is written at most.
 const WRITE_BEHIND: Duration = Duration::from_millis(100);
+
+/// Files that are not on the disk, beyond which state is written at the stop only.
+const VAST: usize = 100_000;
 
 /// How often the live directories are looked at, and how often every file in them.
 const GLANCE: Duration = Duration::from_secs(1);
@@ -123,6 +127,7 @@ pub struct Shared {
     pub blobs: Arc<Blobs>,
     pub calls: Calls,
     pub faults: Faults,
+    pub rate: Rate,
     /// SHA-256 of contents that a mishap had stored in the place of what was sent.
     pub spoiled: Mutex<BTreeSet<String>>,
     pub line: Arc<Line>,
@@ -200,6 +205,7 @@ impl Shared {
             calls: Calls::default(),
             spoiled: Mutex::default(),
             faults,
+            rate: Rate::default(),
             line,
             ahead: AtomicI64::new(0),
             world,
@@ -324,7 +330,7 @@ impl Shared {
                 }
                 for file in tree
                     .files_in(&key)
-                    .filter(|file| !places.holds(Kind::File, &file.key))
+                    .filter(|file| !file.unseen && !places.holds(Kind::File, &file.key))
                 {
                     let address = (file.parent.clone(), file.name.clone());
                     unplaced.insert(
@@ -335,6 +341,11 @@ impl Shared {
             }
             unplaced
         })
+    }
+
+    /// Whether writing the state would hold up calls for long: it then waits for the stop.
+    fn is_vast(&self) -> bool {
+        self.with(|world| world.accounts.iter().any(|account| account.tree.unseen() > VAST))
     }
 
     /// Writes the state if it moved since it was last written.
@@ -411,6 +422,9 @@ impl Shared {
             }
             self.catch_up().await;
             let began = Instant::now();
+            if self.is_vast() {
+                continue;
+            }
             if let Err(error) = self.store().await {
                 tracing::warn!(%error, "the sandbox's state could not be written");
             }

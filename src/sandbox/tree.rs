@@ -42,6 +42,9 @@ pub struct File {
     pub deleted: Option<i64>,
     pub artwork: Option<String>,
     pub content: Content,
+    /// It is one of too many to stand as a plain file on the disk.
+    #[serde(default)]
+    pub unseen: bool,
     /// Oldest first; the last one is the head.
     pub versions: Vec<Version>,
 }
@@ -107,7 +110,10 @@ pub struct Children {
 #[derive(Default, Serialize, Deserialize)]
 pub struct Tree {
     folders: HashMap<String, Folder>,
-    files: HashMap<String, File>,
+    files: HashMap<String, Box<File>>,
+    /// How many of the files are not on the disk.
+    #[serde(skip)]
+    unseen: usize,
     revision: u64,
     root_revision: u64,
     #[serde(skip)]
@@ -155,6 +161,7 @@ impl Tree {
                     .insert(entry);
             }
         }
+        self.unseen = self.files().filter(|file| file.unseen).count();
         self.used = self
             .files
             .values()
@@ -173,7 +180,7 @@ impl Tree {
     }
 
     pub fn file(&self, key: &str) -> Option<&File> {
-        self.files.get(key)
+        self.files.get(key).map(Box::as_ref)
     }
 
     pub fn folder(&self, key: &str) -> Option<&Folder> {
@@ -181,7 +188,12 @@ impl Tree {
     }
 
     pub fn files(&self) -> impl Iterator<Item = &File> {
-        self.files.values()
+        self.files.values().map(Box::as_ref)
+    }
+
+    /// How many files do not stand on the disk.
+    pub fn unseen(&self) -> usize {
+        self.unseen
     }
 
     pub fn is_live_folder(&self, key: &str) -> bool {
@@ -224,7 +236,16 @@ impl Tree {
             .get(parent)
             .into_iter()
             .flat_map(|children| &children.files)
-            .filter_map(|(_, key)| self.files.get(key))
+            .filter_map(|(_, key)| self.file(key))
+    }
+
+    /// The files of a folder after the first `start`, by name.
+    pub fn files_from(&self, parent: &str, start: usize) -> impl Iterator<Item = &File> {
+        self.children
+            .get(parent)
+            .into_iter()
+            .flat_map(move |children| children.files.iter().skip(start))
+            .filter_map(|(_, key)| self.file(key))
     }
 
     /// How many folders and files a folder directly holds.
@@ -236,7 +257,7 @@ impl Tree {
 
     pub fn trashed_files(&self) -> impl Iterator<Item = &File> {
         let trashed = self.trash.files.iter();
-        trashed.filter_map(|(_, key)| self.files.get(key))
+        trashed.filter_map(|(_, key)| self.file(key))
     }
 
     pub fn trashed_folders(&self) -> impl Iterator<Item = &Folder> {
@@ -247,7 +268,7 @@ impl Tree {
     pub fn file_named(&self, parent: &str, name: &str) -> Option<&File> {
         let first = (name.to_owned(), String::new());
         let (found, key) = self.children.get(parent)?.files.range(first..).next()?;
-        if found == name { self.files.get(key) } else { None }
+        if found == name { self.file(key) } else { None }
     }
 
     pub fn folder_named(&self, parent: &str, name: &str) -> Option<&Folder> {
@@ -262,8 +283,7 @@ impl Tree {
 
     /// A live file anywhere in the account that holds this content.
     pub fn file_holding(&self, sha256: &str) -> Option<&File> {
-        self.files
-            .values()
+        self.files()
             .find(|file| file.content.sha256 == sha256 && self.is_live_file(&file.key))
     }
 
@@ -422,7 +442,8 @@ impl Tree {
             if let Some(folder) = self.folders.get(&key) {
                 ops.push(change::put_folder(folder));
             }
-            ops.extend(self.files_in(&key).map(change::put_file));
+            let seen = self.files_in(&key).filter(|file| !file.unseen);
+            ops.extend(seen.map(change::put_file));
         }
         ops
     }

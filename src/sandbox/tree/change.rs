@@ -53,7 +53,7 @@ impl Tree {
         file.revision = revision;
         self.feed.insert(revision, (Kind::File, key.to_owned()));
         let parent = file.parent.clone();
-        if live {
+        if live && !file.unseen {
             self.ops.push(put_file(file));
         }
         self.stir(&parent);
@@ -105,7 +105,6 @@ impl Tree {
         created: i64,
         now: i64,
     ) {
-        let size = content.size;
         let file = File {
             key: key.to_owned(),
             name: name.to_owned(),
@@ -118,14 +117,10 @@ impl Tree {
             deleted: None,
             artwork: None,
             content: content.clone(),
+            unseen: false,
             versions: Vec::new(),
         };
-        self.children_of(parent)
-            .files
-            .insert((name.to_owned(), key.to_owned()));
-        self.files.insert(key.to_owned(), file);
-        self.used += size;
-        self.note_file(key);
+        self.enter_file(file);
         let revision = self.revision;
         if let Some(file) = self.files.get_mut(key) {
             file.versions.push(Version {
@@ -134,6 +129,36 @@ impl Tree {
                 date: now,
             });
         }
+    }
+
+    /// Adds one of very many files, which does not stand on the disk until it gets content of its own.
+    pub fn add_unseen_file(&mut self, key: &str, parent: &str, name: &str, content: &Content, created: i64) {
+        self.enter_file(File {
+            key: key.to_owned(),
+            name: name.to_owned(),
+            parent: parent.to_owned(),
+            description: String::new(),
+            private: false,
+            created,
+            downloads: 0,
+            revision: 0,
+            deleted: None,
+            artwork: None,
+            content: content.clone(),
+            unseen: true,
+            versions: Vec::new(),
+        });
+    }
+
+    fn enter_file(&mut self, file: File) {
+        let key = file.key.clone();
+        self.children_of(&file.parent)
+            .files
+            .insert((file.name.clone(), key.clone()));
+        self.used += file.content.size;
+        self.unseen += usize::from(file.unseen);
+        self.files.insert(key.clone(), Box::new(file));
+        self.note_file(&key);
     }
 
     /// Gives a live file new content under the same key; the former one stays as a version.
@@ -150,6 +175,7 @@ impl Tree {
         }
         file.content = content.clone();
         file.created = created;
+        self.unseen -= usize::from(std::mem::take(&mut file.unseen));
         self.note_file(key);
         let revision = self.revision;
         if let Some(file) = self.files.get_mut(key) {
@@ -268,12 +294,53 @@ impl Tree {
         self.ops.push(ViewOp::DropFolder { key: key.to_owned() });
     }
 
+    /// Takes a file back out of the trash, to where it was.
+    pub fn restore_file(&mut self, key: &str) {
+        let Some(file) = self.files.get_mut(key) else {
+            return;
+        };
+        if file.deleted.take().is_none() {
+            return;
+        }
+        let (parent, entry, size) = (
+            file.parent.clone(),
+            (file.name.clone(), key.to_owned()),
+            file.content.size,
+        );
+        self.trash.files.remove(&entry);
+        self.children_of(&parent).files.insert(entry);
+        if self.is_live_file(key) {
+            self.used += size;
+        }
+        self.note_file(key);
+    }
+
+    /// Takes a folder back out of the trash, to where it was, with all below it.
+    pub fn restore_folder(&mut self, key: &str) {
+        let Some(folder) = self.folders.get_mut(key) else {
+            return;
+        };
+        if folder.deleted.take().is_none() {
+            return;
+        }
+        let (parent, entry) = (folder.parent.clone(), (folder.name.clone(), key.to_owned()));
+        self.trash.folders.remove(&entry);
+        self.children_of(&parent).folders.insert(entry);
+        self.note_folder(key);
+        if self.is_live_folder(key) {
+            self.used += self.totals(key).2;
+            let ops = self.ops_below(key);
+            self.ops.extend(ops);
+        }
+    }
+
     /// Removes a file for good. The feed forgets it, and so never tells.
     pub fn purge_file(&mut self, key: &str) {
         let live = self.is_live_file(key);
         let Some(file) = self.files.remove(key) else {
             return;
         };
+        self.unseen -= usize::from(file.unseen);
         self.bump();
         self.feed.remove(&file.revision);
         let entry = (file.name.clone(), file.key.clone());
@@ -301,6 +368,7 @@ impl Tree {
             if let Some(children) = self.children.remove(&folder) {
                 for (_, file) in children.files {
                     if let Some(file) = self.files.remove(&file) {
+                        self.unseen -= usize::from(file.unseen);
                         self.feed.remove(&file.revision);
                     }
                 }
