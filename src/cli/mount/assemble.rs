@@ -47,8 +47,6 @@ pub(super) struct Account {
     pub kind: &'static str,
     pub provider: Arc<dyn Provider>,
     pub health: Health,
-    /// What makes the calls, below all that answers without one.
-    calls: Arc<dyn Provider>,
 }
 
 impl Account {
@@ -68,7 +66,7 @@ impl Account {
                 spent: calls.spent,
                 renewed: super::seconds(calls.renewed),
             }),
-            held_back: held_back(self.calls.pace(), SystemTime::now()),
+            held_back: held_back(self.provider.pace(), SystemTime::now()),
         }
     }
 }
@@ -129,7 +127,6 @@ pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
         let health = Health::new();
         let provider = plan.config.connect(account, Some(&database)).await?;
         let provider = Wrapped::new(provider, health.clone());
-        let calls = Arc::clone(&provider);
         let publishes = !provider.capabilities().has(Capability::List);
         let provider = match publishes {
             false => provider,
@@ -151,7 +148,6 @@ pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
             kind: account.kind,
             provider,
             health,
-            calls,
         });
     }
     let runtime = tokio::runtime::Handle::current();
