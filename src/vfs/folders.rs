@@ -332,7 +332,7 @@ impl Vfs {
             return Err(Error::plain(libc::EEXIST));
         }
         account.require(Capability::CreateFolder)?;
-        self.distrust_index(index, &[&parent_id]).await?;
+        let _changing = self.begin_change(index, [parent]).await?;
         // The service returns a folder that is there, and one that is about to be deleted must not be taken.
         self.uploads
             .wait_until_deleted(&account.setup.name, &parent_id, &remote_name, CLEARING)

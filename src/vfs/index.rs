@@ -56,6 +56,24 @@ impl Drop for Held {
     }
 }
 
+/// Folders that are being changed on the service.
+pub(super) struct Changing {
+    vfs: Arc<Vfs>,
+    folders: Vec<u64>,
+}
+
+impl Drop for Changing {
+    fn drop(&mut self) {
+        let mut tree = self.vfs.tree();
+        for ino in &self.folders {
+            if let Some(folder) = tree.get_mut(*ino).and_then(Node::folder_mut) {
+                folder.changing = folder.changing.saturating_sub(1);
+            }
+            tree.note_change(*ino);
+        }
+    }
+}
+
 impl Vfs {
     /// Keeps inodes in memory, bringing them back from the index if need be. `ESTALE` where nobody knows one.
     pub async fn hold(self: &Arc<Self>, inodes: impl IntoIterator<Item = u64>) -> Result<Held> {
@@ -163,15 +181,32 @@ impl Vfs {
         }
     }
 
-    /// Lets the index believe nothing of folders that are about to be changed on the service, until it was told what
-    /// came of it. A crash in between then leads to a question.
-    pub(super) async fn distrust_index(&self, index: AccountIndex, folders: &[&FolderId]) -> Result<()> {
-        let Some(account) = self.accounts.get(index).and_then(|account| account.indexed) else {
-            return Ok(());
+    /// Lets the index believe nothing of folders that are about to be changed on the service, before what is returned
+    /// is dropped and it was told what came of it. A crash in between then leads to a question.
+    pub(super) async fn begin_change(
+        self: &Arc<Self>,
+        index: AccountIndex,
+        folders: impl IntoIterator<Item = u64>,
+    ) -> Result<Changing> {
+        let mut changing = Changing {
+            vfs: Arc::clone(self),
+            folders: Vec::new(),
         };
-        let folders = folders.iter().map(|folder| folder.as_str().to_owned()).collect();
-        let doubted = self.database.distrust_folders(account, folders).await;
-        Ok(doubted?)
+        let mut ids = Vec::new();
+        {
+            let mut tree = self.tree();
+            for ino in folders {
+                if let Some(folder) = tree.get_mut(ino).and_then(Node::folder_mut) {
+                    folder.changing += 1;
+                    changing.folders.push(ino);
+                    ids.extend(folder.id.as_ref().map(FolderId::to_string));
+                }
+            }
+        }
+        if let Some(account) = self.accounts.get(index).and_then(|account| account.indexed) {
+            self.database.distrust_folders(account, ids).await?;
+        }
+        Ok(changing)
     }
 
     /// Forgets what is known of an account that proves to be another's than it was, as with a token of somebody else.

@@ -126,7 +126,6 @@ impl Vfs {
         let ino = self.listed_child(parent, name).await?;
         let _held = self.hold([ino]).await?;
         let id = self.folder_id(ino)?;
-        let parent_id = self.folder_id(parent)?;
         let name = &account.setup.name;
         // Where each file takes a call of its own, many of them go with the folder instead.
         if account.can(Capability::Batches) || self.uploads.going_from(name, &id) <= WORTH_WAITING {
@@ -134,7 +133,7 @@ impl Vfs {
         } else {
             self.check_shows_empty(ino).await?;
         }
-        self.distrust_index(index, &[&parent_id]).await?;
+        let _changing = self.begin_change(index, [parent]).await?;
         self.delete_items(account, &[ItemId::Folder(id.clone())]).await?;
         self.uploads.went_with_folder(name, &id).await?;
         self.tree().remove(ino);
@@ -162,11 +161,16 @@ impl Vfs {
         for looks in 0.. {
             self.refresh_anew(ino).landed().await?;
             // What a removed file's upload left is being cleared away, unless it is another's.
-            let hides = self.folder_state(ino)?.1;
-            if !hides || looks >= CLEARING_LOOKS || self.has_children(ino)? {
+            let (listing, hides, _) = self.folder_state(ino)?;
+            if looks >= CLEARING_LOOKS || self.has_children(ino)? {
                 break;
             }
-            tokio::time::sleep(CLEARING_PAUSE).await;
+            match listing {
+                // The service told of a change meanwhile.
+                ListingState::Known { stale: true, .. } => {}
+                _ if hides => tokio::time::sleep(CLEARING_PAUSE).await,
+                _ => break,
+            }
         }
         if self.has_children(ino)? {
             return Err(Error::plain(libc::ENOTEMPTY));

@@ -13,6 +13,7 @@ use crate::upload::{Hold, Noted, PendingId, RenameIntent, Unwanted, UploadError}
 use super::Vfs;
 use super::account::Account;
 use super::error::{Error, Result};
+use super::index::Changing;
 use super::settling::Settling;
 use super::tree::{Node, Remote};
 
@@ -117,6 +118,7 @@ impl Vfs {
         let target = rename.target.map(|target| self.unwanted_folder(rename, target));
         let target = target.transpose()?.map(|unwanted| (unwanted, None));
         let item = ItemId::Folder(folder);
+        let _changing = self.begin_rename(rename).await?;
         let steps = self.steps(rename, target.is_some());
         let intent = self
             .intend(rename, &item, None, target.clone(), &steps, None)
@@ -281,6 +283,7 @@ impl Vfs {
         begun: Option<RenameIntent>,
     ) -> Result<Row> {
         let item = ItemId::File(remote.clone());
+        let _changing = self.begin_rename(rename).await?;
         let _held = self.hold_target(rename).await;
         let target = rename.target.map(|target| self.unwanted(rename.account, target));
         let target = target.transpose()?;
@@ -320,6 +323,13 @@ impl Vfs {
         self.show_replaced(rename, false);
         self.show_remote_name(rename);
         self.finish(rename, intent).await.map(|()| Row::Renamed)
+    }
+
+    /// Lets the index doubt both folders until the rename is shown.
+    async fn begin_rename(self: &Arc<Self>, rename: &Rename<'_>) -> Result<Changing> {
+        let (index, _) = self.account_of(rename.old_parent)?;
+        self.begin_change(index, [rename.old_parent, rename.new_parent])
+            .await
     }
 
     /// Lets nothing new be sent of a target that waits for its upload, once what is being sent has arrived: both would

@@ -65,10 +65,6 @@ impl Vfs {
         self.clear_the_way(rename).await?;
         let takes_several = steps.replaces || row.is_some() || (steps.moves && steps.names);
         if !takes_several && before.is_none() {
-            let old_folder = self.folder_id(rename.old_parent)?;
-            let folders = [&old_folder, &rename.new_folder];
-            self.distrust_index(self.account_of(rename.old_parent)?.0, &folders)
-                .await?;
             return Ok(None);
         }
         let old_name = self.remote_name_of(rename.ino).unwrap_or_default();

@@ -138,6 +138,7 @@ impl Tree {
             others,
             incomplete: listing.incomplete,
             inodes,
+            from_index,
             ..Claims::default()
         };
         for (name, ino) in &before {
@@ -206,6 +207,12 @@ impl Tree {
 
     fn is_in(&self, ino: u64, folder: u64) -> bool {
         self.get(ino).is_some_and(|node| node.parent == Some(folder))
+    }
+
+    fn is_elsewhere(&self, ino: u64, folder: u64) -> bool {
+        self.get(ino)
+            .and_then(|node| node.parent)
+            .is_some_and(|parent| parent != folder)
     }
 
     fn show_pending(
@@ -306,6 +313,10 @@ impl Tree {
             .get(&item)
             .copied()
             .or_else(|| self.by_item(account, &item));
+        // Whoever put it into another folder knew more than the index did.
+        if claimed.from_index && known.is_some_and(|ino| self.is_elsewhere(ino, folder)) {
+            return;
+        }
         if let (Some(ino), Entry::File(file)) = (known, &entry)
             && self.note_behind_local(ino, file)
         {
@@ -467,6 +478,7 @@ struct Claims {
     others: HashSet<FileId>,
     /// Pinned nodes that are listed.
     pinned: HashSet<u64>,
+    from_index: bool,
     /// The numbers by which items were shown before.
     inodes: HashMap<ItemId, u64>,
     /// Entries were left out that may be others'.

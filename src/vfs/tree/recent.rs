@@ -81,6 +81,7 @@ impl Tree {
             && !self.dirty.contains(&ino)
             && !folder.hides
             && !folder.doubted
+            && folder.changing == 0
             && folder.link_list == ListPlace::Unmade
             && ino != ROOT
             && node.uses == 0

@@ -21,7 +21,7 @@ pub struct Snapshot {
 
 pub enum Snapshotted {
     Done(Snapshot),
-    /// The news of an upload that has ended are on their way.
+    /// The news of an upload that has ended, or of a change that was begun here, are on their way.
     Behind,
     /// It is not known well enough. When it is, it counts as changed again.
     Unfit,
@@ -94,6 +94,9 @@ impl Tree {
         let (Some(id), ListingState::Known { at, stale }) = (&folder.id, folder.listing) else {
             return Snapshotted::Unfit;
         };
+        if folder.changing > 0 {
+            return Snapshotted::Behind;
+        }
         if folder.hides || folder.doubted {
             return Snapshotted::Unfit;
         }
