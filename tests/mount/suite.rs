@@ -12,6 +12,7 @@ pub mod harness;
 mod links;
 mod local_only;
 mod names;
+mod patience;
 mod programs;
 mod reading;
 mod reading_ahead;
