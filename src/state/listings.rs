@@ -8,12 +8,16 @@
 //! journal, by triggers, so that no crash can come in between.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use super::journal::{from_nanoseconds, to_nanoseconds};
 use super::{Database, ItemKey, StateError};
+
+/// Entries that are looked at in one go.
+const SCANNED: usize = 20_000;
 
 /// Inode numbers that are set apart at a time.
 const NUMBERS: u64 = 1 << 16;
@@ -241,30 +245,77 @@ impl Database {
         self.read("read the index", read).await
     }
 
-    /// The inode numbers that items have, of those that the index knows.
+    /// The inode numbers of what the index has in a folder, and of these folders wherever they are.
     pub async fn indexed_inodes(
         &self,
         account: IndexedAccount,
-        items: Vec<ItemKey>,
+        within: &str,
+        folders: Vec<String>,
     ) -> Result<HashMap<ItemKey, u64>, StateError> {
+        let within = within.to_owned();
         let read = move |connection: &Connection| {
-            let mut find = connection
-                .prepare_cached(
-                    "SELECT ino FROM indexed_entries WHERE account = ?1 AND is_folder = ?2 AND item = ?3",
-                )
-                .map_err(reading)?;
             let mut known = HashMap::new();
-            for item in items {
-                let (is_folder, id) = parts(&item);
-                let ino: Option<i64> = find
-                    .query_row(params![account.0, is_folder, id], |row| row.get(0))
-                    .optional()
-                    .map_err(reading)?;
-                if let Some(ino) = ino {
-                    known.insert(item, ino.cast_unsigned());
-                }
+            if let Some(parent) = folder_number(connection, account, &within)? {
+                let entries = children(connection, number(parent))?;
+                known.extend(entries.into_iter().map(|entry| (entry.item, entry.ino)));
+            }
+            for folder in folders {
+                let ino = folder_number(connection, account, &folder)?;
+                known.extend(ino.map(|ino| (ItemKey::Folder(folder), ino)));
             }
             Ok(known)
+        };
+        self.read("read the index", read).await
+    }
+
+    /// The folders that the index has these files in. It looks at all entries, some at a time, so that others have
+    /// their turn in between.
+    pub async fn folders_of_files(
+        &self,
+        account: IndexedAccount,
+        files: HashSet<String>,
+    ) -> Result<Vec<String>, StateError> {
+        let files = Arc::new(files);
+        let (mut parents, mut after) = (HashSet::new(), 0);
+        loop {
+            let files = Arc::clone(&files);
+            let read = move |connection: &Connection| {
+                let mut some = connection
+                    .prepare_cached(
+                        "SELECT ino, parent, account, is_folder, item FROM indexed_entries \
+                         WHERE ino > ?1 ORDER BY ino LIMIT ?2",
+                    )
+                    .map_err(reading)?;
+                let mut rows = some.query(params![after, limit(SCANNED)]).map_err(reading)?;
+                let (mut last, mut found) = (None, Vec::new());
+                while let Some(row) = rows.next().map_err(reading)? {
+                    last = Some(row.get::<_, i64>(0).map_err(reading)?);
+                    let is_file_here = row.get::<_, i64>(2).map_err(reading)? == account.0
+                        && !row.get::<_, bool>(3).map_err(reading)?;
+                    let item = row.get_ref(4).map_err(reading)?;
+                    if is_file_here && item.as_str().is_ok_and(|item| files.contains(item)) {
+                        found.push(row.get::<_, i64>(1).map_err(reading)?);
+                    }
+                }
+                Ok((last, found))
+            };
+            let (last, found) = self.read("read the index", read).await?;
+            parents.extend(found);
+            match last {
+                Some(last) => after = last,
+                None => break,
+            }
+        }
+        let read = move |connection: &Connection| {
+            let mut find = connection
+                .prepare_cached("SELECT item FROM indexed_entries WHERE ino = ?1 AND is_folder = 1")
+                .map_err(reading)?;
+            let mut folders = Vec::new();
+            for parent in parents {
+                let folder = find.query_row([parent], |row| row.get(0)).optional();
+                folders.extend(folder.map_err(reading)?);
+            }
+            Ok(folders)
         };
         self.read("read the index", read).await
     }
@@ -319,13 +370,13 @@ impl Database {
         self.write("write the index", write, |()| {}).await
     }
 
-    /// Notes changes that the service told of: of what is in `folders`, and of the folders that hold `items`. What it
-    /// told is in the index up to `cursor` from then on.
+    /// Notes changes that the service told of: of what is in `folders`, and of the folders that hold `moved` ones. What
+    /// it told is in the index up to `cursor` from then on.
     pub async fn note_changes(
         &self,
         account: IndexedAccount,
         folders: Vec<String>,
-        items: Vec<ItemKey>,
+        moved: Vec<String>,
         cursor: String,
     ) -> Result<(), StateError> {
         let note = move |connection: &Connection| {
@@ -341,14 +392,11 @@ impl Database {
             let mut change = connection
                 .prepare_cached(
                     "UPDATE indexed_entries SET changes = changes + 1 WHERE ino = \
-                     (SELECT parent FROM indexed_entries WHERE account = ?1 AND is_folder = ?2 AND item = ?3)",
+                     (SELECT parent FROM indexed_entries WHERE account = ?1 AND is_folder = 1 AND item = ?2)",
                 )
                 .map_err(writing)?;
-            for item in &items {
-                let (is_folder, id) = parts(item);
-                change
-                    .execute(params![account.0, is_folder, id])
-                    .map_err(writing)?;
+            for folder in &moved {
+                change.execute(params![account.0, folder]).map_err(writing)?;
             }
             set_cursor(connection, account, &cursor)
         };
@@ -604,7 +652,7 @@ fn write_entries(
     let mut known: HashMap<u64, IndexedEntry> = known.into_iter().map(|entry| (entry.ino, entry)).collect();
     let mut take_over = connection
         .prepare_cached(
-            "DELETE FROM indexed_entries WHERE account = ?1 AND is_folder = ?2 AND item = ?3 AND ino <> ?4",
+            "DELETE FROM indexed_entries WHERE account = ?1 AND is_folder = 1 AND item = ?2 AND ino <> ?3",
         )
         .map_err(writing)?;
     let mut put = connection
@@ -625,9 +673,11 @@ fn write_entries(
             continue;
         }
         let (is_folder, id) = parts(&entry.item);
-        take_over
-            .execute(params![account.0, is_folder, id, number(entry.ino)])
-            .map_err(writing)?;
+        if is_folder {
+            take_over
+                .execute(params![account.0, id, number(entry.ino)])
+                .map_err(writing)?;
+        }
         put.execute(named_params! {
             ":ino": number(entry.ino),
             ":account": account.0,

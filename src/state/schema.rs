@@ -177,7 +177,8 @@ const MIGRATIONS: &[&str] = &[
         changes           INTEGER NOT NULL DEFAULT 0,  -- told of by the service since the entries were written
         doubts            INTEGER NOT NULL DEFAULT 0   -- changes made from here since the entries were written
     ) STRICT;
-    CREATE UNIQUE INDEX indexed_items ON indexed_entries (account, is_folder, item);
+    -- Folders alone: services give files ids in no order, and each of a million would change another page.
+    CREATE UNIQUE INDEX indexed_folder_items ON indexed_entries (account, item) WHERE is_folder = 1;
     CREATE INDEX indexed_children ON indexed_entries (parent);
     CREATE INDEX indexed_doubts ON indexed_entries (account) WHERE doubts > 0;
     CREATE TABLE inodes (

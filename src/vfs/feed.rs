@@ -14,7 +14,6 @@ use crate::provider::{Capability, Changes, Entry, FileEntry, FileId, FolderId, I
 use super::Vfs;
 use super::account::Account;
 use super::error::Result;
-use super::index::key_of;
 use super::listing::Asked;
 use super::tree::{AccountIndex, ListingState, Node, Told};
 
@@ -62,7 +61,7 @@ impl Vfs {
         // Listings from before the first cursor may have missed a change in between.
         if is_first || changes.everything {
             let doubted = self.tree().doubt_all(index);
-            self.note_in_index(account, &changes, true).await?;
+            self.note_in_index(index, account, &changes, true).await?;
             account.set_cursor(changes.cursor);
             self.doubt_folders(doubted);
             return Ok(());
@@ -75,7 +74,7 @@ impl Vfs {
                 tree.doubt(*ino);
             }
         }
-        self.note_in_index(account, &changes, false).await?;
+        self.note_in_index(index, account, &changes, false).await?;
         account.set_cursor(changes.cursor.clone());
         let listed: HashSet<u64> = places.listed.iter().copied().collect();
         self.doubt_folders(places.listed);
@@ -86,20 +85,46 @@ impl Vfs {
         Ok(())
     }
 
-    async fn note_in_index(&self, account: &Account, changes: &Changes, everything: bool) -> Result<()> {
+    async fn note_in_index(
+        &self,
+        index: AccountIndex,
+        account: &Account,
+        changes: &Changes,
+        everything: bool,
+    ) -> Result<()> {
         let Some(indexed) = account.indexed else {
             return Ok(());
         };
         let cursor = changes.cursor.as_str().to_owned();
-        let noted = if everything {
-            self.database.doubt_index(indexed, cursor).await
-        } else {
-            let (folders, items) = (in_folders(changes), items(changes));
-            let folders = folders.into_iter().map(|folder| folder.to_string()).collect();
-            let items = items.into_iter().map(key_of).collect();
-            self.database.note_changes(indexed, folders, items, cursor).await
-        };
-        Ok(noted?)
+        if everything {
+            return Ok(self.database.doubt_index(indexed, cursor).await?);
+        }
+        let mut folders: HashSet<String> = in_folders(changes).iter().map(FolderId::to_string).collect();
+        let mut elsewhere = HashSet::new();
+        {
+            let tree = self.tree();
+            for file in &changes.files {
+                let known = tree.by_item(index, &ItemId::File(file.id.clone()));
+                let parent = known.and_then(|ino| tree.get(tree.get(ino)?.parent?)?.folder()?.id.as_ref());
+                match parent {
+                    Some(parent) => drop(folders.insert(parent.to_string())),
+                    None => drop(elsewhere.insert(file.id.to_string())),
+                }
+            }
+        }
+        if !elsewhere.is_empty() {
+            folders.extend(self.database.folders_of_files(indexed, elsewhere).await?);
+        }
+        let moved = changes
+            .folders
+            .iter()
+            .map(|folder| folder.id.to_string())
+            .collect();
+        let folders = folders.into_iter().collect();
+        Ok(self
+            .database
+            .note_changes(indexed, folders, moved, cursor)
+            .await?)
     }
 
     /// The folders in memory that changes are about, before and after.
@@ -268,13 +293,4 @@ fn in_folders(changes: &Changes) -> Vec<FolderId> {
     let all = of_folders.chain(of_files).flatten().chain(themselves);
     let all: HashSet<&FolderId> = all.collect();
     all.into_iter().cloned().collect()
-}
-
-fn items(changes: &Changes) -> Vec<ItemId> {
-    let files = changes.files.iter().map(|file| ItemId::File(file.id.clone()));
-    let folders = changes
-        .folders
-        .iter()
-        .map(|folder| ItemId::Folder(folder.id.clone()));
-    files.chain(folders).collect()
 }

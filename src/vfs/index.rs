@@ -151,23 +151,32 @@ impl Vfs {
     }
 
     /// Gives entries that are new in the tree the inode numbers that they had before.
-    pub(super) async fn remember_inodes(&self, index: AccountIndex, told: &mut Told) {
+    pub(super) async fn remember_inodes(&self, index: AccountIndex, within: &FolderId, told: &mut Told) {
         let Some(account) = self.accounts.get(index).and_then(|account| account.indexed) else {
             return;
         };
         if told.from_index {
             return;
         }
-        let unknown: Vec<ItemKey> = {
+        let (mut any, mut folders) = (false, Vec::new());
+        {
             let tree = self.tree();
             let items = told.listing.entries.iter().map(Entry::item);
-            let items = items.filter(|item| tree.by_item(index, item).is_none());
-            items.map(key_of).collect()
-        };
-        if unknown.is_empty() {
+            for item in items.filter(|item| tree.by_item(index, item).is_none()) {
+                any = true;
+                if let ItemId::Folder(folder) = item {
+                    folders.push(folder.to_string());
+                }
+            }
+        }
+        if !any {
             return;
         }
-        match self.database.indexed_inodes(account, unknown).await {
+        match self
+            .database
+            .indexed_inodes(account, within.as_str(), folders)
+            .await
+        {
             Ok(known) => told
                 .inodes
                 .extend(known.into_iter().map(|(key, ino)| (item_of(key), ino))),
@@ -524,7 +533,7 @@ fn entry_of(row: IndexedEntry, tells_of_changes: bool) -> Entry {
     }
 }
 
-pub(super) fn key_of(item: ItemId) -> ItemKey {
+fn key_of(item: ItemId) -> ItemKey {
     match item {
         ItemId::File(id) => ItemKey::File(id.to_string()),
         ItemId::Folder(id) => ItemKey::Folder(id.to_string()),

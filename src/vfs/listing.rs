@@ -75,7 +75,7 @@ impl Vfs {
         } = asked;
         let account = self.account(index)?;
         account.facts.complete(&mut told.listing).await;
-        self.remember_inodes(index, &mut told).await;
+        self.remember_inodes(index, &id, &mut told).await;
         let undated = told.listing.lacks_times();
         let listing = &mut told.listing;
         let rows = self.pending_here(account, &id);

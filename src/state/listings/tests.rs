@@ -102,6 +102,14 @@ async fn a_folder_comes_back_as_it_was_written_and_an_entry_that_moved_keeps_its
         (vec![folder(13, "sub")], Some("7".to_owned()))
     );
     assert_eq!(index.read("sub").await.unwrap().entries, [file(14, "deep")]);
+    let inodes = index
+        .database
+        .indexed_inodes(index.account, "a", vec!["sub".to_owned()]);
+    let expected = [
+        (ItemKey::File("x".to_owned()), 12),
+        (ItemKey::Folder("sub".to_owned()), 13),
+    ];
+    assert_eq!(inodes.await.unwrap(), HashMap::from(expected));
     let (account, path) = index.database.indexed_path(14).await.unwrap().unwrap();
     assert_eq!(
         (account, path),
@@ -163,10 +171,16 @@ async fn a_change_that_a_service_tells_of_is_not_undone_by_entries_from_before()
     let index = Index::new().await;
     index.write(&[("top", vec![folder(10, "a")])]).await;
     index.write(&[("a", vec![file(12, "x")])]).await;
-    let items = vec![ItemKey::File("x".to_owned())];
+    let files = HashSet::from(["x".to_owned(), "unknown".to_owned()]);
+    let of_file = index
+        .database
+        .folders_of_files(index.account, files)
+        .await
+        .unwrap();
+    assert_eq!(of_file, ["a"]);
     let noted = index
         .database
-        .note_changes(index.account, vec!["top".to_owned()], items, "500".to_owned());
+        .note_changes(index.account, of_file, vec!["a".to_owned()], "500".to_owned());
     noted.await.unwrap();
     for changed in ["top", "a"] {
         assert_eq!(index.read(changed).await.unwrap().worth.changes, 1, "{changed}");
