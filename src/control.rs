@@ -13,6 +13,6 @@ mod server;
 pub use client::{Client, ControlError};
 pub use message::{
     AccountState, AccountStatus, Action, CallsStatus, Choice, DiskStatus, DrainProgress, HeldBack,
-    HeldBackStatus, PendingState, PendingStatus, PinnedStatus, StatusReport, Totals,
+    HeldBackStatus, KeptAsideStatus, PendingState, PendingStatus, PinnedStatus, StatusReport, Totals,
 };
 pub use server::{Handler, Server};

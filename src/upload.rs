@@ -22,6 +22,7 @@
 //! table's (to tell a size), never the other way round. The journal's order is the order of truth: the table is changed on the database's thread, right
 //! after the commit, so that both always agree.
 
+mod asides;
 mod compare;
 mod deleter;
 mod deletions;
@@ -76,6 +77,7 @@ use bytes::Bytes;
 use crate::provider::{ErrorKind, FileEntry, FileId, FolderId};
 use crate::state::StateError;
 
+pub use asides::KeptAside;
 pub use discard::{DeletionWatch, Unwanted};
 pub use disk_space::{CleanCache, DiskRoom, free_bytes};
 pub use edit::Hold;

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 use super::seen::Seen;
 use super::text;
 use crate::control::{
-    AccountState, AccountStatus, Action, DiskStatus, HeldBack, HeldBackStatus, PendingState, PendingStatus,
-    Totals,
+    AccountState, AccountStatus, Action, DiskStatus, HeldBack, HeldBackStatus, KeptAsideStatus, PendingState,
+    PendingStatus, Totals,
 };
 
 /// What can be done about a file that needs a person.
@@ -51,6 +51,9 @@ pub(super) fn whole(seen: &Seen, rows: usize, now: SystemTime) -> String {
             "Never sent, by name (`local_only`): {number}, {bytes}\n"
         ));
     }
+    if let Seen::Running(report) = seen {
+        shown.push_str(&kept_aside(&report.kept_aside));
+    }
     if let Seen::Running(report) = seen
         && let Some(pinned) = report.pinned
     {
@@ -59,6 +62,21 @@ pub(super) fn whole(seen: &Seen, rows: usize, now: SystemTime) -> String {
     }
     if matches!(seen, Seen::Resting(_)) && !totals.is_nothing() {
         shown.push_str("The next mount goes on with them.\n");
+    }
+    shown
+}
+
+/// Files that were changed here and elsewhere.
+fn kept_aside(kept: &[KeptAsideStatus]) -> String {
+    let mut shown = String::new();
+    if !kept.is_empty() {
+        shown.push_str("Changed here and elsewhere; what came from elsewhere is kept beside it:\n");
+    }
+    for KeptAsideStatus {
+        account, path, aside, ..
+    } in kept
+    {
+        shown.push_str(&format!("  {account}:{path}  as  {aside}\n"));
     }
     shown
 }

@@ -84,9 +84,24 @@ pub struct StatusReport {
     /// What stays here for good, where there is any.
     #[serde(default)]
     pub pinned: Option<PinnedStatus>,
+    /// Files that were changed here and elsewhere, and are kept under another name, of this mount.
+    #[serde(default)]
+    pub kept_aside: Vec<KeptAsideStatus>,
     pub totals: Totals,
     /// Oldest first where these are all; else some of each state, first what needs a person.
     pub pending: Vec<PendingStatus>,
+}
+
+/// A file of a service that gave way to one from here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptAsideStatus {
+    pub account: String,
+    /// The path in the account that it had, which a file from here has now.
+    pub path: String,
+    /// The name that it has now, in the same folder.
+    pub aside: String,
+    /// Seconds since 1970.
+    pub at: u64,
 }
 
 /// The sums over all pending files, whether they are listed or not.

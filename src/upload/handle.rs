@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::provider::{Entry, FileEntry, FileId, FolderId, Provider};
 use crate::state::{Database, RowState};
 
+use super::asides::{Asides, KeptAside};
 use super::deleter;
 use super::disk_space::DiskRoom;
 use super::hydrate;
@@ -55,6 +56,7 @@ pub struct Uploads {
     runtime: tokio::runtime::Handle,
     /// Names noted as discarded whose files are deleted.
     pub(super) discarded: Mutex<Vec<String>>,
+    pub(super) asides: Asides,
 }
 
 impl Uploads {
@@ -78,6 +80,7 @@ impl Uploads {
             tasks: TaskTracker::new(),
             runtime: tokio::runtime::Handle::current(),
             discarded: Mutex::new(Vec::new()),
+            asides: Asides::default(),
         })
     }
 
@@ -134,6 +137,11 @@ impl Uploads {
             }
             all.extend(more);
         }
+    }
+
+    /// Files of services that this mount had to rename, oldest first.
+    pub fn kept_aside(&self) -> Vec<KeptAside> {
+        self.asides.all()
     }
 
     /// The pending files that are never sent.

@@ -254,6 +254,22 @@ impl Uploads {
         }
     }
 
+    /// Lets a pending file replace nothing: what it was to replace was changed elsewhere since, and is kept beside it. Not
+    /// where something of it was announced to the service.
+    pub async fn part(self: &Arc<Self>, id: PendingId, from: FileId) -> Result<(), UploadError> {
+        let changed = self.change(id, move |row| {
+            let is_announced = row.attempt.is_some();
+            match row
+                .replaces
+                .take_if(|file| !is_announced && *file == from.as_str())
+            {
+                Some(_) => Change::Save,
+                None => Change::Skip,
+            }
+        });
+        changed.await.map(drop)
+    }
+
     /// Removes a pending file: its row and its content go. What an upload under way leaves on the service
     /// is deleted there, later. The remote files whose place it was to take, among them what was uploaded
     /// of older contents, are not touched but returned: who unlinks the name deletes them, too.

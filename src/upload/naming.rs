@@ -3,13 +3,14 @@
 //! What the content takes the place of is replaced, or goes. Of any other file nothing is lost: it is kept under another
 //! name, once nobody here is at work with it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::provider::{
     Entry, ErrorKind, FileEntry, FileId, FolderId, ItemId, ListHint, ProviderError, Retry, without_number,
 };
 use crate::state::{AttemptRow, JournalRow};
 
+use super::asides::KeptAside;
 use super::engine::{Sending, Worker};
 use super::journal::take_the_place_of;
 use super::outcome::{Failure, PATIENT_TRIES};
@@ -166,7 +167,7 @@ impl Worker {
         }
         self.check_not_sought(&found, folder)?;
         self.check_at_rest(file)?;
-        self.keep_aside(file, name).await
+        self.keep_aside(file, folder, name).await
     }
 
     /// Whether the name is the one that ours is to have.
@@ -202,7 +203,7 @@ impl Worker {
     }
 
     /// Gives a file of which we know nothing another name, so that nothing of it is lost.
-    async fn keep_aside(&self, file: &FileId, name: &str) -> Result<(), Failure> {
+    async fn keep_aside(&self, file: &FileId, folder: &str, name: &str) -> Result<(), Failure> {
         let aside = conflict_name(name, time::OffsetDateTime::now_utc());
         tracing::warn!(
             name,
@@ -215,7 +216,17 @@ impl Worker {
             .await
         {
             Err(error) if error.kind != ErrorKind::NotFound => Err(error.into()),
-            _ => Ok(()),
+            Err(_) => Ok(()),
+            Ok(()) => {
+                self.uploads.asides.note(KeptAside {
+                    account: self.account.name.clone(),
+                    folder: FolderId::new(folder),
+                    name: name.to_owned(),
+                    aside,
+                    at: SystemTime::now(),
+                });
+                Ok(())
+            }
         }
     }
 }

@@ -111,8 +111,14 @@ impl Vfs {
         let merged = self.tree().merge(ino, version, told, rules, laid_over);
         self.sweep();
         self.bound_memory();
-        let Some(merged) = merged else { return Ok(false) };
+        let Some(mut merged) = merged else {
+            return Ok(false);
+        };
+        let parted = std::mem::take(&mut merged.parted);
         self.tell_kernel(merged);
+        for (row, file) in parted {
+            self.uploads.part(row, file).await?;
+        }
         if undated {
             account.dates.want(ino);
         }

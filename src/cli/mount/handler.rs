@@ -11,14 +11,14 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::assemble::Account;
 use crate::control::{
-    Action, Choice, DiskStatus, DrainProgress, Handler, PendingState, PendingStatus, PinnedStatus,
-    StatusReport, Totals,
+    Action, Choice, DiskStatus, DrainProgress, Handler, KeptAsideStatus, PendingState, PendingStatus,
+    PinnedStatus, StatusReport, Totals,
 };
 use crate::provider::FolderId;
 use crate::state::{PinnedSum, Pins};
 use crate::upload::{
-    OperationId, OperationKind, OperationState, Overview, PendingFile, PendingId, PendingOperation, Stage,
-    SteerError, UploadStatus, Uploads,
+    KeptAside, OperationId, OperationKind, OperationState, Overview, PendingFile, PendingId,
+    PendingOperation, Stage, SteerError, UploadStatus, Uploads,
 };
 use crate::vfs::Vfs;
 
@@ -55,6 +55,7 @@ impl Handler for MountHandler {
             accounts: join_all(accounts).await,
             disk: disk_status(self.uploads.clone()).await,
             pinned: pinned_status(self.pins.clone()).await,
+            kept_aside: self.kept_aside(),
             totals,
             pending,
         }
@@ -215,6 +216,25 @@ async fn disk_status(uploads: Arc<Uploads>) -> Option<DiskStatus> {
         lacking: room.lacking,
         full: room.is_full(),
     })
+}
+
+impl MountHandler {
+    fn kept_aside(&self) -> Vec<KeptAsideStatus> {
+        let told = |kept: KeptAside| {
+            let folder = self.vfs.folder_path(&kept.account, &kept.folder);
+            let path = match folder.as_deref() {
+                None | Some("") => kept.name,
+                Some(folder) => format!("{folder}/{}", kept.name),
+            };
+            KeptAsideStatus {
+                account: kept.account,
+                path,
+                aside: kept.aside,
+                at: super::seconds(kept.at),
+            }
+        };
+        self.uploads.kept_aside().into_iter().map(told).collect()
+    }
 }
 
 /// `None` where nothing is pinned, or the disk does not tell.

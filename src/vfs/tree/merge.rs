@@ -81,6 +81,8 @@ pub struct Merged {
     pub names: Vec<(u64, String)>,
     /// Inodes whose size, time or bytes changed.
     pub inodes: Vec<u64>,
+    /// Rows that were to replace a file which has other content by now than it had when theirs was begun.
+    pub parted: Vec<(PendingId, FileId)>,
 }
 
 impl Tree {
@@ -318,10 +320,16 @@ impl Tree {
             return;
         }
         if let (Some(ino), Entry::File(file)) = (known, &entry)
+            && !self.part(ino, file, claimed, merged)
             && self.note_behind_local(ino, file)
         {
             return;
         }
+        let known = known.filter(|ino| {
+            // It stands for newer content alone from here on.
+            self.get(*ino)
+                .is_some_and(|node| node.item().as_ref() == Some(&item))
+        });
         let name = names::to_local(entry.name(), rules);
         if let Some(ino) = known {
             let is_as_listed = self.is_in(ino, folder) && self.get(ino).is_some_and(|node| node.name == name);
@@ -356,6 +364,26 @@ impl Tree {
         let left = self.place(ino, folder, &name, mtime);
         merged.names.extend(left);
         claimed.children.insert(names::key(&name), ino);
+    }
+
+    /// Parts newer content here from the file that it was to replace, where that was changed elsewhere: both are shown,
+    /// and the upload keeps both. Not where something of it may be on the service already.
+    fn part(&mut self, ino: u64, entry: &FileEntry, claimed: &Claims, merged: &mut Merged) -> bool {
+        let Some(file) = self.get(ino).and_then(Node::file) else {
+            return false;
+        };
+        let (Some(local), Some(old)) = (&file.local, &file.remote) else {
+            return false;
+        };
+        let row = local.pending;
+        let is_at_rest = row.is_none_or(|row| claimed.resting.contains(&row));
+        let is_told = old.size != entry.size || old.hash.zip(entry.hash).is_some_and(|(old, new)| old != new);
+        if old.id != entry.id || !is_at_rest || !is_told {
+            return false;
+        }
+        merged.parted.extend(row.map(|row| (row, entry.id.clone())));
+        self.set_remote(ino, None);
+        true
     }
 
     /// Notes what the service says of a file that has newer content here, which is shown already: under a name
