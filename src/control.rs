@@ -12,7 +12,7 @@ mod server;
 
 pub use client::{Client, ControlError};
 pub use message::{
-    AccountState, AccountStatus, Action, CallsStatus, Choice, DiskStatus, DrainProgress, PendingState,
-    PendingStatus, PinnedStatus, StatusReport, Totals,
+    AccountState, AccountStatus, Action, CallsStatus, Choice, DiskStatus, DrainProgress, HeldBack,
+    HeldBackStatus, PendingState, PendingStatus, PinnedStatus, StatusReport, Totals,
 };
 pub use server::{Handler, Server};

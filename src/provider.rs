@@ -25,9 +25,9 @@ pub use numbered::{is_numbered_twin, without_number};
 pub use publish::Clock;
 pub use types::{
     AccountInfo, ChangeCursor, Changed, Changes, ContentHash, DailyCalls, DeleteMode, DownloadLink, Entry,
-    FileEntry, FileId, FolderEntry, FolderId, FolderState, ItemId, ListHint, Listing, NameRules, Publication,
-    PublishedState, Refusal, SentUpload, ServerHabits, ShareLinks, UploadPlan, UploadProgress, UploadRequest,
-    UploadTicket,
+    FileEntry, FileId, FolderEntry, FolderId, FolderState, ItemId, ListHint, Listing, NameRules, Pace,
+    Publication, PublishedState, Refusal, SentUpload, ServerHabits, ShareLinks, UploadPlan, UploadProgress,
+    UploadRequest, UploadTicket,
 };
 
 use std::time::SystemTime;
@@ -281,6 +281,11 @@ pub trait Provider: Send + Sync + 'static {
     /// How the calls of the day stand, where the service allows so many only. Makes no call.
     async fn daily_calls(&self) -> Option<DailyCalls> {
         None
+    }
+
+    /// How calls are held back at present, where this was put into [`wrap::standard`]. Makes no call.
+    fn pace(&self) -> Pace {
+        Pace::default()
     }
 
     /// Gives back what the login took (tokens), at a clean end. Best effort.

@@ -105,6 +105,8 @@ pub struct Vfs {
     listings: SingleFlight<u64>,
     loads: SingleFlight<u64>,
     database: Database,
+    /// Held while the index is written.
+    index_writing: tokio::sync::Mutex<()>,
     handles: Handles,
     storms: Storms,
     pages: Pages,
@@ -143,6 +145,7 @@ impl Vfs {
             listings: SingleFlight::new(),
             loads: SingleFlight::new(),
             database: database.clone(),
+            index_writing: tokio::sync::Mutex::default(),
             handles: Handles::default(),
             storms: Storms::default(),
             pages: Pages::default(),

@@ -123,6 +123,10 @@ fn the_pace_of_uploads_has_defaults_an_older_name_and_an_own_budget_of_calls() {
         (gentle.calls_per_second, gentle.upload_calls_per_second),
         (2.0, 2.0)
     );
+    // Who sets a limit means each second, unless a burst is given.
+    assert_eq!([plain.burst, gentle.burst], [300, 2]);
+    assert_eq!(options("calls_per_second = 2\n", "burst = 9\n").burst, 9);
+    assert_eq!(options("burst = 9\n", "calls_per_second = 2\n").burst, 9);
     let mixed = options("calls_per_second = 2\n", "upload_calls_per_second = 9\n");
     assert_eq!(
         (mixed.calls_per_second, mixed.upload_calls_per_second),

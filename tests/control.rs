@@ -10,7 +10,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use lockerfs::control::{
     AccountState, AccountStatus, Action, CallsStatus, Choice, Client, ControlError, DiskStatus,
-    DrainProgress, Handler, PendingState, PendingStatus, PinnedStatus, Server, StatusReport, Totals,
+    DrainProgress, Handler, HeldBack, HeldBackStatus, PendingState, PendingStatus, PinnedStatus, Server,
+    StatusReport, Totals,
 };
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -36,6 +37,11 @@ fn report(numbers: std::ops::Range<usize>) -> StatusReport {
                 limit: 500,
                 spent: 12,
                 renewed: 86_400,
+            }),
+            held_back: Some(HeldBackStatus {
+                why: HeldBack::AskedForFewer,
+                until_ms: Some(5),
+                calls_per_100_seconds: Some(250),
             }),
         }],
         disk: Some(DiskStatus {

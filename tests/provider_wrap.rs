@@ -6,12 +6,16 @@ mod scripted;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use futures_util::future::join_all;
 use lockerfs::http::FileRange;
-use lockerfs::provider::wrap::{Options, standard};
-use lockerfs::provider::{ErrorKind, FileId, FolderId, ItemId, ListHint, Provider, Retry, UploadRequest};
+use lockerfs::provider::wrap::{Options, Urgency, at, standard};
+use lockerfs::provider::{
+    ErrorKind, FileId, FolderId, ItemId, ListHint, Pace, Provider, Retry, UploadRequest,
+};
 use scripted::{Act, Scripted};
 
 const BUSY: Act = Act::Fail(ErrorKind::Busy, Retry::AfterWait(None));
+const LIMITED: Act = Act::Fail(ErrorKind::RateLimited, Retry::AfterWait(None));
 const LOST: Act = Act::Fail(ErrorKind::Unavailable, Retry::OutcomeUnknown);
 
 fn quick() -> Options {
@@ -210,11 +214,249 @@ async fn calls_keep_to_the_budget_of_their_class() {
         start.elapsed()
     );
     let start = Instant::now();
-    provider.account_info().await.unwrap();
+    provider.upload_begin(&upload().0).await.unwrap();
     assert!(
         start.elapsed() < Duration::from_millis(45),
-        "reads wait for writes"
+        "uploads wait for renames"
     );
+}
+
+#[tokio::test]
+async fn all_calls_of_an_account_together_keep_to_its_limit_in_each_second() {
+    let options = Options {
+        calls_per_second: 20.0,
+        upload_calls_per_second: 20.0,
+        burst: 2,
+        ..quick()
+    };
+    let (scripted, provider) = wrapped([], &options);
+    let (request, _) = upload();
+    let uploads = join_all((0..25).map(|_| provider.upload_begin(&request)));
+    let background = at(
+        Urgency::Background,
+        join_all((0..15).map(|_| provider.changes(None))),
+    );
+    let item = item();
+    let renames = join_all((0..15).map(|_| provider.rename(&item, "n", None)));
+    let (uploads, background, renames) = futures_util::join!(uploads, background, renames);
+    assert!(uploads.iter().all(Result::is_ok) && background.iter().all(Result::is_ok));
+    assert!(renames.iter().all(Result::is_ok));
+    let times: Vec<_> = scripted.attempts().into_iter().map(|(_, at)| at).collect();
+    let busiest = times.iter().map(|from| {
+        let second = *from..*from + Duration::from_secs(1);
+        times.iter().filter(|at| second.contains(*at)).count()
+    });
+    let busiest = busiest.max().unwrap();
+    assert!(busiest <= 22, "{busiest} calls within a second");
+}
+
+#[tokio::test]
+async fn a_program_that_waits_goes_before_uploads_and_crawls_that_came_first() {
+    let options = Options {
+        calls_per_second: 50.0,
+        upload_calls_per_second: 50.0,
+        burst: 1,
+        ..quick()
+    };
+    let (scripted, provider) = wrapped([], &options);
+    let (request, _) = upload();
+    let uploads = join_all((0..20).map(|_| provider.upload_begin(&request)));
+    let crawl = at(Urgency::Crawl, join_all((0..20).map(|_| provider.account_info())));
+    let item = item();
+    let late = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        for _ in 0..5 {
+            provider.rename(&item, "n", None).await.unwrap();
+        }
+        scripted.attempts().len()
+    };
+    let (_, _, gone) = futures_util::join!(uploads, crawl, late);
+    assert!(
+        gone <= 20,
+        "{gone} calls started before the last that a program waited for"
+    );
+    assert_eq!(scripted.attempts().len(), 45);
+}
+
+#[tokio::test]
+async fn a_dropped_operation_gives_its_place_back() {
+    let options = Options {
+        calls_per_second: 10.0,
+        upload_calls_per_second: 10.0,
+        burst: 1,
+        ..quick()
+    };
+    let (scripted, provider) = wrapped([], &options);
+    provider.changes(None).await.unwrap();
+    let many = join_all((0..100).map(|_| provider.changes(None)));
+    let dropped = tokio::time::timeout(Duration::from_millis(20), many).await;
+    assert!(dropped.is_err());
+    let start = Instant::now();
+    provider.changes(None).await.unwrap();
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert_eq!(scripted.attempts().len(), 2);
+}
+
+#[tokio::test]
+async fn a_walk_of_two_hundred_folders_goes_through_the_default_budget_without_a_wait() {
+    let (scripted, provider) = wrapped([], &Options::default());
+    let hint = ListHint {
+        files: Some(50),
+        folders: Some(0),
+    };
+    let root = provider.root();
+    provider.list(&root, ListHint::default()).await.unwrap();
+    let start = Instant::now();
+    join_all((0..202).map(|_| provider.list(&root, hint))).await;
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert_eq!(scripted.attempts().len(), 203);
+    assert_eq!(provider.pace(), Pace::default());
+}
+
+#[tokio::test]
+async fn no_call_of_any_kind_starts_before_the_time_that_the_service_asked_for() {
+    let asked = Duration::from_millis(600);
+    let acts = [Act::Fail(ErrorKind::RateLimited, Retry::AfterWait(Some(asked)))];
+    let (scripted, provider) = wrapped(acts, &quick());
+    let (request, _) = upload();
+    let others = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let pace = provider.pace();
+        assert!(
+            pace.rests.is_some() && pace.calls_per_second.is_some(),
+            "{pace:?}"
+        );
+        let item = item();
+        let (upload, rename) =
+            futures_util::join!(provider.upload_begin(&request), provider.rename(&item, "n", None));
+        assert!(upload.is_ok() && rename.is_ok());
+    };
+    let (changes, ()) = futures_util::join!(provider.changes(None), others);
+    changes.unwrap();
+    let attempts = scripted.attempts();
+    assert_eq!(attempts.len(), 4);
+    for (method, at) in &attempts[1..] {
+        assert!(*at - attempts[0].1 >= asked, "{method} started too early");
+    }
+    assert_eq!(provider.pace().rests, None);
+}
+
+#[tokio::test]
+async fn patience_that_a_service_asks_for_is_not_bounded_by_the_attempts() {
+    let (scripted, provider) = wrapped([LIMITED; 7], &quick());
+    provider.rename(&item(), "n", None).await.unwrap();
+    assert_eq!(scripted.attempts().len(), 8);
+
+    let options = Options {
+        operation_deadline: Duration::from_secs(2),
+        ..quick()
+    };
+    let (_, provider) = wrapped([LIMITED; 1000], &options);
+    let start = Instant::now();
+    let error = provider.rename(&item(), "n", None).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::RateLimited);
+    assert!(matches!(error.retry, Retry::AfterWait(_)), "{:?}", error.retry);
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn everything_completes_while_every_third_call_is_refused() {
+    let passes = Act::Take(Duration::ZERO);
+    let acts = (0..300).map(|n| if n % 3 == 2 { LIMITED } else { passes });
+    let (_, provider) = wrapped(acts, &quick());
+    let (request, _) = upload();
+    let root = provider.root();
+    let uploads = join_all((0..4).map(|_| provider.upload_begin(&request)));
+    let lists = join_all((0..4).map(|_| provider.list(&root, ListHint::default())));
+    let changes = at(Urgency::Background, provider.changes(None));
+    let (uploads, lists, changes) = futures_util::join!(uploads, lists, changes);
+    assert!(uploads.iter().all(Result::is_ok), "{uploads:?}");
+    assert!(lists.iter().all(Result::is_ok) && changes.is_ok());
+}
+
+#[tokio::test]
+async fn a_service_that_is_away_is_left_alone_and_noticed_when_it_is_back() {
+    let gone = Act::Fail(ErrorKind::Timeout, Retry::AfterWait(None));
+    let options = Options {
+        attempts: 1,
+        ..quick()
+    };
+    // Five, and two probes that fail as well: the pause is longer than an operation waits for by itself.
+    let (scripted, provider) = wrapped([gone; 8], &options);
+    for _ in 0..5 {
+        provider.rename(&item(), "n", None).await.unwrap_err();
+    }
+    assert!(provider.pace().away.is_some());
+    let start = Instant::now();
+    while scripted.attempts().len() < 8 {
+        provider.changes(None).await.unwrap_err();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(start.elapsed() < Duration::from_secs(30), "no probe goes");
+    }
+    let asked = Instant::now();
+    let error = provider.changes(None).await.unwrap_err();
+    assert!(
+        asked.elapsed() < Duration::from_millis(500),
+        "{:?}",
+        asked.elapsed()
+    );
+    assert_eq!(error.kind, ErrorKind::Unavailable);
+    assert!(
+        matches!(error.retry, Retry::AfterWait(Some(_))),
+        "{:?}",
+        error.retry
+    );
+    assert!(error.to_string().contains("it is tried again in"), "{error}");
+    assert_eq!(
+        scripted.attempts().len(),
+        8,
+        "a call went to a service that is left alone"
+    );
+    // It is back: noticed within the pause.
+    let start = Instant::now();
+    while provider.changes(None).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(
+            start.elapsed() < Duration::from_secs(16),
+            "its return is not noticed"
+        );
+    }
+    assert_eq!(provider.pace().away, None);
+}
+
+#[tokio::test]
+async fn an_answer_in_between_and_one_broken_operation_do_not_make_a_service_away() {
+    let refused = Act::Fail(ErrorKind::NotFound, Retry::Never);
+    let gone = Act::Fail(ErrorKind::Timeout, Retry::AfterWait(None));
+    let options = Options {
+        attempts: 1,
+        ..quick()
+    };
+    let acts = (0..12).map(|n| if n % 4 == 3 { refused } else { gone });
+    let (scripted, provider) = wrapped(acts, &options);
+    for _ in 0..12 {
+        provider.rename(&item(), "n", None).await.unwrap_err();
+    }
+    assert_eq!(scripted.attempts().len(), 12);
+
+    let broken = Act::Fail(ErrorKind::Unavailable, Retry::AfterWait(None));
+    let (scripted, provider) = wrapped([broken; 10], &options);
+    for _ in 0..10 {
+        provider.rename(&item(), "n", None).await.unwrap_err();
+    }
+    assert_eq!((scripted.attempts().len(), provider.pace().away), (10, None));
+    provider.changes(None).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_moment_of_absence_is_waited_out() {
+    let gone = Act::Fail(ErrorKind::Timeout, Retry::AfterWait(None));
+    let (scripted, provider) = wrapped([gone; 5], &quick());
+    // Four tries; the next call's first is the fifth failure in a row.
+    provider.rename(&item(), "n", None).await.unwrap_err();
+    let all = join_all((0..10).map(|_| provider.changes(None))).await;
+    assert!(all.iter().all(Result::is_ok), "{all:?}");
+    assert_eq!(scripted.attempts().len(), 15);
 }
 
 #[tokio::test]

@@ -4,7 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use super::seen::Seen;
 use super::text;
-use crate::control::{AccountState, AccountStatus, Action, DiskStatus, PendingState, PendingStatus, Totals};
+use crate::control::{
+    AccountState, AccountStatus, Action, DiskStatus, HeldBack, HeldBackStatus, PendingState, PendingStatus,
+    Totals,
+};
 
 /// What can be done about a file that needs a person.
 const REMEDY: &str = "  Mend the cause, then `lockerfs queue retry`. `lockerfs queue export ID FILE` saves a copy, \
@@ -253,6 +256,13 @@ fn accounts(accounts: &[AccountStatus]) -> String {
                 text::until(renewed, SystemTime::now()),
             ));
         }
+        if let Some(held) = account.held_back {
+            shown.push_str(&format!(
+                "{}: {}\n",
+                account.name,
+                held_back(held, SystemTime::now())
+            ));
+        }
         if account.paused {
             let name = &account.name;
             shown.push_str(&format!(
@@ -261,6 +271,34 @@ fn accounts(accounts: &[AccountStatus]) -> String {
         }
     }
     shown
+}
+
+/// Why there are fewer calls, or none until when. The time is that of UTC, as everywhere in the program's texts.
+fn held_back(held: HeldBackStatus, now: SystemTime) -> String {
+    let until = held.until_ms.map(|ms| {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_millis(ms);
+        let of_day = ms.div_ceil(1000) % 86_400;
+        let clock = format!("{:02}:{:02}:{:02}", of_day / 3600, of_day / 60 % 60, of_day % 60);
+        (clock, text::until(at + Duration::from_millis(999), now))
+    });
+    let mut told = match (held.why, until) {
+        (HeldBack::Away, Some((clock, left))) => {
+            format!("the service is away; it is tried again {left} ({clock} UTC)")
+        }
+        (HeldBack::Away, None) => "the service is away; it is tried again now".to_owned(),
+        (HeldBack::AskedForFewer, Some((clock, left))) => {
+            format!("calls rest until {clock} UTC ({left}): the service asked for fewer calls")
+        }
+        (HeldBack::AskedForFewer, None) => "the service asked for fewer calls".to_owned(),
+    };
+    if let Some(calls) = held.calls_per_100_seconds {
+        told.push_str(&format!(
+            "; at most {}.{:02} calls a second for now",
+            calls / 100,
+            calls % 100
+        ));
+    }
+    told
 }
 
 fn account_row(account: &AccountStatus) -> Vec<String> {
@@ -315,6 +353,32 @@ mod tests {
             pending,
         });
         whole(&seen, rows, SystemTime::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn it_is_told_why_calls_rest_until_when_and_how_few_there_are() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(14 * 3600);
+        let told = |why, until_ms, calls_per_100_seconds| {
+            let held = HeldBackStatus {
+                why,
+                until_ms,
+                calls_per_100_seconds,
+            };
+            held_back(held, now)
+        };
+        assert_eq!(
+            told(HeldBack::AskedForFewer, Some(50_586_500), Some(650)),
+            "calls rest until 14:03:07 UTC (in 4 min): the service asked for fewer calls; \
+            at most 6.50 calls a second for now"
+        );
+        assert_eq!(
+            told(HeldBack::Away, Some(50_405_000), None),
+            "the service is away; it is tried again in 5 s (14:00:05 UTC)"
+        );
+        assert_eq!(
+            told(HeldBack::AskedForFewer, None, Some(200)),
+            "the service asked for fewer calls; at most 2.00 calls a second for now"
+        );
     }
 
     #[test]

@@ -48,6 +48,9 @@ pub const LOCAL_ONLY: &[&str] = &[
     ".~lock.*#",
 ];
 
+/// Calls that may go at once where the config limits calls a second and says nothing of a burst.
+const STRICT_BURST: u32 = 2;
+
 /// How one account is treated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AccountOptions {
@@ -159,7 +162,13 @@ impl AccountOptions {
             },
             calls_per_second: calls_per_second.unwrap_or(self.calls_per_second),
             upload_calls_per_second,
-            burst: section.number("burst", 1..10_001)?.unwrap_or(self.burst),
+            // Who sets a limit means each second.
+            burst: section
+                .number("burst", 1..10_001)?
+                .or(calls_per_second
+                    .filter(|_| self.burst == wrap::Options::default().burst)
+                    .and(Some(STRICT_BURST)))
+                .unwrap_or(self.burst),
             deadline: section
                 .string_as("deadline", at_least_a_second)?
                 .unwrap_or(self.deadline),

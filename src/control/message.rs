@@ -225,6 +225,29 @@ pub struct AccountStatus {
     /// The calls of the day, where the service allows so many only.
     #[serde(default)]
     pub calls: Option<CallsStatus>,
+    /// How calls are held back, where they are.
+    #[serde(default)]
+    pub held_back: Option<HeldBackStatus>,
+}
+
+/// How the calls of an account are held back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldBackStatus {
+    pub why: HeldBack,
+    /// When the next call may be made, in milliseconds since 1970; absent where calls are made, and fewer only.
+    pub until_ms: Option<u64>,
+    /// Calls that may be made in a hundred seconds, where they are fewer than the config allows.
+    pub calls_per_100_seconds: Option<u64>,
+}
+
+/// Why calls are held back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeldBack {
+    /// The service asked for fewer calls.
+    AskedForFewer,
+    /// The service is away.
+    Away,
 }
 
 /// How the calls of a day stand.

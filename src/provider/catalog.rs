@@ -20,8 +20,8 @@ use self::ticket::Ticket;
 use super::{
     AccountInfo, Capabilities, Capability, ChangeCursor, Changes, Clock, ContentHash, DailyCalls, DeleteMode,
     DownloadLink, Entry, ErrorKind, FileEntry, FileId, FolderEntry, FolderId, FolderState, ItemId, ListHint,
-    Listing, NameRules, Provider, ProviderError, Publication, PublishedState, Result, Retry, ShareLinks,
-    UploadPlan, UploadProgress, UploadRequest, UploadTicket,
+    Listing, NameRules, Pace, Provider, ProviderError, Publication, PublishedState, Result, Retry,
+    ShareLinks, UploadPlan, UploadProgress, UploadRequest, UploadTicket,
 };
 use crate::http::FileRange;
 use crate::state::{
@@ -468,6 +468,10 @@ impl Provider for Catalog {
 
     async fn daily_calls(&self) -> Option<DailyCalls> {
         self.service.daily_calls().await
+    }
+
+    fn pace(&self) -> Pace {
+        self.service.pace()
     }
 
     async fn close(&self) {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use url::Url;
 
@@ -392,6 +392,17 @@ pub struct DailyCalls {
     pub spent: u64,
     /// When the next day begins.
     pub renewed: SystemTime,
+}
+
+/// How the calls of an account are held back.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Pace {
+    /// How long no call is made, since the service asked for fewer.
+    pub rests: Option<Duration>,
+    /// How long no call is made, since the service is away.
+    pub away: Option<Duration>,
+    /// The rate, where it is lower than it may be.
+    pub calls_per_second: Option<f64>,
 }
 
 /// Why a service gave up an upload whose bytes it had taken.

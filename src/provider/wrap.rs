@@ -1,11 +1,13 @@
-//! What goes around any provider: tracing, retries, a call budget, deadlines.
+//! What goes around any provider: tracing, retries, a call budget, a circuit breaker, deadlines.
 //!
 //! Each wrapper is an [`Around`]: one function through which every operation passes, told by an
 //! [`Operation`] what it is. [`Wrapped`] makes a [`Provider`] of it, so a new method of the trait is one line
 //! here and none in the wrappers. Nothing here knows a service.
 
+mod breaker;
 mod budget;
 mod deadline;
+mod lanes;
 mod operation;
 mod retry;
 mod tracing;
@@ -19,6 +21,7 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use url::Url;
 
+pub use self::breaker::{Breaker, Circuit};
 pub use self::budget::Budget;
 pub use self::deadline::Deadline;
 pub use self::operation::{CallClass, Operation};
@@ -28,23 +31,25 @@ pub use self::urgency::{Urgency, at, urgency};
 
 use super::{
     AccountInfo, Capabilities, Capability, ChangeCursor, Changes, DailyCalls, DeleteMode, DownloadLink,
-    FileEntry, FileId, FolderEntry, FolderId, FolderState, ItemId, ListHint, Listing, NameRules, Provider,
-    PublishedState, Result, SentUpload, ShareLinks, UploadPlan, UploadProgress, UploadRequest, UploadTicket,
+    FileEntry, FileId, FolderEntry, FolderId, FolderState, ItemId, ListHint, Listing, NameRules, Pace,
+    Provider, PublishedState, Result, SentUpload, ShareLinks, UploadPlan, UploadProgress, UploadRequest,
+    UploadTicket,
 };
 use crate::http::FileRange;
 
 /// Limits of the wrappers around one account.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
-    /// Calls of one [`CallClass`] that may start in a second, in the long run.
+    /// Calls other than those of uploads that may start in a second, in the long run.
     pub calls_per_second: f64,
-    /// The same for uploads, of which one small file takes two or three.
+    /// The same for uploads, of which one small file takes two or three. All calls together keep to the larger of
+    /// both.
     pub upload_calls_per_second: f64,
-    /// Calls of one class that may start at once after a rest.
+    /// Calls that may start at once after a rest.
     pub burst: u32,
     /// The longest wait for the budget; what would wait longer fails as rate-limited.
     pub budget_wait: Duration,
-    /// Times that an operation is tried at most.
+    /// Times that an operation is tried at most, those aside for which the service was called too often.
     pub attempts: u32,
     /// The first wait between attempts, which doubles from one to the next.
     pub backoff: Duration,
@@ -62,7 +67,7 @@ impl Default for Options {
         Options {
             calls_per_second: 50.0,
             upload_calls_per_second: 400.0,
-            burst: 100,
+            burst: 300,
             budget_wait: Duration::from_secs(30),
             attempts: 4,
             backoff: Duration::from_millis(250),
@@ -73,12 +78,16 @@ impl Default for Options {
     }
 }
 
-/// The wrappers in the order in which lockerfs uses them: tracing around retries around the budget around
-/// the deadline of each attempt.
+/// The wrappers in the order in which lockerfs uses them: tracing around retries around the budget around the
+/// circuit breaker around the deadline of each attempt.
 pub fn standard(provider: Arc<dyn Provider>, account_name: &str, options: &Options) -> Arc<dyn Provider> {
+    let (budget, circuit) = (Budget::new(options), Arc::new(Circuit::default()));
+    let saved = budget.clone();
     let provider = Wrapped::new(provider, Deadline::new(options.call_deadline));
-    let provider = Wrapped::new(provider, Budget::new(options));
-    let provider = Wrapped::new(provider, Retrying::new(account_name, options));
+    let breaker = Breaker::new(Arc::clone(&circuit), move || saved.spend_savings());
+    let provider = Wrapped::new(provider, breaker);
+    let provider = Wrapped::new(provider, budget);
+    let provider = Wrapped::new(provider, Retrying::new(account_name, options, circuit));
     Wrapped::new(provider, Tracing::new(account_name))
 }
 
@@ -93,6 +102,9 @@ pub trait Around: Send + Sync + 'static {
     where
         T: Send + 'a,
         F: Fn() -> BoxFuture<'a, Result<T>> + Send + Sync + 'a;
+
+    /// Adds what this wrapper knows of the pace of the calls.
+    fn tell(&self, _: &mut Pace) {}
 }
 
 /// A provider with a wrapper around it.
@@ -154,7 +166,7 @@ impl<A: Around> Provider for Wrapped<A> {
 
     async fn list(&self, folder: &FolderId, hint: ListHint) -> Result<Listing> {
         self.around
-            .around(Operation::LIST, || self.inner.list(folder, hint))
+            .around(Operation::LIST.of_parts(hint), || self.inner.list(folder, hint))
             .await
     }
 
@@ -314,6 +326,12 @@ impl<A: Around> Provider for Wrapped<A> {
 
     async fn daily_calls(&self) -> Option<DailyCalls> {
         self.inner.daily_calls().await
+    }
+
+    fn pace(&self) -> Pace {
+        let mut pace = self.inner.pace();
+        self.around.tell(&mut pace);
+        pace
     }
 
     async fn close(&self) {

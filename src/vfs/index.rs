@@ -18,16 +18,18 @@ use super::Vfs;
 use super::account::Account;
 use super::error::{Error, Result};
 use super::single_flight::Flight;
-use super::tree::{AccountIndex, ListingState, Node, Snapshot, Snapshotted, Told};
+use super::tree::{AccountIndex, Folder, ListingState, Node, Snapshot, Snapshotted, Told};
 
 /// Nodes in memory, some kilobyte each at most; others are brought back from the index when they are needed.
 const MOST_NODES: usize = 100_000;
 /// To how many they are brought down then.
 const ENOUGH_NODES: usize = 90_000;
 
-/// How long changes are gathered before the index is told, and how long it has rest then, in times of the work.
+/// How long changes are gathered before the index is told.
 const GATHERING: Duration = Duration::from_millis(200);
-const REST: u32 = 10;
+/// How long a folder that was written is left alone, by the entry: one that changes all the time is not written all the
+/// time.
+const REST: Duration = Duration::from_micros(500);
 const LONGEST_REST: Duration = Duration::from_secs(10);
 /// Entries written at a time, so that the journal has its turn in between.
 const AT_A_TIME: usize = 4000;
@@ -248,10 +250,8 @@ impl Vfs {
                 }
                 self.look_for_doubts().await;
             }
-            let begun = Instant::now();
-            self.write_index().await;
+            self.write_index(Haste::InTime).await;
             seen = self.database.commits();
-            tokio::time::sleep((begun.elapsed() * REST).min(LONGEST_REST)).await;
         }
     }
 
@@ -260,7 +260,7 @@ impl Vfs {
     pub async fn finish_index(&self) {
         self.look_for_doubts().await;
         for _ in 0..LAST_ROUNDS {
-            if self.write_index().await {
+            if self.write_index(Haste::Now).await {
                 break;
             }
             tokio::time::sleep(LAST_PAUSE).await;
@@ -291,10 +291,21 @@ impl Vfs {
     }
 
     /// Tells the index of the folders that changed. Whether it knows all by then that can be told.
-    async fn write_index(&self) -> bool {
+    async fn write_index(&self, haste: Haste) -> bool {
+        let _alone = self.index_writing.lock().await;
         self.bring_numbers().await;
         let mut folders = self.tree().take_changed();
         let mut all = true;
+        if let Haste::InTime = haste {
+            let mut tree = self.tree();
+            folders.retain(|ino| {
+                let is_due = tree.get(*ino).and_then(Node::folder).is_none_or(is_due);
+                if !is_due {
+                    tree.note_change(*ino);
+                }
+                is_due
+            });
+        }
         // Parents first: a folder can be told of when its own entry is there.
         {
             let tree = self.tree();
@@ -401,6 +412,19 @@ impl Vfs {
             Err(error) => tracing::warn!(%error, "new entries get inode numbers that are not kept"),
         }
     }
+}
+
+/// Whether folders that were written a moment ago are written again.
+#[derive(Debug, Clone, Copy)]
+enum Haste {
+    InTime,
+    Now,
+}
+
+fn is_due(folder: &Folder) -> bool {
+    let entries = u32::try_from(folder.children.len()).unwrap_or(u32::MAX);
+    let rest = REST.saturating_mul(entries).min(LONGEST_REST);
+    folder.written.is_none_or(|at| at.elapsed() >= rest)
 }
 
 fn to_index(snapshot: Snapshot, worth: &HashMap<String, Worth>) -> FolderToIndex {

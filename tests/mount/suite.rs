@@ -16,6 +16,7 @@ mod links;
 mod local_only;
 mod names;
 mod outage;
+mod patience;
 mod programs;
 mod reading;
 mod reading_ahead;

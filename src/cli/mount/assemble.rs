@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use super::Plan;
 use super::health::Health;
@@ -13,12 +14,12 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::cli::failure::Failure;
 use crate::config::{AccountConfig, FsyncMode, OnClose, clock, session_dir};
-use crate::control::{AccountState, AccountStatus, CallsStatus, Server};
+use crate::control::{AccountState, AccountStatus, CallsStatus, HeldBack, HeldBackStatus, Server};
 use crate::download::{self, BlockCache, Downloads};
 use crate::fuse::{self, Mounted};
 use crate::http::DataClient;
 use crate::provider::wrap::Wrapped;
-use crate::provider::{self, Capability, Catalog, Provider};
+use crate::provider::{self, Capability, Catalog, Pace, Provider};
 use crate::state::{AccountIndexed, Database, Pins, StateDir};
 use crate::upload::{self, Uploads};
 use crate::vfs::{self, LocalFolders, Vfs};
@@ -65,8 +66,32 @@ impl Account {
                 spent: calls.spent,
                 renewed: super::seconds(calls.renewed),
             }),
+            held_back: held_back(self.provider.pace(), SystemTime::now()),
         }
     }
+}
+
+fn held_back(pace: Pace, now: SystemTime) -> Option<HeldBackStatus> {
+    let (why, left) = match (pace.away, pace.rests, pace.calls_per_second) {
+        (Some(left), rests, _) => (HeldBack::Away, Some(rests.map_or(left, |rests| rests.max(left)))),
+        (None, rests, rate) if rests.is_some() || rate.is_some() => (HeldBack::AskedForFewer, rests),
+        _ => return None,
+    };
+    let ms = |left: Duration| {
+        let at = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default() + left;
+        u64::try_from(at.as_millis()).unwrap_or(u64::MAX)
+    };
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rate is small and not negative"
+    )]
+    let calls = pace.calls_per_second.map(|rate| (rate * 100.0).round() as u64);
+    Some(HeldBackStatus {
+        why,
+        until_ms: left.map(ms),
+        calls_per_100_seconds: calls,
+    })
 }
 
 /// Builds everything and mounts. Makes no call to a service.

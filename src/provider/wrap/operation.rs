@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::provider::ListHint;
+
 /// Operations that share a budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallClass {
@@ -145,6 +147,19 @@ impl Operation {
         }
     }
 
+    /// The listing of a folder that holds about so much: what is told to be empty is not asked for.
+    #[must_use]
+    pub(super) fn of_parts(self, hint: ListHint) -> Self {
+        let part = |count: Option<u64>| count.map_or(1, |count| count.div_ceil(BATCH as u64));
+        let calls = part(hint.files)
+            .saturating_add(part(hint.folders))
+            .min(BATCH as u64);
+        Operation {
+            calls: u32::try_from(calls).unwrap_or(u32::MAX),
+            ..self
+        }
+    }
+
     /// The time that it may take where a single call may take `limit`.
     pub(super) fn within(self, limit: Duration) -> Duration {
         limit.saturating_mul(self.patience)
@@ -170,6 +185,16 @@ mod tests {
             [(1, 1), (20, 5), (0, 1)]
         );
         assert_eq!(of(4000, false), (500, 1000));
+    }
+
+    #[test]
+    fn a_listing_counts_the_parts_that_are_not_known_to_be_empty() {
+        let of = |files, folders| Operation::LIST.of_parts(ListHint { files, folders }).calls;
+        assert_eq!(
+            [of(None, None), of(Some(50), Some(0)), of(Some(0), Some(0))],
+            [2, 1, 0]
+        );
+        assert_eq!(of(Some(1200), Some(3)), 4);
     }
 
     #[test]

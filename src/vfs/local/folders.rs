@@ -10,9 +10,9 @@ use url::Url;
 use crate::http::FileRange;
 use crate::provider::{
     AccountInfo, Capabilities, ChangeCursor, Changes, DailyCalls, DeleteMode, DownloadLink, Entry, ErrorKind,
-    FileEntry, FileId, FolderEntry, FolderId, FolderState, ItemId, ListHint, Listing, NameRules, Provider,
-    ProviderError, PublishedState, Result, Retry, SentUpload, ShareLinks, UploadPlan, UploadProgress,
-    UploadRequest, UploadTicket,
+    FileEntry, FileId, FolderEntry, FolderId, FolderState, ItemId, ListHint, Listing, NameRules, Pace,
+    Provider, ProviderError, PublishedState, Result, Retry, SentUpload, ShareLinks, UploadPlan,
+    UploadProgress, UploadRequest, UploadTicket,
 };
 use crate::state::{Database, LocalFolderRow, StateError};
 use crate::vfs::names;
@@ -259,6 +259,10 @@ impl Provider for LocalFolders {
 
     async fn daily_calls(&self) -> Option<DailyCalls> {
         self.service.daily_calls().await
+    }
+
+    fn pace(&self) -> Pace {
+        self.service.pace()
     }
 
     async fn upload_from_link(&self, request: &UploadRequest, link: &Url) -> Result<UploadProgress> {

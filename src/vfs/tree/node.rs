@@ -141,6 +141,8 @@ pub struct Folder {
     pub revision: Option<String>,
     /// The index has the entries as they were last, so that they can be let go.
     pub indexed: bool,
+    /// When the index was told of the entries.
+    pub written: Option<Instant>,
     /// Changes from here that are on their way to the service and not in the entries yet.
     pub changing: u32,
     /// It is listed ahead of a walker, who did not look into it yet.
@@ -164,6 +166,7 @@ impl Folder {
             doubted: false,
             revision: None,
             indexed: false,
+            written: None,
             changing: 0,
             foreseen: false,
         }

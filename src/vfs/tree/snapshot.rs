@@ -63,6 +63,7 @@ impl Tree {
     pub fn note_indexed(&mut self, folder: u64) {
         if let Some(folder) = self.get_mut(folder).and_then(Node::folder_mut) {
             folder.indexed = true;
+            folder.written = Some(Instant::now());
         }
     }
 
