@@ -182,8 +182,16 @@ class Lockerfs(Program):
         return Counts(calls, counts["bytes_in"], counts["bytes_out"])
 
     def reset(self):
-        request = urllib.request.Request(f"{self.url}/sandbox/calls/reset", data=b"", method="POST")
-        DIRECT.open(request, timeout=30).close()
+        self.post("calls/reset", b"", 30)
+
+    def grow(self, folders, files, size):
+        """Lets the service make up folders of small files."""
+        grow = {"account": "mediafire", "folders": folders, "files": files, "size": size}
+        self.post("grow", json.dumps(grow).encode(), START_LIMIT)
+
+    def post(self, page, body, limit):
+        request = urllib.request.Request(f"{self.url}/sandbox/{page}", data=body, method="POST")
+        DIRECT.open(request, timeout=limit).close()
 
 
 class Rclone(Program):

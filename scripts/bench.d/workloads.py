@@ -30,10 +30,15 @@ class Workload:
     uploads = False
     # The files are changed on the service.
     changes = False
+    # What can be measured with it; None: all programs.
+    programs = None
     rows = {}
 
     def seed(self, seeds):
         raise NotImplementedError
+
+    def serve(self, program):
+        """What there is to do once the service runs."""
 
     def run(self, session):
         raise NotImplementedError
@@ -298,6 +303,37 @@ class Listing(Workload):
         return {str(folder.relative_to(top)): sizes(folder) for folder in top.iterdir()}
 
 
+class Million(Workload):
+    """As many files as no service's folder of plain files holds: the emulated service makes them up."""
+
+    programs = ("lockerfs",)
+    folders, files = 1000, 1000
+    rows = {
+        "list": Row("find over 1,000,000 files in 1,000 folders, cold", None, "1,002 calls"),
+        "mount": Row("mount again with all of them known", "disk", "1 s"),
+        "find": Row("find over them after that", "disk", "0 calls, 300 MiB"),
+    }
+
+    def seed(self, seeds):
+        pass
+
+    def serve(self, program):
+        program.grow(self.folders, self.files, 1000)
+
+    def run(self, session):
+        session.cold()
+        self.walk(session, "list")
+        session.program.unmount()
+        with session.step("mount"):
+            session.program.mount(fresh=False)
+        self.walk(session, "find")
+
+    def walk(self, session, row):
+        with session.step(row):
+            found = session.output_of("find", session.root, "-type", "f", "-name", "file-*", "-printf", ".")
+        session.check(len(found) == self.folders * self.files, f"{len(found)} files")
+
+
 class CopySmall(Workload):
     uploads = True
     count = 500
@@ -455,6 +491,7 @@ WORKLOADS = {
     "zip": Zip(),
     "sqlite": Sqlite(),
     "ls": Listing(),
+    "find1m": Million(),
     "cp500": CopySmall(),
     "cp256": CopyLarge(),
     "rsync": Rsync(),

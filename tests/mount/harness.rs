@@ -352,6 +352,22 @@ impl World {
         self.put(path, content);
     }
 
+    /// Does in the account what its owner does on the service's own pages, behind the program's back.
+    #[allow(dead_code, reason = "each test binary takes what it needs")]
+    pub fn elsewhere(&self, what: &str, path: &str, more: &[(&str, &str)]) {
+        self.service.change(MEDIA, what, path, more);
+    }
+
+    /// Gives a file of the account other content on the service's own pages: under its id where the service can do
+    /// that, else as another file in its place.
+    #[allow(dead_code, reason = "each test binary takes what it needs")]
+    pub fn write_elsewhere(&self, path: &str, content: &str) {
+        if !KIND.has(Capability::ReplaceKeepsId) {
+            self.elsewhere("trash", path, &[]);
+        }
+        self.elsewhere("write", path, &[("content", content)]);
+    }
+
     /// Counts the calls that `work` causes, after the mount has come to rest.
     pub fn counted(&self, work: impl FnOnce()) -> Calls {
         self.service.settle();

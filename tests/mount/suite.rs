@@ -2,16 +2,20 @@
 //! constant `KIND` which service is behind the mount; a test asks the kind for capabilities and budgets and
 //! never for its name.
 
+mod budgets;
 mod caching;
 mod command;
+mod conflicts;
 mod copying;
 mod crash;
 mod deleting;
+mod elsewhere;
 mod faults;
 pub mod harness;
 mod links;
 mod local_only;
 mod names;
+mod outage;
 mod patience;
 mod programs;
 mod reading;
@@ -20,4 +24,5 @@ mod renaming;
 mod steering;
 mod system;
 mod tree;
+mod two_mounts;
 mod writing;

@@ -112,6 +112,10 @@ pub enum Call {
 pub struct Budget {
     /// The first listing of a root of which nothing is known.
     pub root: u64,
+    /// The most entries that one answer lists, of folders and of files each on their own; `None` where one answer
+    /// lists all.
+    #[allow(dead_code, reason = "each test binary takes what it needs")]
+    pub listing_part: Option<usize>,
     /// A new small file in the root.
     pub new_file: u64,
     /// A new small file in a folder, with its date.

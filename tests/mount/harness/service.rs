@@ -150,6 +150,23 @@ impl Service {
         );
     }
 
+    /// Does to an account what its owner does on the service's own pages, behind the program's back.
+    #[allow(dead_code, reason = "each test binary takes what it needs")]
+    pub fn change(&self, account: &str, what: &str, path: &str, more: &[(&str, &str)]) {
+        let mut change = json!({ "account": account, "do": what, "path": path });
+        for (name, value) in more {
+            change[*name] = json!(value);
+        }
+        self.post("/sandbox/change", &change);
+    }
+
+    /// Fills the account with folders of equal small files, which all hold the same.
+    #[allow(dead_code, reason = "each test binary takes what it needs")]
+    pub fn grow(&self, account: &str, folders: usize, files: usize, size: usize) {
+        let grow = json!({ "account": account, "folders": folders, "files": files, "size": size });
+        self.post("/sandbox/grow", &grow);
+    }
+
     /// SHA-256 of what mishaps had stored in the place of what was sent.
     #[allow(dead_code, reason = "each test binary takes what it needs")]
     pub fn spoiled(&self) -> BTreeSet<String> {
@@ -159,11 +176,11 @@ impl Service {
         hashes.iter().map(text).collect()
     }
 
-    pub fn stored(&self, account: &str) -> BTreeMap<String, Stored> {
+    /// The files of an account by path, twins included.
+    pub fn all_stored(&self, account: &str) -> Vec<(String, Stored)> {
         let files = self.get(&format!("/sandbox/files?account={account}"));
-        let files = files.as_array().expect("a list of files");
-        let mut stored = BTreeMap::new();
-        for file in files {
+        let files = files.as_array().expect("a list of files").iter();
+        let stored = files.map(|file| {
             let text = |key: &str| file[key].as_str().expect("a text").to_owned();
             let path = text("path").trim_start_matches('/').to_owned();
             let what = Stored {
@@ -171,6 +188,14 @@ impl Service {
                 sha256: text("sha256"),
                 id: text(if file["id"].is_string() { "id" } else { "quickkey" }),
             };
+            (path, what)
+        });
+        stored.collect()
+    }
+
+    pub fn stored(&self, account: &str) -> BTreeMap<String, Stored> {
+        let mut stored = BTreeMap::new();
+        for (path, what) in self.all_stored(account) {
             let twin = stored.insert(path.clone(), what);
             assert!(twin.is_none(), "the service holds two files at {path}");
         }

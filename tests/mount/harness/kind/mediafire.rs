@@ -45,6 +45,7 @@ pub const MEDIAFIRE: Kind = Kind {
     calls,
     budget: Budget {
         root: 2,
+        listing_part: Some(1000),
         new_file: 3,
         new_file_in_folder: 3,
         new_empty_file: 3,

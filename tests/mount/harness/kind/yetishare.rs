@@ -58,6 +58,7 @@ const HOST: Kind = Kind {
     calls,
     budget: Budget {
         root: 1,
+        listing_part: None,
         new_file: 1,
         new_file_in_folder: 2,
         new_empty_file: 0,

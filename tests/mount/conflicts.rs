@@ -1,0 +1,73 @@
+//! A file is changed here and elsewhere, and neither knows of the other: the edit made here has its name in the end, what
+//! came from elsewhere is kept beside it as `name (conflict DATE)`, and nothing of either is lost.
+
+use super::elsewhere::{lists, reads, seen_soon};
+use super::harness::{MEDIA, Mount, World, sha256_of};
+
+/// A mount in which a local edit of `home/report.txt` waits, and the service has what it had.
+fn with_an_edit_that_waits() -> (World, Mount) {
+    let world = World::with(|setup| setup.option("upload_delay", "\"6s\""));
+    world.elsewhere("write", "home/report.txt", &[("content", "as it was")]);
+    let mount = world.mount();
+    assert!(reads(&mount, "home/report.txt", "as it was"));
+    mount.write("home/report.txt", b"edited here");
+    (world, mount)
+}
+
+/// Where the service holds this content.
+fn holds(world: &World, content: &str) -> Vec<String> {
+    let hash = sha256_of(content.as_bytes());
+    let stored = world.service.all_stored(MEDIA).into_iter();
+    let with = stored.filter(|(_, file)| file.sha256 == hash);
+    with.map(|(path, _)| path).collect()
+}
+
+fn all(world: &World) -> String {
+    format!("{:#?}", world.service.all_stored(MEDIA))
+}
+
+#[track_caller]
+fn assert_both_are_there(world: &World, mount: &Mount, other: &str) {
+    world.drain();
+    assert_eq!(
+        holds(world, "edited here"),
+        ["home/report.txt"],
+        "{:?}",
+        all(world)
+    );
+    let kept = holds(world, other);
+    assert!(
+        matches!(kept.as_slice(), [path] if path.starts_with("home/report (conflict ")),
+        "{other:?} is in {kept:?} of {}",
+        all(world)
+    );
+    assert!(reads(mount, "home/report.txt", "edited here"));
+    seen_soon(vec![(
+        "the other in the mount",
+        Box::new(|| reads(mount, &kept[0], other)),
+    )]);
+}
+
+#[test]
+fn a_file_made_elsewhere_under_the_name_of_one_that_waits_is_kept_beside_it() {
+    let world = World::with(|setup| setup.option("upload_delay", "\"6s\""));
+    world.elsewhere("make_folder", "home", &[]);
+    let mount = world.mount();
+    assert!(lists(&mount, "home", &[]));
+    mount.write("home/report.txt", b"edited here");
+    world.elsewhere("write", "home/report.txt", &[("content", "made elsewhere")]);
+    assert_both_are_there(&world, &mount, "made elsewhere");
+    mount.unmount(&world.config());
+}
+
+#[test]
+fn an_edit_that_waits_outlives_the_removal_of_its_file_elsewhere() {
+    for what in ["trash", "purge"] {
+        let (world, mount) = with_an_edit_that_waits();
+        world.elsewhere(what, "home/report.txt", &[]);
+        world.drain();
+        assert_eq!(holds(&world, "edited here"), ["home/report.txt"], "{what}");
+        assert!(reads(&mount, "home/report.txt", "edited here"), "{what}");
+        mount.unmount(&world.config());
+    }
+}
