@@ -51,6 +51,7 @@ fn report(numbers: std::ops::Range<usize>) -> StatusReport {
             full: true,
         }),
         pinned: Some(PinnedStatus { files: 2, bytes: 9 }),
+        kept_aside: Vec::new(),
         totals: totals(FILES as u64),
         pending: numbers.map(pending).collect(),
     }
