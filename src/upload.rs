@@ -118,6 +118,13 @@ pub trait BaseContent: Send + Sync {
     fn keep_sent(&self, account: &str, entry: &FileEntry, content: &File, is_verified: bool);
 }
 
+/// Whoever follows what happens on the services.
+#[async_trait]
+pub trait News: Send + Sync {
+    /// Returns when it is known what an account's service tells of changes until now, or when that cannot be known.
+    async fn catch_up(&self, account: &str);
+}
+
 /// What is told about a new pending file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewPending {

@@ -104,6 +104,7 @@ pub struct Vfs {
     /// By the service, and from the index.
     listings: SingleFlight<u64>,
     loads: SingleFlight<u64>,
+    polls: SingleFlight<tree::AccountIndex>,
     database: Database,
     /// Held while the index is written.
     index_writing: tokio::sync::Mutex<()>,
@@ -144,6 +145,7 @@ impl Vfs {
             locks: InodeLocks::default(),
             listings: SingleFlight::new(),
             loads: SingleFlight::new(),
+            polls: SingleFlight::new(),
             database: database.clone(),
             index_writing: tokio::sync::Mutex::default(),
             handles: Handles::default(),

@@ -198,6 +198,13 @@ impl Worker {
                 }
             }
         };
+        // Who takes another's place should know what that has become.
+        if row.replaces.is_some() && row.attempt.is_none() {
+            self.uploads.hear_news(&self.account.name).await;
+            if self.row().is_none_or(|now| now.replaces != row.replaces) {
+                return Ok(None);
+            }
+        }
         let had_base = staged.base().is_some();
         if had_base {
             hydrate::complete(&self.uploads, &self.account, &staged).await?;

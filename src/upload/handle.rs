@@ -23,7 +23,7 @@ use super::renamer;
 use super::staged_file::{Base, StagedFile};
 use super::staging::Staging;
 use super::table::{Item, Outcome, Step, Table};
-use super::{BaseContent, Options, Overview, PendingFile, PendingId, Trace, UploadError, UploadEvent};
+use super::{BaseContent, News, Options, Overview, PendingFile, PendingId, Trace, UploadError, UploadEvent};
 
 /// Events that may wait for their receiver.
 const EVENTS: usize = 1024;
@@ -57,6 +57,7 @@ pub struct Uploads {
     /// Names noted as discarded whose files are deleted.
     pub(super) discarded: Mutex<Vec<String>>,
     pub(super) asides: Asides,
+    news: OnceLock<Arc<dyn News>>,
 }
 
 impl Uploads {
@@ -81,6 +82,7 @@ impl Uploads {
             runtime: tokio::runtime::Handle::current(),
             discarded: Mutex::new(Vec::new()),
             asides: Asides::default(),
+            news: OnceLock::new(),
         })
     }
 
@@ -124,6 +126,19 @@ impl Uploads {
             self.spawn(queue::serve(self.clone(), account.clone()));
         }
         receiver
+    }
+
+    /// Names who is asked what happened elsewhere before something of a service is replaced.
+    pub fn set_news(&self, news: Arc<dyn News>) {
+        // The first one stays.
+        let _ = self.news.set(news);
+    }
+
+    /// Waits for the news of an account.
+    pub(super) async fn hear_news(&self, account: &str) {
+        if let Some(news) = self.news.get() {
+            news.catch_up(account).await;
+        }
     }
 
     /// All pending files, by id. Each is told as it is at a moment of its own.

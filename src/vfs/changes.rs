@@ -10,6 +10,8 @@ use tokio::sync::mpsc;
 use crate::provider::{ErrorKind, FileEntry, FolderId, ItemId, ListHint};
 use crate::upload::{PendingId, UploadEvent, UploadStatus};
 
+use super::feed::Feed;
+use super::single_flight::Flight;
 use super::tree::{AccountIndex, ListingState, Merged, Node, Remote, Tree};
 use super::{KernelCache, Vfs, names};
 
@@ -36,6 +38,7 @@ pub(super) struct KernelQueue(thread::SyncSender<Outdated>);
 impl Vfs {
     /// Begins to follow the uploads and the services. To be called once, inside the runtime.
     pub fn start(self: &Arc<Self>, events: mpsc::Receiver<UploadEvent>) {
+        self.uploads.set_news(Arc::new(Feed(Arc::downgrade(self))));
         self.runtime.spawn(self.clone().follow_uploads(events));
         self.runtime.spawn(self.clone().release_others());
         self.runtime.spawn(self.clone().follow_index());
@@ -211,7 +214,7 @@ impl Vfs {
             .filter_map(|folder| self.changed_folder(index, folder));
         let mut known: Vec<_> = known.collect();
         known.dedup();
-        self.doubt_folders(known);
+        drop(self.doubt_folders(known));
     }
 
     /// An emptied file stays here: what it had on the service is gone.
@@ -307,14 +310,17 @@ impl Vfs {
         (folder.listing != ListingState::Unknown).then_some(ino)
     }
 
-    pub(super) fn doubt_folders(self: &Arc<Self>, folders: Vec<u64>) {
+    /// Lists folders anew, some at once and the others when somebody looks; those that are under way.
+    pub(super) fn doubt_folders(self: &Arc<Self>, folders: Vec<u64>) -> Vec<Flight> {
+        let mut under_way = Vec::new();
         for (count, ino) in folders.into_iter().enumerate() {
             if count < EAGER_REFRESHES {
-                self.refresh_behind(ino);
+                under_way.push(self.refresh_behind(ino));
                 continue;
             }
             self.tree().doubt(ino);
         }
+        under_way
     }
 }
 

@@ -6,19 +6,26 @@
 //! kernel what it must not believe any more.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use crate::provider::wrap::{Urgency, at};
+use async_trait::async_trait;
+
+use crate::provider::wrap::{Urgency, at, urgency};
 use crate::provider::{Capability, Changes, Entry, FileEntry, FileId, FolderId, ItemId, ListHint, Listing};
+
+use crate::upload::News;
 
 use super::Vfs;
 use super::account::Account;
 use super::error::Result;
 use super::listing::Asked;
+use super::single_flight::Flight;
 use super::tree::{AccountIndex, ListingState, Node, Told};
 
 /// Files that are asked for by their ids at most; if more changed, their folders are listed.
 const FILES_AT_ONCE: usize = 2000;
+/// How often folders are asked about that change from here meanwhile, before they are listed.
+const PATCHES: usize = 4;
 /// Folders brought back from the index at most to be brought up to date at once; others when somebody looks.
 const FOLDERS_RECALLED: usize = 64;
 
@@ -35,16 +42,21 @@ impl Vfs {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let since = account.cursor();
-            let told = at(Urgency::Background, account.provider().changes(since.as_ref())).await;
-            let followed = match told {
-                Ok(changes) => self.follow(index, &account, since.is_none(), changes).await,
-                Err(error) => Err(error.into()),
-            };
-            if let Err(error) = followed {
+            if let Err(error) = self.poll(index, Urgency::Background).landed().await {
                 tracing::debug!(account = account.setup.name, %error, "changes are not known for now");
             }
         }
+    }
+
+    /// Asks for changes, once for all who want to know now.
+    fn poll(self: &Arc<Self>, index: AccountIndex, urgency: Urgency) -> Flight {
+        let this = Arc::clone(self);
+        self.polls.fly(&self.runtime, index, move || async move {
+            let account = this.account(index)?.clone();
+            let since = account.cursor();
+            let changes = at(urgency, account.provider().changes(since.as_ref())).await?;
+            this.follow(index, &account, since.is_none(), changes).await
+        })
     }
 
     async fn follow(
@@ -63,7 +75,7 @@ impl Vfs {
             let doubted = self.tree().doubt_all(index);
             self.note_in_index(index, account, &changes, true).await?;
             account.set_cursor(changes.cursor);
-            self.doubt_folders(doubted);
+            drop(self.doubt_folders(doubted));
             return Ok(());
         }
         let places = self.places_of(index, &changes);
@@ -77,9 +89,13 @@ impl Vfs {
         self.note_in_index(index, account, &changes, false).await?;
         account.set_cursor(changes.cursor.clone());
         let listed: HashSet<u64> = places.listed.iter().copied().collect();
-        self.doubt_folders(places.listed);
+        let mut listings = self.doubt_folders(places.listed);
         let patched = places.patched.into_iter().filter(|ino| !listed.contains(ino));
-        self.patch(index, account, patched.collect(), &changes).await;
+        listings.extend(self.patch(index, account, patched.collect(), &changes).await);
+        // Whoever asked what changed is to find it in its place. What is not told now is asked for when somebody looks.
+        for listing in listings {
+            drop(listing.landed().await);
+        }
         self.recall_changed(index, &changes).await;
         self.reconcile(index, account, changes.untold).await;
         Ok(())
@@ -177,29 +193,49 @@ impl Vfs {
         self: &Arc<Self>,
         index: AccountIndex,
         account: &Account,
-        folders: Vec<u64>,
+        mut folders: Vec<u64>,
         changes: &Changes,
-    ) {
-        let (files, asked) = self.ask_for_files(index, &folders, changes);
-        if asked.is_empty() {
-            return;
-        }
-        let told = at(Urgency::Background, account.provider().file_info(&files)).await;
-        let told = match told {
-            Ok(told) => told,
-            Err(error) => {
-                tracing::debug!(account = account.setup.name, %error, "changed files are not told of");
-                self.doubt_folders(folders);
-                return;
+    ) -> Vec<Flight> {
+        let mut listed = Vec::new();
+        // Folders that are changed from here meanwhile are asked for again.
+        for _ in 0..PATCHES {
+            let (files, asked, mut unclear) = self.ask_for_files(index, &folders, changes);
+            listed.append(&mut unclear);
+            if asked.is_empty() {
+                folders.clear();
+                break;
             }
-        };
+            let told = at(urgency(), account.provider().file_info(&files)).await;
+            match told {
+                Ok(told) => {
+                    self.part_moved(index, &told).await;
+                    folders = self.put_in_place(&files, &told, asked).await;
+                }
+                Err(error) => {
+                    tracing::debug!(account = account.setup.name, %error, "changed files are not told of");
+                    break;
+                }
+            }
+        }
+        listed.append(&mut folders);
+        self.doubt_folders(listed)
+    }
+
+    /// Shows folders with what was told of their files; those that could not be shown so.
+    async fn put_in_place(
+        self: &Arc<Self>,
+        files: &[FileId],
+        told: &[FileEntry],
+        asked: Vec<(Asked, Listing)>,
+    ) -> Vec<u64> {
         let changed: HashSet<&FileId> = files.iter().collect();
         let mut in_folder: HashMap<&FolderId, Vec<&FileEntry>> = HashMap::new();
-        for file in &told {
+        for file in told {
             if let Some(folder) = &file.parent {
                 in_folder.entry(folder).or_default().push(file);
             }
         }
+        let mut left = Vec::new();
         for (asked, mut listing) in asked {
             let ino = asked.ino;
             listing
@@ -214,25 +250,55 @@ impl Vfs {
             }));
             let shown = self.show(asked, Told::now(listing)).await;
             if !shown.unwrap_or(false) {
-                self.doubt_folders(vec![ino]);
+                left.push(ino);
+            }
+        }
+        left
+    }
+
+    /// Parts edits that wait from files that were moved elsewhere: they stay where they are, and replace nothing.
+    async fn part_moved(&self, index: AccountIndex, told: &[FileEntry]) {
+        let parted: Vec<_> = {
+            let mut tree = self.tree();
+            let part = |file: &FileEntry| {
+                let ino = tree.by_item(index, &ItemId::File(file.id.clone()))?;
+                let node = tree.get(ino).filter(|node| node.pin.is_none())?;
+                let shown_in = tree.get(node.parent?)?.folder()?.id.as_ref();
+                if file.parent.is_none() || shown_in == file.parent.as_ref() {
+                    return None;
+                }
+                let row = node.file()?.local.as_ref()?.pending;
+                let is_announced = |row| self.uploads.get(row).is_none_or(|row| row.announced);
+                if row.is_some_and(is_announced) {
+                    return None;
+                }
+                tree.set_remote(ino, None);
+                Some((row?, file.id.clone()))
+            };
+            told.iter().filter_map(part).collect()
+        };
+        for (row, file) in parted {
+            if let Err(error) = self.uploads.part(row, file).await {
+                tracing::warn!(%error, "an edit takes the place of a file that was moved elsewhere");
             }
         }
     }
 
-    /// The changed files that these folders held or hold, and the folders as they are known.
+    /// The changed files that these folders held or hold, the folders as they are known, and those that are not known
+    /// well enough.
     fn ask_for_files(
         self: &Arc<Self>,
         index: AccountIndex,
         folders: &[u64],
         changes: &Changes,
-    ) -> (Vec<FileId>, Vec<(Asked, Listing)>) {
-        let mut asked = Vec::new();
+    ) -> (Vec<FileId>, Vec<(Asked, Listing)>, Vec<u64>) {
+        let (mut asked, mut unclear) = (Vec::new(), Vec::new());
         for ino in folders {
             let Ok(ask) = self.ask(*ino) else { continue };
             let listing = self.tree().as_listed(*ino, |row| self.uploads.get(row).is_some());
             match listing {
                 Some(listing) => asked.push((ask, listing)),
-                None => self.refresh_behind(*ino),
+                None => unclear.push(*ino),
             }
         }
         let places: HashSet<u64> = asked.iter().map(|(ask, _)| ask.ino).collect();
@@ -248,7 +314,7 @@ impl Vfs {
                 .any(|ino| places.contains(&ino))
         };
         let files = changes.files.iter().filter(|file| concerns(file));
-        (files.map(|file| file.id.clone()).collect(), asked)
+        (files.map(|file| file.id.clone()).collect(), asked, unclear)
     }
 
     /// Brings folders up to date that the kernel may know of and that are not in memory.
@@ -273,8 +339,30 @@ impl Vfs {
                     .is_some_and(|folder| folder.listing != ListingState::Unknown)
             };
             if loaded && self.tree().get(ino).is_some_and(is_known) {
-                self.refresh_behind(ino);
+                drop(self.refresh_behind(ino));
             }
+        }
+    }
+}
+
+/// What uploads ask before they replace something.
+pub(super) struct Feed(pub Weak<Vfs>);
+
+#[async_trait]
+impl News for Feed {
+    async fn catch_up(&self, account: &str) {
+        let Some(vfs) = self.0.upgrade() else { return };
+        let index = vfs.accounts.iter().position(|known| known.setup.name == account);
+        let Some(index) = index.filter(|index| vfs.tells_of_changes(*index)) else {
+            return;
+        };
+        // A question that is under way may have been answered before what is asked about.
+        let asked = match vfs.polls.is_under_way(&index) {
+            true => vfs.poll(index, Urgency::Interactive).landed().await,
+            false => Ok(()),
+        };
+        if let Err(error) = asked.and(vfs.poll(index, Urgency::Interactive).landed().await) {
+            tracing::debug!(account, %error, "what is replaced may have changed");
         }
     }
 }

@@ -281,9 +281,9 @@ impl Vfs {
     }
 
     /// As [`Vfs::refresh_anew`], while nobody waits.
-    pub(super) fn refresh_behind(self: &Arc<Self>, ino: u64) {
+    pub(super) fn refresh_behind(self: &Arc<Self>, ino: u64) -> Flight {
         self.disbelieve(ino);
-        drop(self.refresh_at(Urgency::Background, ino));
+        self.refresh_at(Urgency::Background, ino)
     }
 
     fn disbelieve(&self, ino: u64) {

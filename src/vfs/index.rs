@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::provider::wrap::Urgency;
 use crate::provider::{
     AccountInfo, ContentHash, Entry, FileEntry, FileId, FolderEntry, FolderId, ItemId, ListHint, Listing,
 };
@@ -34,7 +35,7 @@ const LONGEST_REST: Duration = Duration::from_secs(10);
 /// Entries written at a time, so that the journal has its turn in between.
 const AT_A_TIME: usize = 4000;
 /// How often it is looked for folders that are in doubt still.
-const DOUBTS: Duration = Duration::from_secs(5);
+const DOUBTS: Duration = Duration::from_secs(2);
 /// How often a node is brought back in vain.
 const RECALLS: usize = 4;
 /// Rounds of writing at the end.
@@ -238,7 +239,7 @@ impl Vfs {
                     "the account is another's now: all is listed anew"
                 );
                 let known = self.tree().doubt_all(index);
-                self.doubt_folders(known);
+                drop(self.doubt_folders(known));
             }
             Err(error) => tracing::warn!(%error, "whose account it is was not noted"),
         }
@@ -247,26 +248,29 @@ impl Vfs {
     /// Writes folders that change, for as long as the filesystem lives.
     pub(super) async fn follow_index(self: Arc<Self>) {
         let changed = self.tree().on_change();
-        let mut seen = 0;
+        let mut looked_at = 0;
         loop {
             let woken = tokio::time::timeout(DOUBTS, changed.notified()).await.is_ok();
             if woken {
                 tokio::time::sleep(GATHERING).await;
             } else {
                 let commits = self.database.commits();
-                if commits == seen {
+                if commits == looked_at {
                     continue;
                 }
-                self.look_for_doubts().await;
+                looked_at = commits;
+                for ino in self.look_for_doubts().await {
+                    drop(self.refresh_at(Urgency::Background, ino));
+                }
             }
             self.write_index(Haste::InTime).await;
-            seen = self.database.commits();
         }
     }
 
     /// Writes all that the index does not know of yet, and gives back what was set apart for this mount. To be
     /// called once, when nothing changes any more.
     pub async fn finish_index(&self) {
+        // What is unclear is asked for by the next mount.
         self.look_for_doubts().await;
         for _ in 0..LAST_ROUNDS {
             if self.write_index(Haste::Now).await {
@@ -280,23 +284,31 @@ impl Vfs {
         }
     }
 
-    /// Counts folders as changed that the index doubts and that are known well here.
-    async fn look_for_doubts(&self) {
+    /// Counts folders as changed that the index doubts and that are known here. Those of them in which nothing waits any
+    /// more and which are still not known for certain.
+    async fn look_for_doubts(&self) -> Vec<u64> {
+        let mut unclear = Vec::new();
         for (index, account) in self.accounts.iter().enumerate() {
             let Some(indexed) = account.indexed else { continue };
             match self.database.distrusted_folders(indexed).await {
                 Ok(folders) => {
                     let mut tree = self.tree();
                     for folder in folders {
-                        let item = ItemId::Folder(FolderId::new(folder));
-                        if let Some(ino) = tree.by_item(index, &item) {
-                            tree.note_change(ino);
+                        let id = FolderId::new(folder);
+                        let Some(ino) = tree.by_item(index, &ItemId::Folder(id.clone())) else {
+                            continue;
+                        };
+                        tree.note_change(ino);
+                        let is_settled = self.uploads.pending_in(&account.setup.name, &id).is_empty();
+                        if is_settled && tree.is_listed(ino) && !tree.is_sure(ino) {
+                            unclear.push(ino);
                         }
                     }
                 }
                 Err(error) => tracing::warn!(%error, "the index is not brought up to date"),
             }
         }
+        unclear
     }
 
     /// Tells the index of the folders that changed. Whether it knows all by then that can be told.

@@ -188,6 +188,7 @@ impl Vfs {
                 mtime: row.mtime,
                 replaces: row.replaces,
                 staged,
+                announced: row.announced,
                 in_flight: match row.status {
                     UploadStatus::Uploading { .. } | UploadStatus::Verifying => true,
                     // Its reason may be the very file that looks like it.

@@ -12,7 +12,7 @@ use crate::provider::{FolderId, FolderState, ItemId, ListHint};
 
 use super::Vfs;
 use super::account::Account;
-use super::tree::{AccountIndex, ListingState, Node, Tree};
+use super::tree::{AccountIndex, Tree};
 
 /// Folders compared in one call.
 const TOGETHER: usize = 500;
@@ -96,7 +96,7 @@ impl Vfs {
                 (false, None) => self.doubt_in_index(account, &folder.id).await,
             }
         }
-        self.doubt_folders(outdated);
+        drop(self.doubt_folders(outdated));
         true
     }
 
@@ -134,12 +134,6 @@ impl Known {
 }
 
 impl Tree {
-    fn is_listed(&self, ino: u64) -> bool {
-        self.get(ino)
-            .and_then(Node::folder)
-            .is_some_and(|folder| folder.listing != ListingState::Unknown)
-    }
-
     /// Folders of an account whose entries are in memory, those looked at last, with what the service should have
     /// in them.
     fn recent_of(&self, index: AccountIndex, most: usize) -> Vec<Known> {

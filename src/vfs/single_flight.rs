@@ -23,6 +23,12 @@ impl<K: Hash + Eq + Clone + Send + 'static> SingleFlight<K> {
         }
     }
 
+    /// Whether work is under way for a key.
+    pub fn is_under_way(&self, key: &K) -> bool {
+        let flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        flights.contains_key(key)
+    }
+
     /// Joins the flight of `key`, or starts one.
     pub fn fly<F>(&self, runtime: &tokio::runtime::Handle, key: K, work: impl FnOnce() -> F) -> Flight
     where

@@ -442,6 +442,13 @@ impl Tree {
         known
     }
 
+    /// Whether the entries of a folder are in memory.
+    pub fn is_listed(&self, ino: u64) -> bool {
+        self.get(ino)
+            .and_then(Node::folder)
+            .is_some_and(|folder| folder.listing != ListingState::Unknown)
+    }
+
     /// Whether all that is in a folder on the service is known and shown.
     pub fn is_sure(&self, ino: u64) -> bool {
         self.get(ino).and_then(Node::folder).is_some_and(|folder| {

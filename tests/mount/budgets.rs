@@ -204,3 +204,20 @@ fn a_second_rsync_of_an_unchanged_tree_costs_no_call() {
     let calls = world.counted(|| assert_eq!(sync(&source.path, &mount), "", "there was something to do"));
     assert_eq!(calls.total(), 0, "{calls:?}");
 }
+
+/// A mount that was told its own changes by the feed before it ended has nothing to learn when it comes back.
+#[test]
+fn a_second_rsync_after_a_remount_costs_the_change_probe_alone() {
+    let world = World::with(|setup| setup.option("listing_age", "\"1h\""));
+    let source = Scratch::new(world.folder().join("source"));
+    grow(&source);
+    let mount = world.mount();
+    sync(&source.path, &mount);
+    world.drain();
+    // What uploads left unclear is looked at when they have come to rest.
+    std::thread::sleep(Duration::from_secs(6));
+    mount.unmount(&world.config());
+    counted_after_a_remount(&world, |mount| {
+        assert_eq!(sync(&source.path, mount), "", "after a remount");
+    });
+}

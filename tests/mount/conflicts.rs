@@ -1,7 +1,11 @@
 //! A file is changed here and elsewhere, and neither knows of the other: the edit made here has its name in the end, what
 //! came from elsewhere is kept beside it as `name (conflict DATE)`, and nothing of either is lost.
 
-use super::elsewhere::{lists, reads, seen_soon};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::elsewhere::{SOON, lists, reads, seen_soon};
 use super::harness::{MEDIA, Mount, World, sha256_of};
 
 /// A mount in which a local edit of `home/report.txt` waits, and the service has what it had.
@@ -48,6 +52,33 @@ fn assert_both_are_there(world: &World, mount: &Mount, other: &str) {
     )]);
 }
 
+/// Everything that `status` says of files and events, to look for a name in it.
+fn told(world: &World) -> String {
+    let mut status: Value = world.status();
+    if let Some(fields) = status.as_object_mut() {
+        fields.remove("config");
+    }
+    status.to_string()
+}
+
+#[test]
+fn a_change_elsewhere_to_a_file_with_an_edit_that_waits_is_kept_beside_it() {
+    let (world, mount) = with_an_edit_that_waits();
+    world.write_elsewhere("home/report.txt", "changed elsewhere");
+    assert_both_are_there(&world, &mount, "changed elsewhere");
+    mount.unmount(&world.config());
+}
+
+#[test]
+fn a_conflict_is_told_by_the_status() {
+    let (world, mount) = with_an_edit_that_waits();
+    world.write_elsewhere("home/report.txt", "changed elsewhere");
+    world.drain();
+    let told = told(&world);
+    assert!(told.contains("conflict"), "{told}");
+    mount.unmount(&world.config());
+}
+
 #[test]
 fn a_file_made_elsewhere_under_the_name_of_one_that_waits_is_kept_beside_it() {
     let world = World::with(|setup| setup.option("upload_delay", "\"6s\""));
@@ -70,4 +101,55 @@ fn an_edit_that_waits_outlives_the_removal_of_its_file_elsewhere() {
         assert!(reads(&mount, "home/report.txt", "edited here"), "{what}");
         mount.unmount(&world.config());
     }
+}
+
+#[test]
+fn an_edit_that_waits_keeps_its_name_when_its_file_gets_another_elsewhere() {
+    for (what, to) in [("rename", "elsewhere.txt"), ("move", "other/elsewhere.txt")] {
+        let (world, mount) = with_an_edit_that_waits();
+        world.elsewhere(what, "home/report.txt", &[("to", to)]);
+        world.drain();
+        let held = holds(&world, "edited here");
+        assert_eq!(held.len(), 1, "{what}: {}", all(&world));
+        let shown = held[0].as_str();
+        seen_soon(vec![(
+            "the edit in the mount, where the service has it",
+            Box::new(|| reads(&mount, shown, "edited here")),
+        )]);
+        assert_eq!(shown, "home/report.txt", "{what}");
+        mount.unmount(&world.config());
+    }
+}
+
+#[test]
+fn an_edit_that_waits_outlives_the_removal_of_its_folder_elsewhere() {
+    let (world, mount) = with_an_edit_that_waits();
+    world.elsewhere("trash", "home", &[]);
+    // The service may take it in at another place; else it waits for a person.
+    let began = Instant::now();
+    let is_settled = || {
+        let ran = world.lockerfs(&["status", "--json"]);
+        let status: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+        status["totals"]["parked"] == 1 || status["totals"]["files"] == 0
+    };
+    while !is_settled() {
+        assert!(
+            began.elapsed() < SOON * 4,
+            "never told: {:#}\n{}",
+            world.status()["pending"],
+            all(&world)
+        );
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    if !holds(&world, "edited here").is_empty() {
+        return;
+    }
+    assert!(
+        reads(&mount, "home/report.txt", "edited here"),
+        "it is not in the mount"
+    );
+    mount.kill();
+    let mount = world.mount();
+    let is_there = reads(&mount, "home/report.txt", "edited here");
+    assert!(is_there, "it is not in the mount after a restart");
 }

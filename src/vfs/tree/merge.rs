@@ -20,6 +20,8 @@ pub struct PendingHere {
     pub staged: Arc<StagedFile>,
     /// On its way to the service, which may list it before the upload's end is told.
     pub in_flight: bool,
+    /// The service may have been told of it.
+    pub announced: bool,
 }
 
 /// How the entries of a listing get their names.
@@ -133,6 +135,11 @@ impl Tree {
             resting: rows
                 .iter()
                 .filter(|row| !row.in_flight)
+                .map(|row| row.id)
+                .collect(),
+            unannounced: rows
+                .iter()
+                .filter(|row| !row.announced)
                 .map(|row| row.id)
                 .collect(),
             remains,
@@ -320,7 +327,7 @@ impl Tree {
             return;
         }
         if let (Some(ino), Entry::File(file)) = (known, &entry)
-            && !self.part(ino, file, claimed, merged)
+            && !self.part(ino, folder, file, claimed, merged)
             && self.note_behind_local(ino, file)
         {
             return;
@@ -366,19 +373,29 @@ impl Tree {
         claimed.children.insert(names::key(&name), ino);
     }
 
-    /// Parts newer content here from the file that it was to replace, where that was changed elsewhere: both are shown,
-    /// and the upload keeps both. Not where something of it may be on the service already.
-    fn part(&mut self, ino: u64, entry: &FileEntry, claimed: &Claims, merged: &mut Merged) -> bool {
-        let Some(file) = self.get(ino).and_then(Node::file) else {
+    /// Parts newer content here from the file that it was to replace, where that was changed or moved elsewhere: both are
+    /// shown, and the upload keeps both. Not where something of it may be on the service already.
+    fn part(
+        &mut self,
+        ino: u64,
+        folder: u64,
+        entry: &FileEntry,
+        claimed: &Claims,
+        merged: &mut Merged,
+    ) -> bool {
+        let was_moved = self.is_elsewhere(ino, folder);
+        let node = self.get(ino).filter(|node| node.pin.is_none());
+        let Some(file) = node.and_then(Node::file) else {
             return false;
         };
         let (Some(local), Some(old)) = (&file.local, &file.remote) else {
             return false;
         };
         let row = local.pending;
-        let is_at_rest = row.is_none_or(|row| claimed.resting.contains(&row));
-        let is_told = old.size != entry.size || old.hash.zip(entry.hash).is_some_and(|(old, new)| old != new);
-        if old.id != entry.id || !is_at_rest || !is_told {
+        let is_at_rest = row.is_none_or(|row| claimed.unannounced.contains(&row));
+        let was_changed =
+            old.size != entry.size || old.hash.zip(entry.hash).is_some_and(|(old, new)| old != new);
+        if old.id != entry.id || !is_at_rest || !(was_changed || was_moved) {
             return false;
         }
         merged.parted.extend(row.map(|row| (row, entry.id.clone())));
@@ -501,6 +518,8 @@ struct Claims {
     /// Rows of which nothing is on its way to the service. Those that the journal has dropped are not among
     /// them: their news are on the way here.
     resting: HashSet<PendingId>,
+    /// Rows of which no service was told yet.
+    unannounced: HashSet<PendingId>,
     remains: HashSet<FileId>,
     traces: Vec<Trace>,
     others: HashSet<FileId>,
