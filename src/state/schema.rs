@@ -191,6 +191,12 @@ const MIGRATIONS: &[&str] = &[
         WHERE account = (SELECT id FROM indexed_accounts WHERE name = OLD.account)
             AND is_folder = 1 AND item = OLD.folder;
     END;
+    CREATE TRIGGER doubt_after_sending AFTER UPDATE OF sent_generation ON pending
+    WHEN OLD.sent_generation IS NOT NULL AND NEW.sent_generation IS NULL BEGIN
+        UPDATE indexed_entries SET doubts = doubts + 1, files = NULL, folders = NULL
+        WHERE account = (SELECT id FROM indexed_accounts WHERE name = OLD.account)
+            AND is_folder = 1 AND item = OLD.folder;
+    END;
     CREATE TRIGGER doubt_after_deletion AFTER DELETE ON deletions BEGIN
         UPDATE indexed_entries SET doubts = doubts + 1, files = NULL, folders = NULL
         WHERE account = (SELECT id FROM indexed_accounts WHERE name = OLD.account)

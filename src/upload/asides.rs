@@ -1,10 +1,14 @@
-//! Files of a service that had to be renamed, since a file from here has their name: what a person should hear of.
+//! What tells changes made elsewhere from those made here: contents that were sent, and files of a service that had to
+//! be renamed, since a file from here has their name.
 
 use std::collections::VecDeque;
+use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use crate::provider::FolderId;
+use lru::LruCache;
+
+use crate::provider::{FileId, FolderId};
 
 /// How many are remembered; older ones are in the log.
 const REMEMBERED: usize = 100;
@@ -36,5 +40,34 @@ impl Asides {
     pub fn all(&self) -> Vec<KeptAside> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.iter().cloned().collect()
+    }
+}
+
+/// Files whose contents are remembered.
+const FILES: NonZeroUsize = NonZeroUsize::new(4096).expect("more than none");
+/// Contents of one file.
+const CONTENTS: usize = 4;
+
+/// What was put into files of services lately: nothing of it was done elsewhere.
+#[derive(Debug)]
+pub(super) struct SentContents(Mutex<LruCache<FileId, VecDeque<[u8; 32]>>>);
+
+impl Default for SentContents {
+    fn default() -> Self {
+        SentContents(Mutex::new(LruCache::new(FILES)))
+    }
+}
+
+impl SentContents {
+    pub fn note(&self, file: &FileId, sha256: [u8; 32]) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let contents = all.get_or_insert_mut(file.clone(), VecDeque::new);
+        contents.push_front(sha256);
+        contents.truncate(CONTENTS);
+    }
+
+    pub fn of(&self, file: &FileId) -> Vec<[u8; 32]> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.peek(file).into_iter().flatten().copied().collect()
     }
 }

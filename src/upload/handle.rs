@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::provider::{Entry, FileEntry, FileId, FolderId, Provider};
 use crate::state::{Database, RowState};
 
-use super::asides::{Asides, KeptAside};
+use super::asides::{Asides, KeptAside, SentContents};
 use super::deleter;
 use super::disk_space::DiskRoom;
 use super::hydrate;
@@ -57,6 +57,7 @@ pub struct Uploads {
     /// Names noted as discarded whose files are deleted.
     pub(super) discarded: Mutex<Vec<String>>,
     pub(super) asides: Asides,
+    pub(super) sent_contents: SentContents,
     news: OnceLock<Arc<dyn News>>,
 }
 
@@ -82,6 +83,7 @@ impl Uploads {
             runtime: tokio::runtime::Handle::current(),
             discarded: Mutex::new(Vec::new()),
             asides: Asides::default(),
+            sent_contents: SentContents::default(),
             news: OnceLock::new(),
         })
     }
@@ -126,6 +128,11 @@ impl Uploads {
             self.spawn(queue::serve(self.clone(), account.clone()));
         }
         receiver
+    }
+
+    /// SHA-256 of what uploads put into a file of a service lately.
+    pub fn sent_to(&self, file: &FileId) -> Vec<[u8; 32]> {
+        self.sent_contents.of(file)
     }
 
     /// Names who is asked what happened elsewhere before something of a service is replaced.

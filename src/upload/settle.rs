@@ -138,6 +138,9 @@ impl Worker {
         let Some(told) = entry.hash else {
             return Ok(Verified::BySize);
         };
+        if let Some(sent) = attempt.sha256.filter(|sent| told == ContentHash::Sha256(*sent)) {
+            self.uploads.sent_contents.note(&entry.id, sent);
+        }
         let is_same = match told {
             ContentHash::Sha256(told) => match attempt.sha256 {
                 Some(sent) => told == sent,

@@ -263,7 +263,11 @@ impl Vfs {
             let part = |file: &FileEntry| {
                 let ino = tree.by_item(index, &ItemId::File(file.id.clone()))?;
                 let node = tree.get(ino).filter(|node| node.pin.is_none())?;
-                let shown_in = tree.get(node.parent?)?.folder()?.id.as_ref();
+                let shown_in = tree
+                    .get(node.parent?)?
+                    .folder()
+                    .filter(|folder| !folder.doubted)?;
+                let shown_in = shown_in.id.as_ref();
                 if file.parent.is_none() || shown_in == file.parent.as_ref() {
                     return None;
                 }

@@ -394,7 +394,15 @@ impl Vfs {
                     continue;
                 }
                 match tree.snapshot(*ino, |row| self.uploads.get(row).is_some()) {
-                    Snapshotted::Done(snapshot) => snapshots.push((*ino, snapshot)),
+                    Snapshotted::Done(mut snapshot) => {
+                        let local = |ino| {
+                            tree.get(ino)
+                                .and_then(Node::file)
+                                .is_some_and(|file| file.local.is_some())
+                        };
+                        snapshot.without_content_of(local);
+                        snapshots.push((*ino, snapshot));
+                    }
                     Snapshotted::Behind => {
                         tree.note_change(*ino);
                         all = false;

@@ -186,9 +186,13 @@ impl Vfs {
                 id: row.id,
                 name: row.name,
                 mtime: row.mtime,
-                replaces: row.replaces,
+                replaces: row.replaces.clone(),
                 staged,
                 announced: row.announced,
+                sent: row
+                    .replaces
+                    .as_ref()
+                    .map_or_else(Vec::new, |file| self.uploads.sent_to(file)),
                 in_flight: match row.status {
                     UploadStatus::Uploading { .. } | UploadStatus::Verifying => true,
                     // Its reason may be the very file that looks like it.

@@ -348,6 +348,7 @@ impl Tree {
     /// Gives a file local content, or takes it away.
     pub fn set_local(&mut self, ino: u64, local: Option<Local>) {
         self.set_pending(ino, None);
+        self.note_change_of(ino);
         let pending = local.as_ref().and_then(|local| local.pending);
         if let Some(file) = self.file_mut(ino) {
             let before = std::mem::replace(&mut file.local, local);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::harness::{Mount, World, content};
 
 /// The interval is a second in these tests; machines are busy.
-const SOON: Duration = Duration::from_secs(15);
+pub const SOON: Duration = Duration::from_secs(15);
 
 pub type Seen<'a> = (&'a str, Box<dyn Fn() -> bool + 'a>);
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::provider::{Entry, FileEntry, FileId, ItemId, Listing, NameRules, without_number};
+use crate::provider::{ContentHash, Entry, FileEntry, FileId, ItemId, Listing, NameRules, without_number};
 use crate::upload::{PendingId, StagedFile, Trace};
 use crate::vfs::names;
 
@@ -22,6 +22,8 @@ pub struct PendingHere {
     pub in_flight: bool,
     /// The service may have been told of it.
     pub announced: bool,
+    /// SHA-256 of contents from here that the file which it replaces has had.
+    pub sent: Vec<[u8; 32]>,
 }
 
 /// How the entries of a listing get their names.
@@ -101,7 +103,8 @@ impl Tree {
         waiting: Waiting,
     ) -> Option<Merged> {
         let account = self.get(folder)?.account?;
-        let is_known = self.get(folder)?.folder()?.listing != ListingState::Unknown;
+        let known = self.get(folder)?.folder()?;
+        let (is_known, was_doubted) = (known.listing != ListingState::Unknown, known.doubted);
         if told.from_index && is_known {
             return Some(Merged::default());
         }
@@ -139,8 +142,8 @@ impl Tree {
                 .collect(),
             unannounced: rows
                 .iter()
-                .filter(|row| !row.announced)
-                .map(|row| row.id)
+                .filter(|row| !row.announced && !was_doubted)
+                .map(|row| (row.id, row.sent.clone()))
                 .collect(),
             remains,
             traces,
@@ -391,14 +394,21 @@ impl Tree {
         let (Some(local), Some(old)) = (&file.local, &file.remote) else {
             return false;
         };
-        let row = local.pending;
-        let is_at_rest = row.is_none_or(|row| claimed.unannounced.contains(&row));
-        let was_changed =
-            old.size != entry.size || old.hash.zip(entry.hash).is_some_and(|(old, new)| old != new);
-        if old.id != entry.id || !is_at_rest || !(was_changed || was_moved) {
+        let Some(row) = local.pending else {
+            return false;
+        };
+        let Some(sent) = claimed.unannounced.get(&row) else {
+            return false;
+        };
+        let is_ours = |hash| matches!(hash, ContentHash::Sha256(hash) if sent.contains(&hash));
+        let was_changed = old
+            .hash
+            .zip(entry.hash)
+            .is_some_and(|(old, new)| old != new && !is_ours(new));
+        if old.id != entry.id || !(was_changed || was_moved) {
             return false;
         }
-        merged.parted.extend(row.map(|row| (row, entry.id.clone())));
+        merged.parted.push((row, entry.id.clone()));
         self.set_remote(ino, None);
         true
     }
@@ -518,8 +528,8 @@ struct Claims {
     /// Rows of which nothing is on its way to the service. Those that the journal has dropped are not among
     /// them: their news are on the way here.
     resting: HashSet<PendingId>,
-    /// Rows of which no service was told yet.
-    unannounced: HashSet<PendingId>,
+    /// Rows of which no service was told yet, with what uploads put into the files that they replace.
+    unannounced: HashMap<PendingId, Vec<[u8; 32]>>,
     remains: HashSet<FileId>,
     traces: Vec<Trace>,
     others: HashSet<FileId>,

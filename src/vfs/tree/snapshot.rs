@@ -27,6 +27,20 @@ pub enum Snapshotted {
     Unfit,
 }
 
+impl Snapshot {
+    /// Without what uploads may change on the service before anybody hears of it: the content of files that have newer
+    /// content here.
+    pub fn without_content_of(&mut self, is_written_to: impl Fn(u64) -> bool) {
+        for (ino, entry) in &mut self.entries {
+            if let Entry::File(file) = entry
+                && is_written_to(*ino)
+            {
+                (file.hash, file.revision) = (None, None);
+            }
+        }
+    }
+}
+
 impl Tree {
     /// The entries of a folder changed, in their order or in themselves.
     pub fn note_change(&mut self, folder: u64) {
