@@ -7,20 +7,22 @@
 //! are to be asked for before they are believed. Doubts are raised in the transaction that takes a row out of the
 //! journal, by triggers, so that no crash can come in between.
 
+mod accounts;
+mod worth;
+mod write;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::journal::{from_nanoseconds, to_nanoseconds};
+use super::journal::from_nanoseconds;
 use super::{Database, ItemKey, StateError};
+use write::{forget_below, write_entries};
 
 /// Entries that are looked at in one go.
 const SCANNED: usize = 20_000;
-
-/// Inode numbers that are set apart at a time.
-const NUMBERS: u64 = 1 << 16;
 
 /// An account as the index knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -103,83 +105,6 @@ pub struct ListedFolder {
 }
 
 impl Database {
-    /// An account of that name; what was known of it is forgotten where `login` is another. `top` is the id of its
-    /// top folder.
-    pub async fn indexed_account(
-        &self,
-        name: &str,
-        login: &str,
-        top: &str,
-    ) -> Result<AccountIndexed, StateError> {
-        let (name, login, top) = (name.to_owned(), login.to_owned(), top.to_owned());
-        let find = move |connection: &Connection| {
-            connection
-                .execute(
-                    "DELETE FROM indexed_accounts WHERE name = ?1 AND login <> ?2",
-                    [&name, &login],
-                )
-                .and_then(|_| {
-                    connection.execute(
-                        "INSERT OR IGNORE INTO indexed_accounts (name, login) VALUES (?1, ?2)",
-                        [&name, &login],
-                    )
-                })
-                .map_err(writing)?;
-            let (id, owner, cursor) = connection
-                .query_row(
-                    "SELECT id, owner, cursor FROM indexed_accounts WHERE name = ?1",
-                    [&name],
-                    |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-                )
-                .map_err(reading)?;
-            let account = IndexedAccount(id);
-            let top = match folder_number(connection, account, &top)? {
-                Some(ino) => ino,
-                None => {
-                    let ino = set_apart(connection, 1)?;
-                    connection
-                        .execute(
-                            "INSERT INTO indexed_entries (ino, account, parent, is_folder, item, name, size) \
-                             VALUES (?1, ?2, 0, 1, ?3, '', 0)",
-                            params![number(ino), id, top],
-                        )
-                        .map_err(writing)?;
-                    ino
-                }
-            };
-            Ok(AccountIndexed {
-                account,
-                top,
-                cursor,
-                owner,
-            })
-        };
-        self.write("open the index", find, |_| {}).await
-    }
-
-    /// Sets inode numbers apart that nobody had and nobody else will get.
-    pub async fn set_inodes_apart(&self) -> Result<std::ops::Range<u64>, StateError> {
-        let take = |connection: &Connection| {
-            let first = set_apart(connection, NUMBERS)?;
-            Ok(first..first + NUMBERS)
-        };
-        self.write("set inode numbers apart", take, |_| {}).await
-    }
-
-    /// Gives numbers back that were set apart last and are not used.
-    pub async fn give_inodes_back(&self, unused: std::ops::Range<u64>) -> Result<(), StateError> {
-        let give = move |connection: &Connection| {
-            connection
-                .execute(
-                    "UPDATE inodes SET next = ?1 WHERE next = ?2",
-                    [number(unused.start), number(unused.end)],
-                )
-                .map(drop)
-                .map_err(writing)
-        };
-        self.write("give inode numbers back", give, |()| {}).await
-    }
-
     /// The entries of a folder, where they are known.
     pub async fn indexed_folder(
         &self,
@@ -320,32 +245,6 @@ impl Database {
         self.read("read the index", read).await
     }
 
-    /// What happened to folders since their entries were written, of those that the index knows.
-    pub async fn indexed_worth(
-        &self,
-        account: IndexedAccount,
-        folders: Vec<String>,
-    ) -> Result<HashMap<String, Worth>, StateError> {
-        let read = move |connection: &Connection| {
-            let mut find = connection
-                .prepare_cached(
-                    "SELECT changes, doubts FROM indexed_entries \
-                     WHERE account = ?1 AND is_folder = 1 AND item = ?2",
-                )
-                .map_err(reading)?;
-            let mut known = HashMap::new();
-            for folder in folders {
-                let worth = find
-                    .query_row(params![account.0, folder], |row| read_worth(row, 0, 1))
-                    .optional()
-                    .map_err(reading)?;
-                known.extend(worth.map(|worth| (folder, worth)));
-            }
-            Ok(known)
-        };
-        self.read("read the index", read).await
-    }
-
     /// Writes what folders hold, parents before their children where both are new. What was in them and is in none
     /// of these now is forgotten, with all below it. A folder that the index does not know is left out.
     pub async fn index_folders(
@@ -368,87 +267,6 @@ impl Database {
             Ok(())
         };
         self.write("write the index", write, |()| {}).await
-    }
-
-    /// Notes changes that the service told of: of what is in `folders`, and of the folders that hold `moved` ones. What
-    /// it told is in the index up to `cursor` from then on.
-    pub async fn note_changes(
-        &self,
-        account: IndexedAccount,
-        folders: Vec<String>,
-        moved: Vec<String>,
-        cursor: String,
-    ) -> Result<(), StateError> {
-        let note = move |connection: &Connection| {
-            let mut change = connection
-                .prepare_cached(
-                    "UPDATE indexed_entries SET changes = changes + 1, files = NULL, folders = NULL \
-                     WHERE account = ?1 AND is_folder = 1 AND item = ?2",
-                )
-                .map_err(writing)?;
-            for folder in &folders {
-                change.execute(params![account.0, folder]).map_err(writing)?;
-            }
-            let mut change = connection
-                .prepare_cached(
-                    "UPDATE indexed_entries SET changes = changes + 1 WHERE ino = \
-                     (SELECT parent FROM indexed_entries WHERE account = ?1 AND is_folder = 1 AND item = ?2)",
-                )
-                .map_err(writing)?;
-            for folder in &moved {
-                change.execute(params![account.0, folder]).map_err(writing)?;
-            }
-            set_cursor(connection, account, &cursor)
-        };
-        self.write("note changes in the index", note, |()| {}).await
-    }
-
-    /// Notes that everything of an account may have changed up to `cursor`.
-    pub async fn doubt_index(&self, account: IndexedAccount, cursor: String) -> Result<(), StateError> {
-        let doubt = move |connection: &Connection| {
-            connection
-                .execute(
-                    "UPDATE indexed_entries SET changes = changes + 1, files = NULL, folders = NULL \
-                     WHERE account = ?1 AND is_folder = 1",
-                    [account.0],
-                )
-                .map_err(writing)?;
-            set_cursor(connection, account, &cursor)
-        };
-        self.write("note changes in the index", doubt, |()| {}).await
-    }
-
-    /// Lets nobody believe what is in these folders before it is asked for: they are about to be changed from here.
-    pub async fn distrust_folders(
-        &self,
-        account: IndexedAccount,
-        folders: Vec<String>,
-    ) -> Result<(), StateError> {
-        let doubt = move |connection: &Connection| {
-            let mut doubt = connection
-                .prepare_cached(
-                    "UPDATE indexed_entries SET doubts = doubts + 1, files = NULL, folders = NULL \
-                     WHERE account = ?1 AND is_folder = 1 AND item = ?2",
-                )
-                .map_err(writing)?;
-            folders
-                .iter()
-                .try_for_each(|folder| doubt.execute(params![account.0, folder]).map(drop))
-                .map_err(writing)
-        };
-        self.write("write the index", doubt, |()| {}).await
-    }
-
-    /// Folders that were changed from here and not written since, by their ids.
-    pub async fn distrusted_folders(&self, account: IndexedAccount) -> Result<Vec<String>, StateError> {
-        let read = move |connection: &Connection| {
-            let mut find = connection
-                .prepare_cached("SELECT item FROM indexed_entries WHERE account = ?1 AND doubts > 0")
-                .map_err(reading)?;
-            let folders = find.query_map([account.0], |row| row.get(0)).map_err(reading)?;
-            folders.collect::<Result<_, _>>().map_err(reading)
-        };
-        self.read("read the index", read).await
     }
 
     /// Folders whose entries are not known, with inode numbers above `after`, in their order.
@@ -508,39 +326,6 @@ impl Database {
         };
         self.read("read the index", read).await
     }
-
-    /// Notes whose account it is; where it was another's, what is known of it is forgotten but for its top folder.
-    /// Whether that was so.
-    pub async fn note_owner(&self, account: IndexedAccount, owner: &str) -> Result<bool, StateError> {
-        let owner = owner.to_owned();
-        let note = move |connection: &Connection| {
-            let before: Option<String> = connection
-                .query_row(
-                    "SELECT owner FROM indexed_accounts WHERE id = ?1",
-                    [account.0],
-                    |row| row.get(0),
-                )
-                .map_err(reading)?;
-            let is_other = before.is_some_and(|before| before != owner);
-            if is_other {
-                for forget in [
-                    "DELETE FROM indexed_entries WHERE account = ?1 AND parent <> 0",
-                    "UPDATE indexed_entries SET listed = NULL WHERE account = ?1",
-                    "UPDATE indexed_accounts SET cursor = NULL WHERE id = ?1",
-                ] {
-                    connection.execute(forget, [account.0]).map_err(writing)?;
-                }
-            }
-            connection
-                .execute(
-                    "UPDATE indexed_accounts SET owner = ?2 WHERE id = ?1",
-                    params![account.0, owner],
-                )
-                .map_err(writing)?;
-            Ok(is_other)
-        };
-        self.write("write the index", note, |_| {}).await
-    }
 }
 
 fn parts(item: &ItemKey) -> (bool, &str) {
@@ -559,36 +344,11 @@ fn limit(most: usize) -> i64 {
     i64::try_from(most).unwrap_or(i64::MAX)
 }
 
-fn count(told: Option<u64>) -> Option<i64> {
-    told.and_then(|told| i64::try_from(told).ok())
-}
-
 fn read_worth(row: &Row<'_>, changes: usize, doubts: usize) -> rusqlite::Result<Worth> {
     Ok(Worth {
         changes: row.get::<_, i64>(changes)?.cast_unsigned(),
         doubts: row.get::<_, i64>(doubts)?.cast_unsigned(),
     })
-}
-
-fn set_apart(connection: &Connection, numbers: u64) -> Result<u64, StateError> {
-    let next: i64 = connection
-        .query_row(
-            "UPDATE inodes SET next = next + ?1 RETURNING next",
-            [number(numbers)],
-            |row| row.get(0),
-        )
-        .map_err(writing)?;
-    Ok(next.cast_unsigned() - numbers)
-}
-
-fn set_cursor(connection: &Connection, account: IndexedAccount, cursor: &str) -> Result<(), StateError> {
-    connection
-        .execute(
-            "UPDATE indexed_accounts SET cursor = ?2 WHERE id = ?1",
-            params![account.0, cursor],
-        )
-        .map(drop)
-        .map_err(writing)
 }
 
 fn folder_number(
@@ -639,97 +399,6 @@ fn read_entry(row: &Row<'_>) -> rusqlite::Result<IndexedEntry> {
         files: told(8)?,
         folders: told(9)?,
     })
-}
-
-/// Writes what differs; returns what was there and is not now.
-fn write_entries(
-    connection: &Connection,
-    account: IndexedAccount,
-    parent: u64,
-    folder: &FolderToIndex,
-) -> Result<Vec<u64>, StateError> {
-    let known = children(connection, number(parent))?;
-    let mut known: HashMap<u64, IndexedEntry> = known.into_iter().map(|entry| (entry.ino, entry)).collect();
-    let mut take_over = connection
-        .prepare_cached(
-            "DELETE FROM indexed_entries WHERE account = ?1 AND is_folder = 1 AND item = ?2 AND ino <> ?3",
-        )
-        .map_err(writing)?;
-    let mut put = connection
-        .prepare_cached(
-            "INSERT INTO indexed_entries \
-                (ino, account, parent, is_folder, item, name, size, mtime, hash, revision, files, folders) \
-             VALUES (:ino, :account, :parent, :is_folder, :item, :name, :size, :mtime, :hash, :revision, \
-                :files, :folders) \
-             ON CONFLICT (ino) DO UPDATE SET account = excluded.account, parent = excluded.parent, \
-                is_folder = excluded.is_folder, item = excluded.item, name = excluded.name, \
-                size = excluded.size, mtime = excluded.mtime, hash = excluded.hash, \
-                revision = CASE WHEN excluded.is_folder THEN revision ELSE excluded.revision END, \
-                files = excluded.files, folders = excluded.folders",
-        )
-        .map_err(writing)?;
-    for entry in &folder.entries {
-        if known.remove(&entry.ino).is_some_and(|known| known == *entry) {
-            continue;
-        }
-        let (is_folder, id) = parts(&entry.item);
-        if is_folder {
-            take_over
-                .execute(params![account.0, id, number(entry.ino)])
-                .map_err(writing)?;
-        }
-        put.execute(named_params! {
-            ":ino": number(entry.ino),
-            ":account": account.0,
-            ":parent": number(parent),
-            ":is_folder": is_folder,
-            ":item": id,
-            ":name": entry.name,
-            ":size": entry.size.cast_signed(),
-            ":mtime": entry.mtime.map(to_nanoseconds),
-            ":hash": entry.hash,
-            ":revision": entry.revision,
-            ":files": count(entry.files),
-            ":folders": count(entry.folders),
-        })
-        .map_err(writing)?;
-    }
-    connection
-        .prepare_cached(
-            "UPDATE indexed_entries SET listed = :listed, revision = :revision, incomplete = :incomplete, \
-                changes = CASE WHEN :stale THEN max(changes, 1) WHEN changes = :changes THEN 0 ELSE changes END, \
-                doubts = CASE WHEN doubts = :doubts THEN 0 ELSE doubts END \
-             WHERE ino = :ino",
-        )
-        .and_then(|mut update| {
-            update.execute(named_params! {
-                ":ino": number(parent),
-                ":listed": to_nanoseconds(folder.listed),
-                ":revision": folder.revision,
-                ":incomplete": folder.incomplete,
-                ":stale": folder.stale,
-                ":changes": folder.worth.changes.cast_signed(),
-                ":doubts": folder.worth.doubts.cast_signed(),
-            })
-        })
-        .map_err(writing)?;
-    Ok(known.into_keys().collect())
-}
-
-/// Forgets entries that are still in this folder, with all below them.
-fn forget_below(connection: &Connection, parent: u64, gone: &[u64]) -> Result<(), StateError> {
-    let mut forget = connection
-        .prepare_cached(
-            "DELETE FROM indexed_entries WHERE ino IN ( \
-                WITH RECURSIVE below (ino) AS ( \
-                    SELECT ino FROM indexed_entries WHERE ino = ?1 AND parent = ?2 \
-                    UNION SELECT entry.ino FROM indexed_entries AS entry JOIN below ON entry.parent = below.ino) \
-                SELECT ino FROM below)",
-        )
-        .map_err(writing)?;
-    gone.iter()
-        .try_for_each(|ino| forget.execute([number(*ino), number(parent)]).map(drop))
-        .map_err(writing)
 }
 
 fn reading(error: rusqlite::Error) -> StateError {
