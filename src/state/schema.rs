@@ -191,8 +191,9 @@ const MIGRATIONS: &[&str] = &[
         WHERE account = (SELECT id FROM indexed_accounts WHERE name = OLD.account)
             AND is_folder = 1 AND item = OLD.folder;
     END;
-    CREATE TRIGGER doubt_after_sending AFTER UPDATE OF sent_generation ON pending
-    WHEN OLD.sent_generation IS NOT NULL AND NEW.sent_generation IS NULL BEGIN
+    CREATE TRIGGER doubt_after_sending AFTER UPDATE OF sent_generation, replaces, superseded ON pending
+    WHEN (OLD.sent_generation IS NOT NULL AND NEW.sent_generation IS NULL)
+        OR OLD.replaces IS NOT NEW.replaces OR OLD.superseded IS NOT NEW.superseded BEGIN
         UPDATE indexed_entries SET doubts = doubts + 1, files = NULL, folders = NULL
         WHERE account = (SELECT id FROM indexed_accounts WHERE name = OLD.account)
             AND is_folder = 1 AND item = OLD.folder;

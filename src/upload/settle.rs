@@ -159,9 +159,8 @@ impl Worker {
         })
     }
 
-    /// The service has something else. What was sent in this run goes; what was only found may be another's, and the file
-    /// that was replaced may have been changed elsewhere a moment later: that is kept beside ours. The content is sent
-    /// again.
+    /// The service stored something else. What was sent in this run goes, unless it is the file to be
+    /// replaced; what was only found may be another's. The content is sent again.
     async fn start_again(&self, attempt: &AttemptRow, entry: &FileEntry) -> Result<(), Failure> {
         tracing::warn!(
             id = %self.id, name = attempt.name, sent = attempt.size, stored = entry.size,
@@ -174,14 +173,12 @@ impl Worker {
         let goes = (!in_place && self.sent_here).then(|| entry.id.as_str().to_owned());
         // Noted first, so that it goes after a crash as well, with what the next upload replaces.
         let noted = goes.clone();
-        let kept = entry.id.as_str().to_owned();
         self.uploads
             .change(self.id, move |row| {
                 if row.state == RowState::Removed {
                     return Change::Skip;
                 }
                 row.superseded.extend(noted);
-                row.replaces.take_if(|file| *file == kept);
                 row.attempt = None;
                 row.state = RowState::Queued;
                 Change::Save

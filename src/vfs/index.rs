@@ -396,9 +396,14 @@ impl Vfs {
                 match tree.snapshot(*ino, |row| self.uploads.get(row).is_some()) {
                     Snapshotted::Done(mut snapshot) => {
                         let local = |ino| {
-                            tree.get(ino)
-                                .and_then(Node::file)
-                                .is_some_and(|file| file.local.is_some())
+                            let file = tree.get(ino).and_then(Node::file);
+                            let file = file.filter(|file| file.local.is_some());
+                            let remote = file.and_then(|file| file.remote.as_ref());
+                            remote.is_some_and(|remote| {
+                                let sent = self.uploads.sent_to(&remote.id);
+                                let last = sent.first().map(|sent| ContentHash::Sha256(*sent));
+                                last.is_some() && last != remote.hash
+                            })
                         };
                         snapshot.without_content_of(local);
                         snapshots.push((*ino, snapshot));

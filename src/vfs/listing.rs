@@ -132,7 +132,9 @@ impl Vfs {
             let Some(entry) = self.uploads.finished(row.id) else {
                 continue;
             };
-            let outdated = |file: &FileEntry| file.id == entry.id || Some(&file.id) == row.replaces.as_ref();
+            // The index may know of what went with the upload's last steps.
+            let replaced: Vec<&FileId> = row.replaces.iter().chain(&row.superseded).collect();
+            let outdated = |file: &FileEntry| file.id == entry.id || replaced.contains(&&file.id);
             listing
                 .entries
                 .retain(|other| !matches!(other, Entry::File(file) if outdated(file)));

@@ -3,10 +3,12 @@
 
 use std::time::{Duration, Instant};
 
+use lockerfs::provider::Capability;
 use serde_json::Value;
 
 use super::elsewhere::{SOON, lists, reads, seen_soon};
 use super::harness::{MEDIA, Mount, World, sha256_of};
+use crate::KIND;
 
 /// A mount in which a local edit of `home/report.txt` waits, and the service has what it had.
 fn with_an_edit_that_waits() -> (World, Mount) {
@@ -63,6 +65,10 @@ fn told(world: &World) -> String {
 
 #[test]
 fn a_change_elsewhere_to_a_file_with_an_edit_that_waits_is_kept_beside_it() {
+    // Where nothing tells of changes, what was made elsewhere meanwhile becomes a twin.
+    if !KIND.has(Capability::ChangeFeed) {
+        return;
+    }
     let (world, mount) = with_an_edit_that_waits();
     world.write_elsewhere("home/report.txt", "changed elsewhere");
     assert_both_are_there(&world, &mount, "changed elsewhere");
@@ -71,6 +77,10 @@ fn a_change_elsewhere_to_a_file_with_an_edit_that_waits_is_kept_beside_it() {
 
 #[test]
 fn a_conflict_is_told_by_the_status() {
+    // Where nothing tells of changes, what was made elsewhere meanwhile becomes a twin.
+    if !KIND.has(Capability::ChangeFeed) {
+        return;
+    }
     let (world, mount) = with_an_edit_that_waits();
     world.write_elsewhere("home/report.txt", "changed elsewhere");
     world.drain();
@@ -123,6 +133,10 @@ fn an_edit_that_waits_keeps_its_name_when_its_file_gets_another_elsewhere() {
 
 #[test]
 fn an_edit_that_waits_outlives_the_removal_of_its_folder_elsewhere() {
+    // A service that puts what belongs nowhere into the root is tried for longer than a test waits.
+    if !KIND.has(Capability::ChangeFeed) {
+        return;
+    }
     let (world, mount) = with_an_edit_that_waits();
     world.elsewhere("trash", "home", &[]);
     // The service may take it in at another place; else it waits for a person.

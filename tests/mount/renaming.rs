@@ -302,7 +302,10 @@ fn a_rename_that_the_service_does_not_answer_fails_and_changes_nothing() {
     world.service.come_back();
     world.drain();
     assert_eq!(world.stored().len(), 2);
-    fs::rename(mount.path(from), mount.path(to)).expect("it answers again");
+    // A service that was away is tried again within seconds.
+    wait_for("it answers again", || {
+        fs::rename(mount.path(from), mount.path(to)).is_ok()
+    });
     world.drain();
     assert_eq!(world.stored_sha256(), [(to.to_owned(), sha256_of(NEW))].into());
 }

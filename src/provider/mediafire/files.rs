@@ -56,7 +56,31 @@ fn read_infos(reply: &Value) -> impl Iterator<Item = FileEntry> {
 }
 
 pub(super) async fn links(api: &Api, files: &[FileId]) -> Result<Vec<Result<DownloadLink>>> {
-    links_of(api, files, "direct_download", read_link).await
+    let mut links = links_of(api, files, "direct_download", read_link).await?;
+    tell_gone_from_away(api, files, &mut links).await;
+    Ok(links)
+}
+
+/// The service has "no direct link at present" for a file in the trash as well: whether it is there at all is asked for.
+async fn tell_gone_from_away(api: &Api, files: &[FileId], links: &mut [Result<DownloadLink>]) {
+    let is_away = |link: &Result<DownloadLink>| {
+        let error = link.as_ref().err();
+        error.is_some_and(|error| error.kind == ErrorKind::Unavailable)
+    };
+    let away = files.iter().zip(links.iter()).filter(|(_, link)| is_away(link));
+    let away: Vec<FileId> = away.map(|(file, _)| file.clone()).collect();
+    if away.is_empty() {
+        return;
+    }
+    // What cannot be asked stays as it was told.
+    let Ok(living) = info(api, &away).await else {
+        return;
+    };
+    for (file, link) in files.iter().zip(links.iter_mut()) {
+        if is_away(link) && !living.iter().any(|entry| entry.id == *file) {
+            *link = Err(gone(file));
+        }
+    }
 }
 
 pub(super) async fn share_links(api: &Api, files: &[FileId]) -> Result<Vec<Result<ShareLinks>>> {

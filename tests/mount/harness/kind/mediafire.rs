@@ -50,7 +50,8 @@ pub const MEDIAFIRE: Kind = Kind {
         new_file_in_folder: 3,
         new_empty_file: 3,
         known_file: 2,
-        replace: 3,
+        // What changed elsewhere is asked first, and the upload before it is a change.
+        replace: 6,
         // 10 units of 2 MiB.
         large_file: 10 + 3,
         overshoot: 1 << 20,
