@@ -566,17 +566,20 @@ impl Filesystem for Adapter {
     }
 
     fn listxattr(&self, _request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
-        let vfs = self.vfs.clone();
-        let work = self.holding([ino.0], async move { vfs.list_xattrs(ino.0) });
-        self.later("listxattr", work, move |result| {
-            let list = result.map(|names| {
-                names
-                    .into_iter()
-                    .flat_map(|name| (name + "\0").into_bytes())
-                    .collect()
+        let answer = move |reply: ReplyXattr, names: std::result::Result<Vec<String>, Errno>| {
+            let list = names.map(|names| {
+                let names = names.into_iter();
+                names.flat_map(|name| (name + "\0").into_bytes()).collect()
             });
             send_value(reply, size, list);
-        });
+        };
+        // `ls -l` asks for each entry.
+        if let Some(names) = now_if_known("listxattr", || self.vfs.list_xattrs_known(ino.0)) {
+            return answer(reply, names);
+        }
+        let vfs = self.vfs.clone();
+        let work = self.holding([ino.0], async move { vfs.list_xattrs(ino.0) });
+        self.later("listxattr", work, move |names| answer(reply, names));
     }
 
     fn setxattr(

@@ -19,6 +19,12 @@ const URL: &str = "url";
 const SHORT_URL: &str = "short_url";
 
 impl Vfs {
+    /// As [`Vfs::list_xattrs`], where the inode is in memory.
+    pub fn list_xattrs_known(&self, ino: u64) -> Option<Result<Vec<String>>> {
+        self.tree().get(ino)?;
+        Some(self.list_xattrs(ino))
+    }
+
     /// The names of the extended attributes that an inode has now. Makes no call.
     pub fn list_xattrs(&self, ino: u64) -> Result<Vec<String>> {
         self.tree().get(ino).ok_or_else(|| Error::plain(libc::ESTALE))?;
