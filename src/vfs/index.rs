@@ -274,6 +274,9 @@ impl Vfs {
         self.look_for_doubts().await;
         for _ in 0..LAST_ROUNDS {
             if self.write_index(Haste::Now).await {
+                if let Err(error) = self.database.end_index().await {
+                    tracing::debug!(%error, "the next mount asks for what it shows");
+                }
                 break;
             }
             tokio::time::sleep(LAST_PAUSE).await;

@@ -289,6 +289,13 @@ async fn indexed(
 
 /// Numbers for new inodes.
 async fn inodes(database: &Database) -> Range<u64> {
+    match database.begin_index().await {
+        Ok(false) => {}
+        Ok(true) => tracing::info!(
+            "the last mount did not end by itself: folders are asked for before they are shown"
+        ),
+        Err(error) => tracing::warn!(%error, "the index is believed as it is"),
+    }
     database.set_inodes_apart().await.unwrap_or_else(|error| {
         tracing::warn!(%error, "new entries get inode numbers that are not kept");
         0..0
