@@ -149,7 +149,9 @@ fn adopt(staging: &Staging, before: JournalRow) -> io::Result<Adopted> {
             Restored::Row
         }
     });
-    let item = Item::new(row, staged.map(Arc::new), 0, Instant::now());
+    let mut item = Item::new(row, staged.map(Arc::new), 0, Instant::now());
+    // What became of older contents is known to nobody any more.
+    item.was_announced = true;
     Ok((item, restored))
 }
 

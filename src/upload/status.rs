@@ -53,6 +53,8 @@ pub struct PendingFile {
     /// Whether an upload of it was announced and is not settled: a file with its name and size, or with a
     /// numbered name, may be on the service.
     pub announced: bool,
+    /// Whether that may have been so before, in whichever life: what is found on the service may be of its making.
+    pub was_announced: bool,
     /// The file that holds a content of this one on the service already, under whichever name, while the rest
     /// of the way is still to go.
     pub uploaded: Option<FileId>,

@@ -95,6 +95,7 @@ impl Table {
         let changed = self.change(id, |item| {
             let before = item.target();
             item.row = row;
+            item.was_announced |= item.row.attempt.is_some();
             let running = item.run.is_some();
             if !running {
                 match item.row.next_try {

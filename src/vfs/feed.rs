@@ -272,7 +272,7 @@ impl Vfs {
                     return None;
                 }
                 let row = node.file()?.local.as_ref()?.pending;
-                let is_announced = |row| self.uploads.get(row).is_none_or(|row| row.announced);
+                let is_announced = |row| self.uploads.get(row).is_none_or(|row| row.was_announced);
                 if row.is_some_and(is_announced) {
                     return None;
                 }

@@ -190,7 +190,7 @@ impl Vfs {
                 mtime: row.mtime,
                 replaces: row.replaces.clone(),
                 staged,
-                announced: row.announced,
+                announced: row.was_announced,
                 sent: row
                     .replaces
                     .as_ref()

@@ -92,6 +92,8 @@ pub(in crate::upload) struct Item {
     outcome: Option<watch::Sender<Outcome>>,
     /// The service may hold the file that it goes on with in another folder than the row's.
     pub may_be_elsewhere: bool,
+    /// The service may have been told of a content of it, in this life or an earlier one.
+    pub was_announced: bool,
     /// The key in its queue's order.
     pub(super) queued_at: Option<(Kind, Instant)>,
     /// [`is_at_rest`](Self::is_at_rest) as of the last change: what is written to a staged file is no change here.
@@ -104,6 +106,7 @@ impl Item {
         let may_be_elsewhere = row.replaces.is_some() && row.generation > 1;
         Item {
             may_be_elsewhere,
+            was_announced: row.attempt.is_some(),
             row,
             staged,
             draft: None,
@@ -284,6 +287,7 @@ impl Item {
             rate: self.run.as_ref().map_or(0, |run| run.progress.rate()),
             tries: self.row.tries,
             announced: self.row.attempt.is_some(),
+            was_announced: self.was_announced,
             uploaded: self
                 .row
                 .attempt
