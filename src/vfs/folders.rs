@@ -216,12 +216,25 @@ impl Vfs {
     /// Asks for entries that are in doubt. Where the service cannot be asked, what is known of them is better than
     /// nothing.
     async fn confirm(self: &Arc<Self>, ino: u64) {
-        let flight = self.refresh(ino);
-        match tokio::time::timeout(CONFIRMING, flight.landed()).await {
+        let confirmed = async {
+            // A listing that is overtaken by a change from here confirms nothing.
+            while self.is_doubted(ino) {
+                self.refresh(ino).landed().await?;
+                tokio::task::yield_now().await;
+            }
+            Ok::<_, Error>(())
+        };
+        match tokio::time::timeout(CONFIRMING, confirmed).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, "a folder is shown as it was known last"),
             Err(_) => tracing::debug!("a folder is shown as it was known last, while the service is asked"),
         }
+    }
+
+    fn is_doubted(&self, ino: u64) -> bool {
+        let tree = self.tree();
+        let folder = tree.get(ino).and_then(tree::Node::folder);
+        folder.is_some_and(|folder| folder.doubted)
     }
 
     fn need_of(&self, ino: u64) -> Result<Need> {
