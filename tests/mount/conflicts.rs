@@ -1,17 +1,14 @@
 //! A file is changed here and elsewhere, and neither knows of the other: the edit made here has its name in the end, what
 //! came from elsewhere is kept beside it as `name (conflict DATE)`, and nothing of either is lost.
 
-use std::time::{Duration, Instant};
-
 use lockerfs::provider::Capability;
-use serde_json::Value;
 
-use super::elsewhere::{SOON, lists, reads, seen_soon};
+use super::elsewhere::{lists, reads, seen_soon};
 use super::harness::{MEDIA, Mount, World, sha256_of};
 use crate::KIND;
 
 /// A mount in which a local edit of `home/report.txt` waits, and the service has what it had.
-fn with_an_edit_that_waits() -> (World, Mount) {
+pub fn with_an_edit_that_waits() -> (World, Mount) {
     let world = World::with(|setup| setup.option("upload_delay", "\"6s\""));
     world.elsewhere("write", "home/report.txt", &[("content", "as it was")]);
     let mount = world.mount();
@@ -21,14 +18,14 @@ fn with_an_edit_that_waits() -> (World, Mount) {
 }
 
 /// Where the service holds this content.
-fn holds(world: &World, content: &str) -> Vec<String> {
+pub fn holds(world: &World, content: &str) -> Vec<String> {
     let hash = sha256_of(content.as_bytes());
     let stored = world.service.all_stored(MEDIA).into_iter();
     let with = stored.filter(|(_, file)| file.sha256 == hash);
     with.map(|(path, _)| path).collect()
 }
 
-fn all(world: &World) -> String {
+pub fn all(world: &World) -> String {
     format!("{:#?}", world.service.all_stored(MEDIA))
 }
 
@@ -54,38 +51,19 @@ fn assert_both_are_there(world: &World, mount: &Mount, other: &str) {
     )]);
 }
 
-/// Everything that `status` says of files and events, to look for a name in it.
-fn told(world: &World) -> String {
-    let mut status: Value = world.status();
-    if let Some(fields) = status.as_object_mut() {
-        fields.remove("config");
-    }
-    status.to_string()
-}
-
 #[test]
 fn a_change_elsewhere_to_a_file_with_an_edit_that_waits_is_kept_beside_it() {
-    // Where nothing tells of changes, what was made elsewhere meanwhile becomes a twin.
-    if !KIND.has(Capability::ChangeFeed) {
-        return;
-    }
     let (world, mount) = with_an_edit_that_waits();
     world.write_elsewhere("home/report.txt", "changed elsewhere");
+    if !KIND.has(Capability::ChangeFeed) {
+        // Where nothing tells of changes, what was made elsewhere meanwhile is a twin.
+        world.drain();
+        for content in ["edited here", "changed elsewhere"] {
+            assert_eq!(holds(&world, content), ["home/report.txt"], "{}", all(&world));
+        }
+        return mount.unmount(&world.config());
+    }
     assert_both_are_there(&world, &mount, "changed elsewhere");
-    mount.unmount(&world.config());
-}
-
-#[test]
-fn a_conflict_is_told_by_the_status() {
-    // Where nothing tells of changes, what was made elsewhere meanwhile becomes a twin.
-    if !KIND.has(Capability::ChangeFeed) {
-        return;
-    }
-    let (world, mount) = with_an_edit_that_waits();
-    world.write_elsewhere("home/report.txt", "changed elsewhere");
-    world.drain();
-    let told = told(&world);
-    assert!(told.contains("conflict"), "{told}");
     mount.unmount(&world.config());
 }
 
@@ -129,41 +107,4 @@ fn an_edit_that_waits_keeps_its_name_when_its_file_gets_another_elsewhere() {
         assert_eq!(shown, "home/report.txt", "{what}");
         mount.unmount(&world.config());
     }
-}
-
-#[test]
-fn an_edit_that_waits_outlives_the_removal_of_its_folder_elsewhere() {
-    // A service that puts what belongs nowhere into the root is tried for longer than a test waits.
-    if !KIND.has(Capability::ChangeFeed) {
-        return;
-    }
-    let (world, mount) = with_an_edit_that_waits();
-    world.elsewhere("trash", "home", &[]);
-    // The service may take it in at another place; else it waits for a person.
-    let began = Instant::now();
-    let is_settled = || {
-        let ran = world.lockerfs(&["status", "--json"]);
-        let status: Value = serde_json::from_str(&ran.stdout).expect("JSON");
-        status["totals"]["parked"] == 1 || status["totals"]["files"] == 0
-    };
-    while !is_settled() {
-        assert!(
-            began.elapsed() < SOON * 4,
-            "never told: {:#}\n{}",
-            world.status()["pending"],
-            all(&world)
-        );
-        std::thread::sleep(Duration::from_millis(200));
-    }
-    if !holds(&world, "edited here").is_empty() {
-        return;
-    }
-    assert!(
-        reads(&mount, "home/report.txt", "edited here"),
-        "it is not in the mount"
-    );
-    mount.kill();
-    let mount = world.mount();
-    let is_there = reads(&mount, "home/report.txt", "edited here");
-    assert!(is_there, "it is not in the mount after a restart");
 }

@@ -320,6 +320,11 @@ fn who_has_a_file_open_reads_on_in_what_it_opened_or_gets_an_error() {
     readers_of(&["changed", "renamed", "moved"]);
 }
 
+#[test]
+fn who_has_a_file_open_that_is_removed_elsewhere_reads_on_or_is_told_that_it_is_gone() {
+    readers_of(&["trashed", "purged"]);
+}
+
 /// Opens a file for each of these changes, and reads in it while it is made.
 fn readers_of(names: &[&str]) {
     const SIZE: usize = 12 << 20;

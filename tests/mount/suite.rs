@@ -5,11 +5,11 @@
 mod budgets;
 mod caching;
 mod command;
-mod conflicts;
+pub mod conflicts;
 mod copying;
 mod crash;
 mod deleting;
-mod elsewhere;
+pub mod elsewhere;
 mod faults;
 pub mod harness;
 mod links;

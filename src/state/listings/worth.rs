@@ -7,6 +7,13 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{IndexedAccount, Worth, read_worth, reading, writing};
 use crate::state::{Database, StateError};
 
+const CHANGED: &str = "UPDATE indexed_entries SET changes = changes + 1, files = NULL, folders = NULL \
+    WHERE account = ?1 AND is_folder = 1 AND item = ?2";
+const HOLDER_CHANGED: &str = "UPDATE indexed_entries SET changes = changes + 1 WHERE ino = \
+    (SELECT parent FROM indexed_entries WHERE account = ?1 AND is_folder = 1 AND item = ?2)";
+const DOUBTED: &str = "UPDATE indexed_entries SET doubts = doubts + 1, files = NULL, folders = NULL \
+    WHERE account = ?1 AND is_folder = 1 AND item = ?2";
+
 impl Database {
     /// What happened to folders since their entries were written, of those that the index knows.
     pub async fn indexed_worth(
@@ -44,24 +51,8 @@ impl Database {
         cursor: String,
     ) -> Result<(), StateError> {
         let note = move |connection: &Connection| {
-            let mut change = connection
-                .prepare_cached(
-                    "UPDATE indexed_entries SET changes = changes + 1, files = NULL, folders = NULL \
-                     WHERE account = ?1 AND is_folder = 1 AND item = ?2",
-                )
-                .map_err(writing)?;
-            for folder in &folders {
-                change.execute(params![account.0, folder]).map_err(writing)?;
-            }
-            let mut change = connection
-                .prepare_cached(
-                    "UPDATE indexed_entries SET changes = changes + 1 WHERE ino = \
-                     (SELECT parent FROM indexed_entries WHERE account = ?1 AND is_folder = 1 AND item = ?2)",
-                )
-                .map_err(writing)?;
-            for folder in &moved {
-                change.execute(params![account.0, folder]).map_err(writing)?;
-            }
+            for_each(connection, CHANGED, account, &folders)?;
+            for_each(connection, HOLDER_CHANGED, account, &moved)?;
             set_cursor(connection, account, &cursor)
         };
         self.write("note changes in the index", note, |()| {}).await
@@ -88,18 +79,7 @@ impl Database {
         account: IndexedAccount,
         folders: Vec<String>,
     ) -> Result<(), StateError> {
-        let doubt = move |connection: &Connection| {
-            let mut doubt = connection
-                .prepare_cached(
-                    "UPDATE indexed_entries SET doubts = doubts + 1, files = NULL, folders = NULL \
-                     WHERE account = ?1 AND is_folder = 1 AND item = ?2",
-                )
-                .map_err(writing)?;
-            folders
-                .iter()
-                .try_for_each(|folder| doubt.execute(params![account.0, folder]).map(drop))
-                .map_err(writing)
-        };
+        let doubt = move |connection: &Connection| for_each(connection, DOUBTED, account, &folders);
         self.write("write the index", doubt, |()| {}).await
     }
 
@@ -123,5 +103,18 @@ fn set_cursor(connection: &Connection, account: IndexedAccount, cursor: &str) ->
             params![account.0, cursor],
         )
         .map(drop)
+        .map_err(writing)
+}
+
+fn for_each(
+    connection: &Connection,
+    statement: &str,
+    account: IndexedAccount,
+    folders: &[String],
+) -> Result<(), StateError> {
+    let mut statement = connection.prepare_cached(statement).map_err(writing)?;
+    folders
+        .iter()
+        .try_for_each(|folder| statement.execute(params![account.0, folder]).map(drop))
         .map_err(writing)
 }

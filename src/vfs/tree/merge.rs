@@ -130,31 +130,10 @@ impl Tree {
             .filter_map(|ino| Some((*ino, self.get(*ino)?.name.clone())))
             .collect();
         let mut merged = Merged::default();
-        let Waiting {
-            rows,
-            remains,
-            traces,
-            others,
-        } = waiting;
-        let mut claimed = Claims {
-            resting: rows
-                .iter()
-                .filter(|row| !row.in_flight)
-                .map(|row| row.id)
-                .collect(),
-            unannounced: rows
-                .iter()
-                .filter(|row| !row.announced && !was_doubted)
-                .map(|row| (row.id, row.sent.clone()))
-                .collect(),
-            remains,
-            traces,
-            others,
-            incomplete: listing.incomplete,
-            inodes,
-            from_index,
-            ..Claims::default()
-        };
+        let (mut claimed, rows) = Claims::of(waiting, was_doubted);
+        claimed.incomplete = listing.incomplete;
+        claimed.inodes = inodes;
+        claimed.from_index = from_index;
         for (name, ino) in &before {
             let Some(node) = self.get(*ino) else { continue };
             let has_local = node.file().is_some_and(|file| file.local.is_some());
@@ -172,16 +151,7 @@ impl Tree {
             self.stays_pinned(*ino, false);
         }
         self.keep_unsettled(folder, &before, &mut claimed);
-        let kept: HashSet<u64> = claimed.children.values().copied().collect();
-        for (name, ino) in &before {
-            if claimed.children.get(name) != Some(ino) {
-                let shown = shown.get(ino).unwrap_or(name);
-                merged.names.push((folder, shown.clone()));
-            }
-            if !kept.contains(ino) && self.is_in(*ino, folder) {
-                self.remove(*ino);
-            }
-        }
+        self.let_others_go(folder, &before, &shown, &claimed, &mut merged);
         let state = self.get_mut(folder)?.folder_mut()?;
         state.children = claimed.children;
         state.listing = ListingState::Known { at, stale };
@@ -199,6 +169,27 @@ impl Tree {
         }
         self.note_look(folder);
         Some(merged)
+    }
+
+    /// Removes what the folder showed before and shows no more, and tells of the names that mean something else now.
+    fn let_others_go(
+        &mut self,
+        folder: u64,
+        before: &BTreeMap<String, u64>,
+        shown: &HashMap<u64, String>,
+        claimed: &Claims,
+        merged: &mut Merged,
+    ) {
+        let kept: HashSet<u64> = claimed.children.values().copied().collect();
+        for (name, ino) in before {
+            if claimed.children.get(name) != Some(ino) {
+                let shown = shown.get(ino).unwrap_or(name);
+                merged.names.push((folder, shown.clone()));
+            }
+            if !kept.contains(ino) && self.is_in(*ino, folder) {
+                self.remove(*ino);
+            }
+        }
     }
 
     /// Lets a folder that is gone from here but holds what was not uploaded yet stay until that is settled.
@@ -495,6 +486,28 @@ struct Claims {
 }
 
 impl Claims {
+    /// With nothing given out yet, and the rows that are to be shown first. In a folder that is in doubt nothing is
+    /// taken for a change made elsewhere.
+    fn of(waiting: Waiting, in_doubt: bool) -> (Self, Vec<PendingHere>) {
+        let Waiting {
+            rows,
+            remains,
+            traces,
+            others,
+        } = waiting;
+        let resting = rows.iter().filter(|row| !row.in_flight);
+        let unannounced = rows.iter().filter(|row| !row.announced && !in_doubt);
+        let claims = Claims {
+            resting: resting.map(|row| row.id).collect(),
+            unannounced: unannounced.map(|row| (row.id, row.sent.clone())).collect(),
+            remains,
+            traces,
+            others,
+            ..Claims::default()
+        };
+        (claims, rows)
+    }
+
     /// Whether a new file may be what an upload left.
     fn is_trace(&self, entry: &FileEntry, rules: &NameRules) -> bool {
         let plain = without_number(&entry.name).filter(|_| rules.numbered_twins);
