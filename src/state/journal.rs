@@ -118,14 +118,27 @@ const COLUMNS: &str = "id, account, folder, name, size, mtime, staging, generati
     sent_generation, sent_folder, sent_name, sent_size, sent_mtime, sent_sha256, sent_replaces, \
     sent_after, sent_unclear, sent_ticket, sent_file";
 
-const PUT: &str = "INSERT OR REPLACE INTO pending (id, account, folder, name, size, mtime, staging, \
-    generation, replaces, superseded, state, tries, next_try, last_error, base_file, base_size, base_hash, \
-    base_revision, base_account, missing, sent_generation, sent_folder, sent_name, sent_size, sent_mtime, sent_sha256, \
-    sent_replaces, sent_after, sent_unclear, sent_ticket, sent_file) VALUES (:id, :account, :folder, :name, \
-    :size, :mtime, :staging, :generation, :replaces, :superseded, :state, :tries, :next_try, :last_error, \
-    :base_file, :base_size, :base_hash, :base_revision, :base_account, :missing, :sent_generation, :sent_folder, \
-    :sent_name, :sent_size, :sent_mtime, :sent_sha256, :sent_replaces, :sent_after, :sent_unclear, \
-    :sent_ticket, :sent_file)";
+/// In place, so that the triggers of the index see what changed.
+const PUT: &str = "INSERT INTO pending (id, account, folder, name, size, mtime, staging, generation, replaces, \
+    superseded, state, tries, next_try, last_error, base_file, base_size, base_hash, base_revision, \
+    base_account, missing, sent_generation, sent_folder, sent_name, sent_size, sent_mtime, sent_sha256, \
+    sent_replaces, sent_after, sent_unclear, sent_ticket, sent_file) VALUES ( \
+    :id, :account, :folder, :name, :size, :mtime, :staging, :generation, :replaces, :superseded, \
+    :state, :tries, :next_try, :last_error, :base_file, :base_size, :base_hash, :base_revision, \
+    :base_account, :missing, :sent_generation, :sent_folder, :sent_name, :sent_size, :sent_mtime, \
+    :sent_sha256, :sent_replaces, :sent_after, :sent_unclear, :sent_ticket, :sent_file) \
+    ON CONFLICT (id) DO UPDATE SET account = excluded.account, folder = excluded.folder, \
+    name = excluded.name, size = excluded.size, mtime = excluded.mtime, staging = excluded.staging, generation = excluded.generation, \
+    replaces = excluded.replaces, superseded = excluded.superseded, state = excluded.state, \
+    tries = excluded.tries, next_try = excluded.next_try, last_error = excluded.last_error, \
+    base_file = excluded.base_file, base_size = excluded.base_size, base_hash = excluded.base_hash, \
+    base_revision = excluded.base_revision, base_account = excluded.base_account, \
+    missing = excluded.missing, sent_generation = excluded.sent_generation, \
+    sent_folder = excluded.sent_folder, sent_name = excluded.sent_name, sent_size = excluded.sent_size, \
+    sent_mtime = excluded.sent_mtime, sent_sha256 = excluded.sent_sha256, \
+    sent_replaces = excluded.sent_replaces, sent_after = excluded.sent_after, \
+    sent_unclear = excluded.sent_unclear, sent_ticket = excluded.sent_ticket, \
+    sent_file = excluded.sent_file";
 
 impl JournalTransaction<'_> {
     pub fn get(&self, id: i64) -> Result<Option<JournalRow>, StateError> {

@@ -90,8 +90,9 @@ pub struct FolderToIndex {
     pub incomplete: bool,
     /// It is known to be out of date.
     pub stale: bool,
-    /// As it was before the entries were gathered: what happened since is not in them.
-    pub worth: Worth,
+    /// As it was before the entries were gathered: what happened since is not in them. None where the index did not know
+    /// the folder, and so noted nothing that happened: it is in doubt until it is written again.
+    pub worth: Option<Worth>,
 }
 
 /// A folder whose entries are in the index.
@@ -166,6 +167,26 @@ impl Database {
             }
             path.reverse();
             Ok(account.map(|account| (IndexedAccount(account), path)))
+        };
+        self.read("read the index", read).await
+    }
+
+    /// The folders of an account, of those in the index, in which contents wait to be uploaded: inode numbers and ids.
+    pub async fn folders_that_wait(&self, account: IndexedAccount) -> Result<Vec<(u64, String)>, StateError> {
+        let read = move |connection: &Connection| {
+            let mut find = connection
+                .prepare_cached(
+                    "SELECT ino, item FROM indexed_entries WHERE account = ?1 AND is_folder = 1 AND item IN \
+                     (SELECT folder FROM pending WHERE state <> 'removed' AND account = \
+                     (SELECT name FROM indexed_accounts WHERE id = ?1))",
+                )
+                .map_err(reading)?;
+            let folders = find
+                .query_map([account.0], |row| {
+                    Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get(1)?))
+                })
+                .map_err(reading)?;
+            folders.collect::<Result<_, _>>().map_err(reading)
         };
         self.read("read the index", read).await
     }

@@ -182,10 +182,9 @@ const MIGRATIONS: &[&str] = &[
     CREATE INDEX indexed_children ON indexed_entries (parent);
     CREATE INDEX indexed_doubts ON indexed_entries (account) WHERE doubts > 0;
     CREATE TABLE inodes (
-        next              INTEGER NOT NULL,
-        is_whole          INTEGER NOT NULL   -- whether the index was told of all before its last user ended
+        next              INTEGER NOT NULL
     ) STRICT;
-    INSERT INTO inodes VALUES (2, 1);        -- 1 is the mount point
+    INSERT INTO inodes VALUES (2);           -- 1 is the mount point
     -- What leaves the journal is on the service, and not in the index yet.
     CREATE TRIGGER doubt_after_pending AFTER DELETE ON pending BEGIN
         UPDATE indexed_entries SET doubts = doubts + 1, files = NULL, folders = NULL

@@ -1,5 +1,6 @@
 //! What the filesystem keeps of each account: how to reach it, its rules, and how full it is.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -68,6 +69,7 @@ pub struct Account {
     info: Mutex<Info>,
     waiting: Mutex<Option<(Instant, u64)>>,
     cursor: Mutex<Option<ChangeCursor>>,
+    has_heard: AtomicBool,
 }
 
 #[derive(Default)]
@@ -94,6 +96,7 @@ impl Account {
             info: Mutex::default(),
             waiting: Mutex::default(),
             cursor: Mutex::new(cursor.map(ChangeCursor::new)),
+            has_heard: AtomicBool::new(false),
         }
     }
 
@@ -259,6 +262,16 @@ impl Account {
         Ok(())
     }
 
+    /// Whether the service was asked in this mount what changed before it, with an answer or without.
+    pub fn has_heard(&self) -> bool {
+        self.has_heard.load(Ordering::Relaxed)
+    }
+
+    pub fn note_heard(&self) {
+        self.has_heard.store(true, Ordering::Relaxed);
+    }
+
+    /// The changes up to here are in the index, and what is read from it from now on tells of them.
     pub fn cursor(&self) -> Option<ChangeCursor> {
         self.cursor.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -7,6 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -28,6 +29,8 @@ const FILES_AT_ONCE: usize = 2000;
 const PATCHES: usize = 4;
 /// Folders brought back from the index at most to be brought up to date at once; others when somebody looks.
 const FOLDERS_RECALLED: usize = 64;
+/// How long somebody who opens a file waits for news of it.
+const NEWS: Duration = Duration::from_secs(3);
 
 impl Vfs {
     /// Asks a service for changes at each interval; one call while nothing changes.
@@ -54,9 +57,45 @@ impl Vfs {
         self.polls.fly(&self.runtime, index, move || async move {
             let account = this.account(index)?.clone();
             let since = account.cursor();
-            let changes = at(urgency, account.provider().changes(since.as_ref())).await?;
-            this.follow(index, &account, since.is_none(), changes).await
+            let told = at(urgency, account.provider().changes(since.as_ref())).await;
+            let followed = match told {
+                Ok(changes) => this.follow(index, &account, since.is_none(), changes).await,
+                Err(error) => Err(error.into()),
+            };
+            account.note_heard();
+            followed
         })
+    }
+
+    /// Lets who opens a file wait until it is known as the service has it now, where that tells of changes: until it was
+    /// asked once in this mount, and while a change of the folder is on its way here. Where it cannot be asked, the file
+    /// is as it was known last.
+    pub(super) async fn hear_news_of(self: &Arc<Self>, file: u64) {
+        let (index, parent) = {
+            let tree = self.tree();
+            let Some(node) = tree.get(file) else { return };
+            let is_here = node.file().is_none_or(|file| file.local.is_some());
+            match (node.account, node.parent) {
+                (Some(index), Some(parent)) if !is_here => (index, parent),
+                _ => return,
+            }
+        };
+        let account = self.accounts.get(index);
+        let Some(account) = account.filter(|_| self.tells_of_changes(index)) else {
+            return;
+        };
+        let news = async {
+            if !account.has_heard() {
+                self.poll(index, Urgency::Interactive).landed().await?;
+            }
+            match self.is_out_of_date(parent) {
+                true => self.refresh(parent).landed().await,
+                false => Ok(()),
+            }
+        };
+        if let Ok(Err(error)) = tokio::time::timeout(NEWS, news).await {
+            tracing::debug!(%error, "a file is opened as it was known last");
+        }
     }
 
     async fn follow(
@@ -75,7 +114,10 @@ impl Vfs {
             let doubted = self.tree().doubt_all(index);
             self.note_in_index(index, account, &changes, true).await?;
             account.set_cursor(changes.cursor);
-            drop(self.doubt_folders(doubted));
+            let mut doubted: HashSet<u64> = doubted.into_iter().collect();
+            // Also what was read from the index meanwhile.
+            doubted.extend(self.tree().doubt_all(index));
+            drop(self.doubt_folders(doubted.into_iter().collect()));
             return Ok(());
         }
         let places = self.places_of(index, &changes);
@@ -88,8 +130,13 @@ impl Vfs {
         }
         self.note_in_index(index, account, &changes, false).await?;
         account.set_cursor(changes.cursor.clone());
-        let listed: HashSet<u64> = places.listed.iter().copied().collect();
-        let mut listings = self.doubt_folders(places.listed);
+        let mut listed: HashSet<u64> = places.listed.iter().copied().collect();
+        let known_before = |ino: &u64| listed.contains(ino) || places.patched.contains(ino);
+        // What was read from the index meanwhile may be from before it was told.
+        let mut read_meanwhile = self.places_of(index, &changes).all();
+        read_meanwhile.retain(|ino| !known_before(ino));
+        listed.extend(&read_meanwhile);
+        let mut listings = self.doubt_folders([places.listed, read_meanwhile].concat());
         let patched = places.patched.into_iter().filter(|ino| !listed.contains(ino));
         listings.extend(self.patch(index, account, patched.collect(), &changes).await);
         // Whoever asked what changed is to find it in its place. What is not told now is asked for when somebody looks.
@@ -299,7 +346,7 @@ impl Vfs {
         let (mut asked, mut unclear) = (Vec::new(), Vec::new());
         for ino in folders {
             let Ok(ask) = self.ask(*ino) else { continue };
-            let listing = self.tree().as_listed(*ino, |row| self.uploads.get(row).is_some());
+            let listing = self.tree().as_listed(*ino, |row| self.uploads.get(row));
             match listing {
                 Some(listing) => asked.push((ask, listing)),
                 None => unclear.push(*ino),
@@ -375,6 +422,13 @@ impl News for Feed {
 struct Places {
     listed: Vec<u64>,
     patched: Vec<u64>,
+}
+
+impl Places {
+    fn all(mut self) -> Vec<u64> {
+        self.listed.append(&mut self.patched);
+        self.listed
+    }
 }
 
 /// The folders that changes say something happened in.

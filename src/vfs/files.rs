@@ -35,7 +35,7 @@ enum BaseNow {
 }
 
 impl Vfs {
-    /// Opens a file. Costs no call: a reader asks for a link with its first read, a writer stages with its
+    /// Opens a file. Costs no call of its own: a reader asks for a link with its first read, a writer stages with its
     /// first write; only `truncate` takes effect at once.
     pub async fn open(self: &Arc<Self>, ino: u64, write: bool, truncate: bool) -> Result<Opened> {
         if write {
@@ -44,6 +44,7 @@ impl Vfs {
             account.require(Capability::Write)?;
             self.check_replaceable(account, ino)?;
         }
+        self.hear_news_of(ino).await;
         self.keep_staged_open(ino)?;
         let (keep_cache, foreign) = {
             let mut tree = self.tree();

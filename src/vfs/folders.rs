@@ -231,6 +231,11 @@ impl Vfs {
         }
     }
 
+    /// Whether the entries of a folder changed since they were told, as far as is known.
+    pub(super) fn is_out_of_date(&self, ino: u64) -> bool {
+        matches!(self.need_of(ino), Ok(Need::Refresh | Need::Confirm))
+    }
+
     fn is_doubted(&self, ino: u64) -> bool {
         let tree = self.tree();
         let folder = tree.get(ino).and_then(tree::Node::folder);

@@ -5,7 +5,7 @@
 //! task writes folders that changed. Until it did, the index is in doubt about what left the journal meanwhile (see
 //! [`state`](crate::state)), so that after a crash the service is asked. Accounts without an index are asked each time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -116,6 +116,28 @@ impl Vfs {
         Ok(())
     }
 
+    /// Brings what waits to be uploaded in these folders, or below them, into memory: it has to be seen to be saved also
+    /// where the service has the folder no more.
+    pub(super) async fn recall_what_waits(
+        self: &Arc<Self>,
+        account: IndexedAccount,
+        folders: &HashSet<String>,
+    ) -> Result<()> {
+        for (ino, folder) in self.database.folders_that_wait(account).await? {
+            let above = self.database.indexed_path(ino).await?;
+            let Some((_, above)) = above else { continue };
+            if above
+                .iter()
+                .chain([&folder])
+                .any(|folder| folders.contains(folder))
+            {
+                self.recall(ino).await?;
+                self.ensure_loaded(ino).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Shows what the index knows of a folder, where nothing is known of it here.
     pub(super) async fn ensure_loaded(self: &Arc<Self>, ino: u64) -> Result<()> {
         match self.load(ino) {
@@ -142,12 +164,19 @@ impl Vfs {
 
     async fn load_folder(self: &Arc<Self>, ino: u64, account: IndexedAccount) -> Result<()> {
         let asked = self.ask(ino)?;
+        let index = asked.account;
+        let cursor = self.account(index)?.cursor();
         let found = self.database.indexed_folder(account, asked.folder.as_str()).await;
         let Some(found) = found? else {
             return Ok(());
         };
-        let tells_of_changes = self.tells_of_changes(asked.account);
-        self.show(asked, told_by_index(found, tells_of_changes)).await?;
+        let told = told_by_index(found, self.tells_of_changes(index));
+        self.show(asked, told).await?;
+        // It may have been read before changes were noted that nobody looked for in this folder.
+        if self.account(index)?.cursor() != cursor {
+            self.tree().doubt(ino);
+            drop(self.refresh_behind(ino));
+        }
         Ok(())
     }
 
@@ -274,9 +303,6 @@ impl Vfs {
         self.look_for_doubts().await;
         for _ in 0..LAST_ROUNDS {
             if self.write_index(Haste::Now).await {
-                if let Err(error) = self.database.end_index().await {
-                    tracing::debug!(%error, "the next mount asks for what it shows");
-                }
                 break;
             }
             tokio::time::sleep(LAST_PAUSE).await;
@@ -396,7 +422,7 @@ impl Vfs {
                 if tree.get(*ino).is_none_or(|node| node.account != Some(index)) {
                     continue;
                 }
-                match tree.snapshot(*ino, |row| self.uploads.get(row).is_some()) {
+                match tree.snapshot(*ino, |row| self.uploads.get(row)) {
                     Snapshotted::Done(mut snapshot) => {
                         let local = |ino| {
                             let file = tree.get(ino).and_then(Node::file);
@@ -467,7 +493,7 @@ fn is_due(folder: &Folder) -> bool {
 fn to_index(snapshot: Snapshot, worth: &HashMap<String, Worth>) -> FolderToIndex {
     let folder = snapshot.folder.to_string();
     FolderToIndex {
-        worth: worth.get(&folder).copied().unwrap_or_default(),
+        worth: worth.get(&folder).copied(),
         folder,
         entries: snapshot.entries.into_iter().map(row_of).collect(),
         listed: SystemTime::now()

@@ -108,6 +108,13 @@ impl Vfs {
             names: &account.rules,
             newest_first: account.can(Capability::ModificationTime),
         };
+        let gone = match told.from_index {
+            true => HashSet::new(),
+            false => self.tree().folders_but(ino, &told.listing),
+        };
+        if let Some(indexed) = account.indexed.filter(|_| !gone.is_empty()) {
+            self.recall_what_waits(indexed, &gone).await?;
+        }
         let merged = self.tree().merge(ino, version, told, rules, laid_over);
         self.sweep();
         self.bound_memory();

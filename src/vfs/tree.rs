@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use tokio::sync::Notify;
 
-use crate::provider::{FileId, ItemId, ListHint};
+use crate::provider::{Entry, FileId, FolderId, ItemId, ListHint, Listing};
 use crate::upload::{PendingId, StagedFile};
 
 use super::names;
@@ -269,6 +269,20 @@ impl Tree {
             Some(Kind::Folder(folder)) => folder.children.values().any(|child| self.has_local(*child)),
             Some(Kind::LinkList(_)) | None => false,
         }
+    }
+
+    /// The folders in a folder that a listing of it does not have, by their ids.
+    pub fn folders_but(&self, folder: u64, listing: &Listing) -> HashSet<String> {
+        let folder = self.get(folder).and_then(Node::folder);
+        let children = folder.into_iter().flat_map(|folder| folder.children.values());
+        let children = children.filter_map(|child| self.get(*child)?.folder()?.id.as_ref());
+        let mut folders: HashSet<String> = children.map(FolderId::to_string).collect();
+        for entry in &listing.entries {
+            if let Entry::Folder(entry) = entry {
+                folders.remove(entry.id.as_str());
+            }
+        }
+        folders
     }
 
     /// Forgets a node that nobody knows any more: out of its folder, closed, forgotten by the kernel.

@@ -124,31 +124,10 @@ pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
     let mut accounts = Vec::new();
     let mut setups = Vec::new();
     for account in &plan.config.accounts {
-        let health = Health::new();
-        let provider = plan.config.connect(account, Some(&database)).await?;
-        let provider = Wrapped::new(provider, health.clone());
-        let publishes = !provider.capabilities().has(Capability::List);
-        let provider = match publishes {
-            false => provider,
-            true => {
-                let (database, pins) = (database.clone(), Some(pins.clone()));
-                Catalog::over(provider, &account.name, database, pins, clock())
-            }
-        };
-        let names = account.options.local_only.names.clone();
-        let provider = LocalFolders::over(provider, &account.name, names, database.clone());
-        downloads.register(&account.name, Arc::clone(&provider));
-        let indexed = match publishes {
-            true => None,
-            false => indexed(account, provider.as_ref(), &database).await,
-        };
-        setups.push(setup(account, Arc::clone(&provider), publishes, indexed));
-        accounts.push(Account {
-            name: account.name.clone(),
-            kind: account.kind,
-            provider,
-            health,
-        });
+        let (joined, setup) = join(plan, account, &database, &pins).await?;
+        downloads.register(&joined.name, Arc::clone(&joined.provider));
+        setups.push(setup);
+        accounts.push(joined);
     }
     let runtime = tokio::runtime::Handle::current();
     let vfs = Vfs::new(
@@ -187,6 +166,40 @@ pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
         state_dir,
         watches,
     })
+}
+
+/// An account, and how it takes part in the mount.
+async fn join(
+    plan: &Plan,
+    account: &AccountConfig,
+    database: &Database,
+    pins: &Pins,
+) -> Result<(Account, vfs::AccountSetup), Failure> {
+    let health = Health::new();
+    let provider = plan.config.connect(account, Some(database)).await?;
+    let provider = Wrapped::new(provider, health.clone());
+    let publishes = !provider.capabilities().has(Capability::List);
+    let provider = match publishes {
+        false => provider,
+        true => {
+            let (database, pins) = (database.clone(), Some(pins.clone()));
+            Catalog::over(provider, &account.name, database, pins, clock())
+        }
+    };
+    let names = account.options.local_only.names.clone();
+    let provider = LocalFolders::over(provider, &account.name, names, database.clone());
+    let indexed = match publishes {
+        true => None,
+        false => indexed(account, provider.as_ref(), database).await,
+    };
+    let setup = setup(account, Arc::clone(&provider), publishes, indexed);
+    let joined = Account {
+        name: account.name.clone(),
+        kind: account.kind,
+        provider,
+        health,
+    };
+    Ok((joined, setup))
 }
 
 /// Whose the files are that programs see, and where. Files are the process's own where the config names nobody.
@@ -289,13 +302,6 @@ async fn indexed(
 
 /// Numbers for new inodes.
 async fn inodes(database: &Database) -> Range<u64> {
-    match database.begin_index().await {
-        Ok(false) => {}
-        Ok(true) => tracing::info!(
-            "the last mount did not end by itself: folders are asked for before they are shown"
-        ),
-        Err(error) => tracing::warn!(%error, "the index is believed as it is"),
-    }
     database.set_inodes_apart().await.unwrap_or_else(|error| {
         tracing::warn!(%error, "new entries get inode numbers that are not kept");
         0..0

@@ -74,34 +74,6 @@ impl Database {
         self.write("set inode numbers apart", take, |_| {}).await
     }
 
-    /// Takes the index up: where its last user did not [end](Self::end_index) its work, no folder is believed before it was
-    /// asked for. Whether that is so.
-    pub async fn begin_index(&self) -> Result<bool, StateError> {
-        let begin = |connection: &Connection| {
-            let is_whole: bool = connection
-                .query_row("SELECT is_whole FROM inodes", [], |row| row.get(0))
-                .map_err(reading)?;
-            let begun = match is_whole {
-                true => "UPDATE inodes SET is_whole = 0",
-                false => {
-                    "UPDATE indexed_entries SET doubts = doubts + 1, files = NULL, folders = NULL WHERE is_folder = 1"
-                }
-            };
-            connection.execute(begun, []).map_err(writing)?;
-            Ok(!is_whole)
-        };
-        self.write("open the index", begin, |_| {}).await
-    }
-
-    /// Notes that the index was told of all.
-    pub async fn end_index(&self) -> Result<(), StateError> {
-        let end = |connection: &Connection| {
-            let ended = connection.execute("UPDATE inodes SET is_whole = 1", []);
-            ended.map(drop).map_err(writing)
-        };
-        self.write("close the index", end, |()| {}).await
-    }
-
     /// Gives numbers back that were set apart last and are not used.
     pub async fn give_inodes_back(&self, unused: Range<u64>) -> Result<(), StateError> {
         let give = move |connection: &Connection| {

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::state::{JournalRow, JournalTransaction};
 
 struct Index {
     database: Database,
@@ -31,8 +32,11 @@ impl Index {
                 .database
                 .indexed_worth(self.account, vec![(*folder).to_owned()])
                 .await;
-            let worth = worth.unwrap().remove(*folder).unwrap_or_default();
-            all.push(of(folder, entries.clone(), worth));
+            let worth = worth.unwrap().remove(*folder);
+            all.push(FolderToIndex {
+                worth,
+                ..of(folder, entries.clone(), Worth::default())
+            });
         }
         self.database.index_folders(self.account, all).await.unwrap();
     }
@@ -55,7 +59,7 @@ fn of(folder: &str, entries: Vec<IndexedEntry>, worth: Worth) -> FolderToIndex {
         revision: Some("7".to_owned()),
         incomplete: false,
         stale: false,
-        worth,
+        worth: Some(worth),
     }
 }
 
@@ -163,6 +167,42 @@ async fn what_leaves_the_journal_is_in_doubt_until_it_is_written_by_who_knew_of_
         .distrust_folders(index.account, vec!["top".to_owned()])
         .await
         .unwrap();
+    assert_eq!(index.read("top").await.unwrap().worth.doubts, 1);
+}
+
+#[tokio::test]
+async fn a_folder_that_the_index_did_not_know_is_in_doubt_until_it_is_written_again() {
+    let index = Index::new().await;
+    index
+        .write(&[("top", vec![folder(10, "a")]), ("a", vec![file(11, "x")])])
+        .await;
+    // What left the journal before the folder was there was noted nowhere.
+    assert_eq!(index.read("a").await.unwrap().worth.doubts, 1);
+    index.write(&[("a", vec![file(11, "x")])]).await;
+    assert_eq!(index.read("a").await.unwrap().worth.doubts, 0);
+}
+
+#[tokio::test]
+async fn a_row_that_lets_go_of_what_it_replaces_puts_its_folder_in_doubt() {
+    let index = Index::new().await;
+    index.write(&[("top", vec![file(10, "old")])]).await;
+    index
+        .execute(
+            "INSERT INTO pending (account, folder, name, size, mtime, generation, replaces, superseded, state, tries, \
+             missing) VALUES ('media', 'top', 'n', 1, 2, 3, 'old', '[]', 'staged', 0, '[]')",
+        )
+        .await;
+    let change = |work: fn(&mut JournalRow)| {
+        let change = move |journal: &JournalTransaction<'_>| {
+            let mut row = journal.get(1)?.expect("the row");
+            work(&mut row);
+            journal.put(&row)
+        };
+        index.database.journal("change", change, |()| {})
+    };
+    change(|row| row.tries = 5).await.unwrap();
+    assert_eq!(index.read("top").await.unwrap().worth.doubts, 0);
+    change(|row| row.replaces = None).await.unwrap();
     assert_eq!(index.read("top").await.unwrap().worth.doubts, 1);
 }
 

@@ -65,7 +65,7 @@ pub(super) fn write_entries(
         .prepare_cached(
             "UPDATE indexed_entries SET listed = :listed, revision = :revision, incomplete = :incomplete, \
                 changes = CASE WHEN :stale THEN max(changes, 1) WHEN changes = :changes THEN 0 ELSE changes END, \
-                doubts = CASE WHEN doubts = :doubts THEN 0 ELSE doubts END \
+                doubts = CASE WHEN :doubts IS NULL THEN max(doubts, 1) WHEN doubts = :doubts THEN 0 ELSE doubts END \
              WHERE ino = :ino",
         )
         .and_then(|mut update| {
@@ -75,8 +75,8 @@ pub(super) fn write_entries(
                 ":revision": folder.revision,
                 ":incomplete": folder.incomplete,
                 ":stale": folder.stale,
-                ":changes": folder.worth.changes.cast_signed(),
-                ":doubts": folder.worth.doubts.cast_signed(),
+                ":changes": folder.worth.unwrap_or_default().changes.cast_signed(),
+                ":doubts": folder.worth.map(|worth| worth.doubts.cast_signed()),
             })
         })
         .map_err(writing)?;

@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use crate::provider::{Entry, FileEntry, FolderEntry, FolderId, ListHint, Listing};
-use crate::upload::PendingId;
+use crate::upload::{PendingFile, PendingId};
 
 use super::numbers::is_kept;
-use super::{Folder, Kind, ListingState, Node, Tree};
+use super::{File, Folder, Kind, ListingState, Node, Tree};
 
 /// The entries of a folder, each with its inode.
 #[derive(Debug, Clone)]
@@ -98,8 +98,8 @@ impl Tree {
         std::iter::successors(self.get(ino), |node| self.get(node.parent?)).count()
     }
 
-    /// What the service holds in a folder, as far as is known here. `is_live` tells whether a row is in the journal.
-    pub fn snapshot(&self, ino: u64, is_live: impl Fn(PendingId) -> bool) -> Snapshotted {
+    /// What the service holds in a folder, as far as is known here. `row_of` tells what the journal has of a row.
+    pub fn snapshot(&self, ino: u64, row_of: impl Fn(PendingId) -> Option<PendingFile>) -> Snapshotted {
         let Some(node) = self.get(ino) else {
             return Snapshotted::Unfit;
         };
@@ -121,11 +121,7 @@ impl Tree {
             if node.pin.is_some() {
                 return Snapshotted::Unfit;
             }
-            let row = node
-                .file()
-                .and_then(|file| file.local.as_ref())
-                .and_then(|local| local.pending);
-            if row.is_some_and(|row| !is_live(row)) {
+            if node.file().is_some_and(|file| !is_in_step(file, &row_of)) {
                 return Snapshotted::Behind;
             }
             if let Some(entry) = entry_of(node) {
@@ -146,8 +142,8 @@ impl Tree {
     }
 
     /// A folder as a listing would tell of it, where all of it is known for certain.
-    pub fn as_listed(&self, ino: u64, is_live: impl Fn(PendingId) -> bool) -> Option<Listing> {
-        match self.snapshot(ino, is_live) {
+    pub fn as_listed(&self, ino: u64, row_of: impl Fn(PendingId) -> Option<PendingFile>) -> Option<Listing> {
+        match self.snapshot(ino, row_of) {
             Snapshotted::Done(snapshot) if !snapshot.incomplete => Some(Listing {
                 entries: snapshot.entries.into_iter().map(|(_, entry)| entry).collect(),
                 incomplete: false,
@@ -156,6 +152,18 @@ impl Tree {
             _ => None,
         }
     }
+}
+
+/// Whether a file with newer content is known here as the journal has it: its row is there, and means the same file of
+/// the service.
+fn is_in_step(file: &File, row_of: impl Fn(PendingId) -> Option<PendingFile>) -> bool {
+    let Some(row) = file.local.as_ref().and_then(|local| local.pending) else {
+        return true;
+    };
+    let Some(row) = row_of(row) else { return false };
+    let Some(remote) = &file.remote else { return true };
+    let mut meant = row.replaces.iter().chain(&row.superseded).chain(&row.uploaded);
+    meant.any(|id| *id == remote.id)
 }
 
 /// What the service holds for a node.
