@@ -1,14 +1,16 @@
 //! Direct links: asked for together, kept while they live, renewed when they turn out to be dead.
 //!
 //! Requests for links of one account that arrive within a moment go to the service as one call, and no
-//! file's link is asked for twice at a time.
+//! file's link is asked for twice at a time. Links of files that will probably be read are foreseen: whoever wants one of
+//! them meanwhile goes along with the call for all.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use lru::LruCache;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use url::Url;
 
@@ -42,6 +44,16 @@ struct Requests {
     queue: Vec<FileId>,
     /// Who waits for which file, asked for already or not.
     waiting: HashMap<FileId, Vec<oneshot::Sender<Answer>>>,
+    /// Files whose links may be asked for in a moment: who wants one is not asked for before.
+    foreseen: HashSet<FileId>,
+}
+
+/// Files whose links will be asked for together. Dropping it has those asked for that somebody waits for.
+pub(super) struct Foreseen {
+    links: Arc<Links>,
+    account: Arc<Account>,
+    files: Vec<FileId>,
+    runtime: Handle,
 }
 
 impl Links {
@@ -84,11 +96,36 @@ impl Links {
     /// A link that lives, as far as known.
     pub async fn get(self: &Arc<Self>, account: &str, file: &FileId) -> Answer {
         let key = (account.to_owned(), file.clone());
-        let known = lock(&self.known).get(&key).cloned();
+        let known = lock(&self.known).get(&key).filter(|link| lives(link)).cloned();
         match known {
-            Some(link) if link.expires > SystemTime::now() + MARGIN => Ok(link),
-            _ => self.ask(account, file).await,
+            Some(link) => Ok(link),
+            None => self.ask(account, file).await,
         }
+    }
+
+    /// Announces that links of these files will be asked for by one call, as far as none is known or on its way. Nothing
+    /// for an account that is not mounted.
+    pub fn foresee(
+        self: &Arc<Self>,
+        account: &str,
+        files: impl IntoIterator<Item = FileId>,
+    ) -> Option<Foreseen> {
+        let account = lock(&self.accounts).get(account).cloned()?;
+        let lacking: Vec<FileId> = {
+            let known = lock(&self.known);
+            let is_known = |file: &FileId| {
+                let link = known.peek(&(account.name.clone(), file.clone()));
+                link.is_some_and(lives)
+            };
+            files.into_iter().filter(|file| !is_known(file)).collect()
+        };
+        let files = account.foresee(lacking);
+        Some(Foreseen {
+            links: Arc::clone(self),
+            account,
+            files,
+            runtime: Handle::current(),
+        })
     }
 
     /// A link other than `dead`: that of a reader who was faster, or a new one.
@@ -113,18 +150,22 @@ impl Links {
             return Err(DownloadError::new(ErrorKind::Unsupported, message));
         };
         let (sender, answer) = oneshot::channel();
-        let gathers = account.enqueue(file, sender);
-        if gathers {
-            let links = Arc::clone(self);
-            tokio::spawn(async move {
-                tokio::time::sleep(links.gather).await;
-                links.call(&account).await;
-            });
+        if account.enqueue(file, sender) {
+            self.gather(account, &Handle::current());
         }
         // The sender is dropped unused only when the runtime ends.
         answer
             .await
             .unwrap_or_else(|_| Err(DownloadError::new(ErrorKind::Unavailable, "lockerfs is ending")))
+    }
+
+    /// Calls for what is queued, and what will be in a moment.
+    fn gather(self: &Arc<Self>, account: Arc<Account>, runtime: &Handle) {
+        let links = Arc::clone(self);
+        runtime.spawn(async move {
+            tokio::time::sleep(links.gather).await;
+            links.call(&account).await;
+        });
     }
 
     async fn call(&self, account: &Account) {
@@ -142,6 +183,30 @@ impl Links {
             }
         }
     }
+}
+
+impl Foreseen {
+    /// Has the links of the `wanted` among them asked for, with those that somebody waits for. The others are let go.
+    pub fn ask(mut self, wanted: &HashSet<FileId>) {
+        self.settle(wanted);
+    }
+
+    fn settle(&mut self, wanted: &HashSet<FileId>) {
+        let files = std::mem::take(&mut self.files);
+        if self.account.settle(&files, wanted) {
+            self.links.gather(Arc::clone(&self.account), &self.runtime);
+        }
+    }
+}
+
+impl Drop for Foreseen {
+    fn drop(&mut self) {
+        self.settle(&HashSet::new());
+    }
+}
+
+fn lives(link: &DownloadLink) -> bool {
+    link.expires > SystemTime::now() + MARGIN
 }
 
 async fn ask_provider(account: &Account, files: &[FileId]) -> Vec<Answer> {
@@ -171,8 +236,35 @@ impl Account {
             return false;
         }
         requests.waiting.insert(file.clone(), vec![sender]);
+        if requests.foreseen.contains(file) {
+            return false;
+        }
         requests.queue.push(file.clone());
         requests.queue.len() == 1
+    }
+
+    /// Returns those of the files that nobody asked for or foresaw before.
+    fn foresee(&self, mut files: Vec<FileId>) -> Vec<FileId> {
+        let mut guard = lock(&self.requests);
+        let requests = &mut *guard;
+        files.retain(|file| !requests.waiting.contains_key(file) && requests.foreseen.insert(file.clone()));
+        files
+    }
+
+    /// Queues those of the foreseen files that are wanted or waited for. Returns whether the caller has to start a
+    /// call.
+    fn settle(&self, foreseen: &[FileId], wanted: &HashSet<FileId>) -> bool {
+        let mut guard = lock(&self.requests);
+        let requests = &mut *guard;
+        let nobody_gathers = requests.queue.is_empty();
+        for file in foreseen {
+            requests.foreseen.remove(file);
+            if wanted.contains(file) || requests.waiting.contains_key(file) {
+                requests.waiting.entry(file.clone()).or_default();
+                requests.queue.push(file.clone());
+            }
+        }
+        nobody_gathers && !requests.queue.is_empty()
     }
 
     fn next_batch(&self) -> Vec<FileId> {

@@ -7,6 +7,7 @@
 //! | `ls -l`, `find`, `stat` afterwards | here and in `system` |
 //! | the same after a remount | here |
 //! | `ls -lR` over 200 folders of 50 files | here |
+//! | reading 200 small files of a folder | here, in any order |
 //! | a new small file, one whose content is known, one of n units | `system`: `storing_costs_few_calls_...`; `known_content` there too |
 //! | 500 new small files | `uploading`: `five_hundred_small_files_take_two_calls_each_and_a_few_for_all`; here where files go one a request |
 //! | rename, move, both, delete of one, folders | `system`: `changing_names_costs_the_calls_that_it_must` |
@@ -19,11 +20,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use lockerfs::provider::Capability;
 
-use super::harness::{Call, MEDIA, Mount, Scratch, World, content, run};
+use super::harness::{Call, MEDIA, Mount, Scratch, World, content, run, snapshot};
 use crate::KIND;
 
 fn quiet() -> World {
@@ -130,6 +132,84 @@ fn after_a_remount_a_walk_over_what_is_known_costs_the_change_probe_alone() {
     // Neither does a kill cost it.
     mount.kill();
     counted_after_a_remount(&world, |mount| assert_eq!(walk(mount), 1_000));
+}
+
+/// A mount that knows a folder of 200 small files, and what reading all of them costs.
+fn reading_200_small_files(read_all: impl FnOnce(&Mount, Vec<String>)) {
+    let world = quiet();
+    let names: Vec<String> = (0..200).map(|at| format!("small/{at:03}.txt")).collect();
+    let folder = world.service.files_dir(MEDIA);
+    fs::create_dir_all(folder.join("small")).expect("make a folder");
+    for name in &names {
+        fs::write(folder.join(name), name).expect("write");
+    }
+    world.service.rescan();
+    let mount = world.mount();
+    assert_eq!(mount.list("small").len(), 200);
+    let calls = world.counted(|| read_all(&mount, names));
+    let links = if KIND.has(Capability::Batches) { 4 } else { 200 };
+    assert!(calls.of(Call::Download) <= 200, "{calls:?}");
+    assert!(calls.of(Call::Link) <= links, "{calls:?}");
+    assert!(calls.work() <= 200 + links, "{calls:?}");
+    let again = world.counted(|| assert_eq!(snapshot(&mount.path("small")).len(), 200));
+    assert_eq!(again.total(), 0, "from the cache: {again:?}");
+}
+
+fn read_each(mount: &Mount, names: impl IntoIterator<Item = String>) {
+    for name in names {
+        assert_eq!(mount.read(&name), name.clone().into_bytes());
+    }
+}
+
+#[test]
+fn reading_200_small_files_of_a_folder_costs_a_download_each_and_few_calls_for_links() {
+    reading_200_small_files(read_each);
+}
+
+#[test]
+fn eight_readers_of_200_small_files_of_a_folder_cost_no_more_than_one() {
+    reading_200_small_files(|mount, names| {
+        let names = Mutex::new(names.into_iter());
+        let next = || names.lock().expect("no reader panics with it").next();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| read_each(mount, std::iter::from_fn(next)));
+            }
+        });
+    });
+}
+
+#[test]
+fn eight_readers_with_a_part_of_the_folder_each_cost_no_more_than_one() {
+    reading_200_small_files(|mount, names| {
+        std::thread::scope(|scope| {
+            for part in names.chunks(25) {
+                scope.spawn(|| read_each(mount, part.to_vec()));
+            }
+        });
+    });
+}
+
+#[test]
+fn reading_200_small_files_in_an_order_of_its_own_costs_no_more() {
+    reading_200_small_files(|mount, mut names| {
+        fastrand::Rng::with_seed(7).shuffle(&mut names);
+        read_each(mount, names);
+    });
+}
+
+#[test]
+fn copying_200_small_files_out_of_a_folder_costs_no_more() {
+    reading_200_small_files(|mount, names| {
+        let copied = tempfile::tempdir().expect("a temporary folder");
+        run("cp", &[&"-r", &mount.path("small"), &copied.path()]).succeeded();
+        for name in names {
+            assert_eq!(
+                fs::read(copied.path().join(&name)).expect("a copy"),
+                name.into_bytes()
+            );
+        }
+    });
 }
 
 #[test]
