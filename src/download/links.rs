@@ -9,16 +9,19 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use futures_util::stream::{self, StreamExt};
 use lru::LruCache;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use url::Url;
 
 use super::error::DownloadError;
-use crate::provider::{DownloadLink, ErrorKind, FileId, Provider};
+use crate::provider::{Capability, DownloadLink, ErrorKind, FileId, Provider};
 
 /// The most files asked for in one call of [`Provider::links`].
 const MAX_BATCH: usize = 500;
+/// Calls at a time where each gives one link.
+const SIDE_BY_SIDE: usize = 8;
 /// A link this close to its end counts as dead.
 const MARGIN: Duration = Duration::from_secs(5);
 
@@ -174,13 +177,24 @@ impl Links {
             if files.is_empty() {
                 return;
             }
-            let answers = ask_provider(account, &files).await;
-            for (file, answer) in files.into_iter().zip(answers) {
-                if let Ok(link) = &answer {
-                    lock(&self.known).put((account.name.clone(), file.clone()), link.clone());
-                }
-                account.answer(&file, &answer);
+            if account.provider.capabilities().has(Capability::Batches) {
+                self.call_for(account, files).await;
+                continue;
             }
+            // Each on its own: it is answered when it comes, and one that is refused holds up no other.
+            let calls = files.into_iter().map(|file| self.call_for(account, vec![file]));
+            let mut calls = stream::iter(calls).buffer_unordered(SIDE_BY_SIDE);
+            while calls.next().await.is_some() {}
+        }
+    }
+
+    async fn call_for(&self, account: &Account, files: Vec<FileId>) {
+        let answers = ask_provider(account, &files).await;
+        for (file, answer) in files.into_iter().zip(answers) {
+            if let Ok(link) = &answer {
+                lock(&self.known).put((account.name.clone(), file.clone()), link.clone());
+            }
+            account.answer(&file, &answer);
         }
     }
 }

@@ -22,7 +22,7 @@ use futures_util::future::BoxFuture;
 use url::Url;
 
 pub use self::breaker::{Breaker, Circuit};
-pub use self::budget::Budget;
+pub use self::budget::{Budget, turn_for_a_call};
 pub use self::deadline::Deadline;
 pub use self::operation::{CallClass, Operation};
 pub use self::retry::Retrying;

@@ -14,6 +14,7 @@ use super::errors::{Failure, clean, foreign_answer, service_failure, transport_e
 use super::session::{Sessions, before_call, with_token};
 use super::wire::{Node, Params};
 use crate::http::{ApiAnswer, ApiClient, ApiRequest, FileRange, HttpErrorKind, check_url};
+use crate::provider::wrap::turn_for_a_call;
 use crate::provider::{ErrorKind, ProviderError, Result, Retry};
 
 const ACTION_TOKEN: &str = "user/get_action_token";
@@ -88,6 +89,12 @@ impl Transport {
     }
 
     async fn send(&self, operation: &'static str, request: ApiRequest) -> Reply {
+        if let Err(error) = turn_for_a_call().await {
+            return Reply {
+                result: Err(error.into()),
+                key: KeyState::Kept,
+            };
+        }
         match self.client.send(request).await {
             Ok(answer) => open(operation, &answer),
             Err(error) => {

@@ -1,5 +1,6 @@
 //! How many calls an account may make.
 
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +15,8 @@ use crate::provider::{ErrorKind, ProviderError, Result, Retry};
 /// A budget for all calls of an account, and within it one for uploads and one for the rest. What finds it used
 /// up waits in a lane: first what a program waits for, then metadata in the background, then uploads, then
 /// crawls; a lower lane still gets one call in sixteen. What would wait too long fails as rate-limited, without
-/// a call. A dropped operation gives its place back.
+/// a call. A dropped operation gives its place back. An operation that makes more calls than its turn stood for waits
+/// for a turn for each of them, before those that have not begun.
 ///
 /// A service that says that it is called too often is called less from then on, whatever the call: half as often
 /// as before, down to two calls a second. No call starts before the time that it asked for. While it does not
@@ -23,6 +25,42 @@ use crate::provider::{ErrorKind, ProviderError, Result, Retry};
 pub struct Budget {
     lanes: Arc<Mutex<Lanes>>,
     longest_wait: Duration,
+    /// Calls that may go in one turn.
+    burst: u32,
+}
+
+tokio::task_local! {
+    static TURNS: Arc<Turns>;
+}
+
+/// The turns of a running operation.
+struct Turns {
+    budget: Budget,
+    operation: Operation,
+    /// Calls that it may still make in the turn it had.
+    left: AtomicU32,
+    /// A further call waited in vain.
+    used_up: AtomicBool,
+}
+
+/// Waits until the running operation may make one more call. Each provider does so before each call; what runs outside
+/// of a budget need not wait.
+pub async fn turn_for_a_call() -> Result<()> {
+    let Ok(turns) = TURNS.try_with(Arc::clone) else {
+        return Ok(());
+    };
+    let one_less = |left: u32| left.checked_sub(1);
+    let is_paid = turns
+        .left
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
+    if is_paid.is_ok() {
+        return Ok(());
+    }
+    let turn = turns.budget.turn(turns.operation, 1, true).await;
+    if turn.is_err() {
+        turns.used_up.store(true, Ordering::Relaxed);
+    }
+    turn
 }
 
 /// What asks for more than this speaks of something else than the pace of calls, such as the day's allowance.
@@ -37,21 +75,23 @@ impl Budget {
         Budget {
             lanes: Arc::new(Mutex::new(lanes)),
             longest_wait: options.budget_wait,
+            burst: options.burst.max(1),
         }
     }
 
-    async fn turn(&self, operation: Operation) -> Result<()> {
+    /// Waits for a turn for so many calls: before all others of the lane where the operation `is_under_way`.
+    async fn turn(&self, operation: Operation, calls: u32, is_under_way: bool) -> Result<()> {
         let lane = lane(operation);
         let until_deadline = time_left().map_or(Duration::MAX, |left| left.saturating_sub(MARGIN));
         let longest = self.longest_wait.min(until_deadline);
         let start = Instant::now();
         let (mut place, turn) = {
             let mut lanes = locked(&self.lanes);
-            let wait = lanes.alone(lane, operation.calls, start);
+            let wait = lanes.alone(lane, calls, start);
             if wait > longest {
                 return Err(used_up(operation, wait));
             }
-            let Some((id, turn)) = lanes.join(lane, operation.calls) else {
+            let Some((id, turn)) = lanes.join(lane, calls, is_under_way) else {
                 return Err(used_up(operation, Duration::from_secs(1)));
             };
             let lanes = Arc::clone(&self.lanes);
@@ -134,12 +174,20 @@ impl Around for Budget {
         T: Send + 'a,
         F: Fn() -> BoxFuture<'a, Result<T>> + Send + Sync + 'a,
     {
-        if operation.calls > 0 {
-            self.turn(operation).await?;
+        let calls = operation.calls.min(self.burst);
+        if calls > 0 {
+            self.turn(operation, calls, false).await?;
         }
-        let result = call().await;
+        let turns = Arc::new(Turns {
+            budget: self.clone(),
+            operation,
+            left: AtomicU32::new(calls),
+            used_up: AtomicBool::new(false),
+        });
+        let result = TURNS.scope(Arc::clone(&turns), call()).await;
         if let Err(error) = &result
             && error.kind == ErrorKind::RateLimited
+            && !turns.used_up.load(Ordering::Relaxed)
         {
             let asked = match error.retry {
                 Retry::AfterWait(asked) => asked.filter(|asked| *asked <= LONGEST_REST),

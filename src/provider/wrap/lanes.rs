@@ -123,8 +123,8 @@ impl Lanes {
         }
     }
 
-    /// Takes a place at the end of a lane; `None` where it is full.
-    pub fn join(&mut self, lane: Lane, calls: u32) -> Option<(u64, Arc<Notify>)> {
+    /// Takes a place at the end of a lane, or at its head; `None` where it is full.
+    pub fn join(&mut self, lane: Lane, calls: u32, first: bool) -> Option<(u64, Arc<Notify>)> {
         let line = &mut self.lines[lane as usize];
         if line.waiters.len() >= LONGEST {
             return None;
@@ -132,11 +132,16 @@ impl Lanes {
         let id = self.next_id;
         self.next_id += 1;
         let turn = Arc::new(Notify::new());
-        line.waiters.push_back(Waiter {
+        let waiter = Waiter {
             id,
             calls: f64::from(calls),
             turn: Arc::clone(&turn),
-        });
+        };
+        if first {
+            line.waiters.push_front(waiter);
+        } else {
+            line.waiters.push_back(waiter);
+        }
         Some((id, turn))
     }
 
@@ -322,7 +327,7 @@ mod tests {
     }
 
     fn join(lanes: &mut Lanes, lane: Lane, count: usize) -> Vec<(Lane, u64)> {
-        let one = |_| (lane, lanes.join(lane, 1).expect("room").0);
+        let one = |_| (lane, lanes.join(lane, 1, false).expect("room").0);
         (0..count).map(one).collect()
     }
 
@@ -355,7 +360,7 @@ mod tests {
         let mut waiting = join(&mut lanes, Lane::Upload, 10);
         waiting.push((
             Lane::Interactive,
-            lanes.join(Lane::Interactive, 5).expect("room").0,
+            lanes.join(Lane::Interactive, 5, false).expect("room").0,
         ));
         let (gone, _) = order(&mut lanes, waiting, now);
         assert_eq!(gone[0], Lane::Interactive);
@@ -395,7 +400,7 @@ mod tests {
         let mut lanes = Lanes::new(50.0, 400.0, 100, now);
         lanes.cut(Some(Duration::from_secs(7)), now);
         for lane in [Lane::Interactive, Lane::Metadata, Lane::Upload, Lane::Crawl] {
-            let id = lanes.join(lane, 1).expect("room").0;
+            let id = lanes.join(lane, 1, false).expect("room").0;
             let early = lanes.turn(lane, id, now + Duration::from_millis(6990));
             assert!(early.is_err_and(|wait| wait.is_some()), "{lane:?}");
         }
@@ -411,7 +416,7 @@ mod tests {
     fn a_lane_has_an_end() {
         let mut lanes = Lanes::new(1.0, 1.0, 1, Instant::now());
         join(&mut lanes, Lane::Crawl, LONGEST);
-        assert!(lanes.join(Lane::Crawl, 1).is_none());
-        assert!(lanes.join(Lane::Interactive, 1).is_some());
+        assert!(lanes.join(Lane::Crawl, 1, false).is_none());
+        assert!(lanes.join(Lane::Interactive, 1, false).is_some());
     }
 }

@@ -18,6 +18,7 @@ use super::uploads::PostLimit;
 use super::wire::{Node, Params, zone_offset};
 use super::{OFFERED, Settings};
 use crate::http::{ApiAnswer, ApiClient, ApiRequest, Multipart, check_url};
+use crate::provider::wrap::turn_for_a_call;
 use crate::provider::{Capabilities, Capability, ErrorKind, ProviderError, Result, Retry};
 
 pub(super) type Answer = std::result::Result<Value, Failure>;
@@ -74,6 +75,7 @@ impl Transport {
     }
 
     async fn send(&self, operation: &'static str, request: ApiRequest) -> Answer {
+        turn_for_a_call().await?;
         let answer = self.client.send(request).await;
         let value = open(operation, &answer.map_err(|error| transport(operation, error))?)?;
         if let Some(zone) = Node(&value)
