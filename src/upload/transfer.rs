@@ -164,7 +164,7 @@ impl Worker {
         clear: bool,
     ) -> Result<(), Failure> {
         if error.kind == ErrorKind::NotFound && sending.attempt.replaces.is_some() {
-            return self.check_replaced(sending, error).await;
+            return self.check_replaced(sending, error, clear).await;
         }
         Err(Failure::Provider { error, clear })
     }
@@ -301,14 +301,20 @@ impl Worker {
 
     /// The file that was to be replaced, or the folder, is not there. Without the file, the content
     /// becomes a new one. A file that is told of still while its folder is there is one that nothing can be done with,
-    /// such as in the trash: it goes when the content is there.
-    async fn check_replaced(&self, sending: &mut Sending, error: ProviderError) -> Result<(), Failure> {
+    /// such as in the trash: it goes when the content is there. `clear` as in [`Failure::Provider`]: what is moved to
+    /// another folder, since its own is gone, begins anew there.
+    async fn check_replaced(
+        &self,
+        sending: &mut Sending,
+        error: ProviderError,
+        clear: bool,
+    ) -> Result<(), Failure> {
         let Some(old) = sending.attempt.replaces.clone() else {
             return Err(error.into());
         };
         let is_left = self.file_now(&FileId::new(old.clone())).await?.is_some();
         if is_left && !self.is_folder_there(&sending.attempt.folder).await? {
-            return Err(error.into());
+            return Err(Failure::Provider { error, clear });
         }
         sending.attempt.replaces = None;
         self.note_replaced(sending.attempt.clone(), move |row| {

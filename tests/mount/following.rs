@@ -1,11 +1,8 @@
-//! What holds where a service tells of changes: conflicts are told, and an edit outlives its folder.
-
-use std::time::{Duration, Instant};
+//! What holds where a service tells of changes: conflicts are told.
 
 use serde_json::Value;
 
-use super::suite::conflicts::{all, holds, with_an_edit_that_waits};
-use super::suite::elsewhere::{SOON, reads};
+use super::suite::conflicts::with_an_edit_that_waits;
 use super::suite::harness::World;
 
 /// Everything that `status` says of files and events, to look for a name in it.
@@ -25,37 +22,4 @@ fn a_conflict_is_told_by_the_status() {
     let told = told(&world);
     assert!(told.contains("conflict"), "{told}");
     mount.unmount(&world.config());
-}
-
-#[test]
-fn an_edit_that_waits_outlives_the_removal_of_its_folder_elsewhere() {
-    let (world, mount) = with_an_edit_that_waits();
-    world.elsewhere("trash", "home", &[]);
-    // The service may take it in at another place; else it waits for a person.
-    let began = Instant::now();
-    let is_settled = || {
-        let ran = world.lockerfs(&["status", "--json"]);
-        let status: Value = serde_json::from_str(&ran.stdout).expect("JSON");
-        status["totals"]["parked"] == 1 || status["totals"]["files"] == 0
-    };
-    while !is_settled() {
-        assert!(
-            began.elapsed() < SOON * 4,
-            "never told: {:#}\n{}",
-            world.status()["pending"],
-            all(&world)
-        );
-        std::thread::sleep(Duration::from_millis(200));
-    }
-    if !holds(&world, "edited here").is_empty() {
-        return;
-    }
-    assert!(
-        reads(&mount, "home/report.txt", "edited here"),
-        "it is not in the mount"
-    );
-    mount.kill();
-    let mount = world.mount();
-    let is_there = reads(&mount, "home/report.txt", "edited here");
-    assert!(is_there, "it is not in the mount after a restart");
 }
