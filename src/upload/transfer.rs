@@ -97,6 +97,11 @@ impl Worker {
                     self.sent_here = true;
                     return Ok(Some(entry));
                 }
+                Sent::Progress(UploadProgress::Beside(entry)) => {
+                    self.sent_here = true;
+                    self.replace_nothing(sending).await?;
+                    return Ok(Some(entry));
+                }
                 Sent::Progress(UploadProgress::Processing(ticket)) => {
                     return self.wait_for(sending, ticket).await;
                 }
@@ -320,6 +325,21 @@ impl Worker {
         self.note_replaced(sending.attempt.clone(), move |row| {
             let replaced = row.replaces.take_if(|replaced| *replaced == old);
             row.superseded.extend(replaced.filter(|_| is_left));
+        })
+        .await
+    }
+
+    /// What was to be replaced is gone, and another file bears its name: nothing is replaced, and whose the name is to be
+    /// is settled as for a new file. Not where that other may be an older content of this one, or another of the files here.
+    async fn replace_nothing(&self, sending: &mut Sending) -> Result<(), Failure> {
+        let attempt = &mut sending.attempt;
+        let is_sure =
+            self.is_sent_to_its_place(attempt) && self.row().is_some_and(|row| row.superseded.is_empty());
+        let Some(old) = attempt.replaces.take_if(|_| is_sure) else {
+            return Ok(());
+        };
+        self.note_replaced(attempt.clone(), move |row| {
+            row.replaces.take_if(|replaced| *replaced == old);
         })
         .await
     }
