@@ -13,10 +13,9 @@ use super::tree::{ListingState, Node, Tree};
 
 /// A longer pause between two folders ends a walk.
 const PAUSE: Duration = Duration::from_secs(2);
-/// Folders that are listed ahead of the walker at most.
-const FURTHEST: usize = 32;
-/// Steps after which that is reached.
-const MOST_STEPS: u32 = 5;
+/// Folders that are listed ahead of the walker after one, two, three and more steps: a person who looks into two
+/// folders side by side has little fetched in vain.
+const AHEAD: [usize; 4] = [0, 2, 8, 32];
 /// Nodes that are looked at to find them.
 const LOOKED_AT: usize = 4096;
 
@@ -28,7 +27,7 @@ pub struct Walk(Mutex<Steps>);
 struct Steps {
     last: Option<(u64, Instant)>,
     /// From one folder to one beside it or beside one that it is in.
-    aside: u32,
+    aside: usize,
 }
 
 impl Walk {
@@ -44,14 +43,11 @@ impl Walk {
         if parent == Some(last) || last == folder {
             // Down, which anybody goes.
         } else if parent.is_some_and(|parent| tree.is_within(last, parent)) {
-            steps.aside = (steps.aside + 1).min(MOST_STEPS);
+            steps.aside = (steps.aside + 1).min(AHEAD.len() - 1);
         } else {
             steps.aside = 0;
         }
-        match steps.aside {
-            0 => 0,
-            aside => (1_usize << aside).min(FURTHEST),
-        }
+        AHEAD[steps.aside]
     }
 }
 

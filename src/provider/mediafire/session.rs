@@ -27,8 +27,8 @@ const RENEW: &str = "user/renew_session_token";
 const RENEW_AFTER: Duration = Duration::from_secs(8 * 60);
 /// How long the service is known to lock an account.
 const LOCKED: Duration = Duration::from_secs(10 * 60);
-/// Version 2 tokens, and so signed calls at once.
-const POOL: usize = 4;
+/// Version 2 tokens, and so signed calls at once: as many as the service's own client for C++ holds.
+const POOL: usize = 10;
 
 /// The sessions of one account.
 pub(super) struct Sessions {

@@ -105,22 +105,7 @@ impl Tree {
         created: i64,
         now: i64,
     ) {
-        let file = File {
-            key: key.to_owned(),
-            name: name.to_owned(),
-            parent: parent.to_owned(),
-            description: String::new(),
-            private: false,
-            created,
-            downloads: 0,
-            revision: 0,
-            deleted: None,
-            artwork: None,
-            content: content.clone(),
-            unseen: false,
-            versions: Vec::new(),
-        };
-        self.enter_file(file);
+        self.enter_file(new_file(key, parent, name, content.clone(), created));
         let revision = self.revision;
         if let Some(file) = self.files.get_mut(key) {
             file.versions.push(Version {
@@ -134,19 +119,8 @@ impl Tree {
     /// Adds one of very many files, which does not stand on the disk until it gets content of its own.
     pub fn add_unseen_file(&mut self, key: &str, parent: &str, name: &str, content: &Content, created: i64) {
         self.enter_file(File {
-            key: key.to_owned(),
-            name: name.to_owned(),
-            parent: parent.to_owned(),
-            description: String::new(),
-            private: false,
-            created,
-            downloads: 0,
-            revision: 0,
-            deleted: None,
-            artwork: None,
-            content: content.clone(),
             unseen: true,
-            versions: Vec::new(),
+            ..new_file(key, parent, name, content.clone(), created)
         });
     }
 
@@ -404,5 +378,24 @@ impl Tree {
         for (_, folder) in folders {
             self.purge_folder(&folder);
         }
+    }
+}
+
+/// A file as it comes in, before it has a revision and a version.
+fn new_file(key: &str, parent: &str, name: &str, content: Content, created: i64) -> File {
+    File {
+        key: key.to_owned(),
+        name: name.to_owned(),
+        parent: parent.to_owned(),
+        description: String::new(),
+        private: false,
+        created,
+        downloads: 0,
+        revision: 0,
+        deleted: None,
+        artwork: None,
+        content,
+        unseen: false,
+        versions: Vec::new(),
     }
 }
