@@ -357,6 +357,8 @@ pub enum UploadProgress {
     Processing(UploadTicket),
     /// The file is on the service.
     Done(FileEntry),
+    /// The same, under a numbered name, since another file bears the right one: that which was to be replaced is gone.
+    Beside(FileEntry),
     /// The file is on a service that cannot list it: who keeps the list notes it, and says that it is done.
     Published(Publication),
     /// The service lost the upload or its bytes: announce it again.

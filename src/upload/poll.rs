@@ -255,7 +255,11 @@ impl Worker {
             () = self.uploads.stopping.cancelled() => return Err(Failure::Superseded),
         };
         match answer {
-            Ok(UploadProgress::Done(entry) | UploadProgress::Published(Publication { entry, .. })) => {
+            Ok(
+                UploadProgress::Done(entry)
+                | UploadProgress::Beside(entry)
+                | UploadProgress::Published(Publication { entry, .. }),
+            ) => {
                 self.sent_here = true;
                 Ok(Polled::Done(entry))
             }

@@ -275,7 +275,11 @@ impl Worker {
         };
         let wish = request(&sending.attempt, sending.may_be_there);
         match self.provider().upload_from_link(&wish, &link.url).await {
-            Ok(UploadProgress::Done(entry) | UploadProgress::Published(Publication { entry, .. })) => {
+            Ok(
+                UploadProgress::Done(entry)
+                | UploadProgress::Beside(entry)
+                | UploadProgress::Published(Publication { entry, .. }),
+            ) => {
                 self.sent_here = true;
                 Ok(Made::File(entry))
             }

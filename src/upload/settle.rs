@@ -277,7 +277,7 @@ impl Worker {
                 .provider()
                 .move_to(std::slice::from_ref(&item), &folder)
                 .await;
-            self.check(moved, entry).await?;
+            self.check_moved(moved, row, entry).await?;
             entry.parent = Some(folder);
         }
         if self.has_numbered_twins() {
@@ -459,6 +459,27 @@ impl Worker {
         }
     }
 
+    /// As [`check`](Self::check), of a move to the row's folder. A service that puts elsewhere what it is to put into a
+    /// folder that is gone cannot bring it there later either: it is taken back, and a person is asked.
+    async fn check_moved(
+        &self,
+        moved: Result<(), ProviderError>,
+        row: &JournalRow,
+        entry: &FileEntry,
+    ) -> Result<(), Failure> {
+        match moved {
+            Err(error)
+                if error.kind == ErrorKind::NotFound
+                    && is_astray(row, entry)
+                    && self.file_now(&entry.id).await?.is_some() =>
+            {
+                self.delete(vec![entry.id.clone()]).await?;
+                Err(Failure::Provider { error, clear: true })
+            }
+            moved => self.check(moved, entry).await,
+        }
+    }
+
     /// Whether the folder exists that the row is to be in.
     async fn is_place_there(&self) -> Result<bool, Failure> {
         let Some(row) = self.row() else { return Ok(false) };
@@ -523,6 +544,15 @@ impl Worker {
     pub fn can(&self, capability: Capability) -> bool {
         self.provider().capabilities().has(capability)
     }
+}
+
+/// Whether a new file stands where it was not sent to.
+fn is_astray(row: &JournalRow, entry: &FileEntry) -> bool {
+    let Some(attempt) = &row.attempt else { return false };
+    let mut replaced = attempt.replaces.iter().chain(&row.replaces);
+    let parent = entry.parent.as_ref();
+    parent.is_some_and(|parent| parent.as_str() != attempt.folder)
+        && !replaced.any(|replaced| replaced == entry.id.as_str())
 }
 
 /// The files that the content took the place of and that are still there.

@@ -97,6 +97,11 @@ impl Worker {
                     self.sent_here = true;
                     return Ok(Some(entry));
                 }
+                Sent::Progress(UploadProgress::Beside(entry)) => {
+                    self.sent_here = true;
+                    self.replace_nothing(sending).await?;
+                    return Ok(Some(entry));
+                }
                 Sent::Progress(UploadProgress::Processing(ticket)) => {
                     return self.wait_for(sending, ticket).await;
                 }
@@ -164,7 +169,7 @@ impl Worker {
         clear: bool,
     ) -> Result<(), Failure> {
         if error.kind == ErrorKind::NotFound && sending.attempt.replaces.is_some() {
-            return self.check_replaced(sending, error).await;
+            return self.check_replaced(sending, error, clear).await;
         }
         Err(Failure::Provider { error, clear })
     }
@@ -301,19 +306,40 @@ impl Worker {
 
     /// The file that was to be replaced, or the folder, is not there. Without the file, the content
     /// becomes a new one. A file that is told of still while its folder is there is one that nothing can be done with,
-    /// such as in the trash: it goes when the content is there.
-    async fn check_replaced(&self, sending: &mut Sending, error: ProviderError) -> Result<(), Failure> {
+    /// such as in the trash: it goes when the content is there. `clear` as in [`Failure::Provider`]: what is moved to
+    /// another folder, since its own is gone, begins anew there.
+    async fn check_replaced(
+        &self,
+        sending: &mut Sending,
+        error: ProviderError,
+        clear: bool,
+    ) -> Result<(), Failure> {
         let Some(old) = sending.attempt.replaces.clone() else {
             return Err(error.into());
         };
         let is_left = self.file_now(&FileId::new(old.clone())).await?.is_some();
         if is_left && !self.is_folder_there(&sending.attempt.folder).await? {
-            return Err(error.into());
+            return Err(Failure::Provider { error, clear });
         }
         sending.attempt.replaces = None;
         self.note_replaced(sending.attempt.clone(), move |row| {
             let replaced = row.replaces.take_if(|replaced| *replaced == old);
             row.superseded.extend(replaced.filter(|_| is_left));
+        })
+        .await
+    }
+
+    /// What was to be replaced is gone, and another file bears its name: nothing is replaced, and whose the name is to be
+    /// is settled as for a new file. Not where that other may be an older content of this one, or another of the files here.
+    async fn replace_nothing(&self, sending: &mut Sending) -> Result<(), Failure> {
+        let attempt = &mut sending.attempt;
+        let is_sure =
+            self.is_sent_to_its_place(attempt) && self.row().is_some_and(|row| row.superseded.is_empty());
+        let Some(old) = attempt.replaces.take_if(|_| is_sure) else {
+            return Ok(());
+        };
+        self.note_replaced(attempt.clone(), move |row| {
+            row.replaces.take_if(|replaced| *replaced == old);
         })
         .await
     }

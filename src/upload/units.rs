@@ -61,7 +61,10 @@ impl Worker {
             }
         }
         match (result, failure) {
-            (done @ (UploadProgress::Done(_) | UploadProgress::Processing(_)), _) => Ok(Sent::Progress(done)),
+            (
+                done @ (UploadProgress::Done(_) | UploadProgress::Beside(_) | UploadProgress::Processing(_)),
+                _,
+            ) => Ok(Sent::Progress(done)),
             (_, Some(failure)) => Err(failure),
             (UploadProgress::StartAgain, None) => Err(Failure::wait("the service lost parts of the upload")),
             (progress, None) => Ok(Sent::Progress(progress)),
@@ -135,7 +138,7 @@ fn further(a: UploadProgress, b: UploadProgress) -> UploadProgress {
         UploadProgress::StartAgain => 1,
         UploadProgress::GivenUp(_) => 2,
         UploadProgress::Processing(_) => 3,
-        UploadProgress::Done(_) | UploadProgress::Published(_) => 4,
+        UploadProgress::Done(_) | UploadProgress::Beside(_) | UploadProgress::Published(_) => 4,
     };
     if rank(&b) > rank(&a) { b } else { a }
 }

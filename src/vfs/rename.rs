@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::provider::{FileId, FolderId, ItemId};
+use crate::provider::{ErrorKind, FileId, FolderId, ItemId, ListHint};
 use crate::upload::{Hold, Noted, PendingId, RenameIntent, Unwanted, UploadError};
 
 use super::Vfs;
@@ -193,7 +193,7 @@ impl Vfs {
             {
                 intent.abandon().await?;
             }
-            let moved = match (remote, row) {
+            let moved = match (remote.clone(), row) {
                 (None, Some(row)) => self.rename_row(rename, row).await,
                 (Some(remote), row) => self.rename_remote(rename, remote, row, begun.take()).await,
                 (None, None) => self.rename_open(rename).await,
@@ -209,8 +209,35 @@ impl Vfs {
                     replaced += 1;
                     tokio::time::sleep(REPLACED_PAUSE).await;
                 }
+                Err(error) if error.errno.0 == libc::ENOENT => {
+                    let Some((remote, row)) = remote.zip(row) else {
+                        return Err(error);
+                    };
+                    if !self.is_gone(rename.account, remote).await? {
+                        return Err(error);
+                    }
+                    // What waits here is all that is left of it.
+                    match self.rename_row(rename, row).await? {
+                        Row::Renamed => return Ok(()),
+                        Row::Ended(_) => settling.pause().await?,
+                    }
+                }
                 Err(error) => return Err(error),
             }
+        }
+    }
+
+    /// Whether the service has a file no more, or has it in the trash: it may tell of that one, but lists it nowhere.
+    async fn is_gone(&self, account: &Account, file: FileId) -> Result<bool> {
+        let found = account.provider().file_info(&[file]).await?.pop();
+        let Some(found) = found else { return Ok(true) };
+        let Some(folder) = found.parent else {
+            return Ok(false);
+        };
+        let item = ItemId::File(found.id);
+        match account.provider().list(&folder, ListHint::default()).await {
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(true),
+            listing => Ok(listing?.entries.iter().all(|entry| entry.item() != item)),
         }
     }
 

@@ -1,11 +1,12 @@
 //! A file is changed here and elsewhere, and neither knows of the other: the edit made here has its name in the end, what
 //! came from elsewhere is kept beside it as `name (conflict DATE)`, and nothing of either is lost.
 
-use lockerfs::provider::Capability;
+use std::time::{Duration, Instant};
 
-use super::elsewhere::{lists, reads, seen_soon};
+use serde_json::Value;
+
+use super::elsewhere::{SOON, lists, reads, seen_soon};
 use super::harness::{MEDIA, Mount, World, sha256_of};
-use crate::KIND;
 
 /// A mount in which a local edit of `home/report.txt` waits, and the service has what it had.
 pub fn with_an_edit_that_waits() -> (World, Mount) {
@@ -27,6 +28,15 @@ pub fn holds(world: &World, content: &str) -> Vec<String> {
 
 pub fn all(world: &World) -> String {
     format!("{:#?}", world.service.all_stored(MEDIA))
+}
+
+/// Everything that `status` says of files and events, to look for a name in it.
+fn told(world: &World) -> String {
+    let mut status: Value = world.status();
+    if let Some(fields) = status.as_object_mut() {
+        fields.remove("config");
+    }
+    status.to_string()
 }
 
 #[track_caller]
@@ -55,15 +65,12 @@ fn assert_both_are_there(world: &World, mount: &Mount, other: &str) {
 fn a_change_elsewhere_to_a_file_with_an_edit_that_waits_is_kept_beside_it() {
     let (world, mount) = with_an_edit_that_waits();
     world.write_elsewhere("home/report.txt", "changed elsewhere");
-    if !KIND.has(Capability::ChangeFeed) {
-        // Where nothing tells of changes, what was made elsewhere meanwhile is a twin.
-        world.drain();
-        for content in ["edited here", "changed elsewhere"] {
-            assert_eq!(holds(&world, content), ["home/report.txt"], "{}", all(&world));
-        }
-        return mount.unmount(&world.config());
-    }
     assert_both_are_there(&world, &mount, "changed elsewhere");
+    let told = told(&world);
+    assert!(
+        told.contains("report (conflict "),
+        "the status tells nothing of it: {told}"
+    );
     mount.unmount(&world.config());
 }
 
@@ -89,6 +96,53 @@ fn an_edit_that_waits_outlives_the_removal_of_its_file_elsewhere() {
         assert!(reads(&mount, "home/report.txt", "edited here"), "{what}");
         mount.unmount(&world.config());
     }
+}
+
+/// The reason for which a file needs a person, as soon as one does.
+#[track_caller]
+fn parked_soon(world: &World) -> String {
+    let began = Instant::now();
+    loop {
+        let ran = world.lockerfs(&["status", "--json"]);
+        let status: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+        if status["totals"]["parked"] == 1 {
+            return status["pending"].to_string();
+        }
+        assert!(
+            began.elapsed() < SOON * 4,
+            "nobody was told: {:#}\n{}",
+            status["pending"],
+            all(world)
+        );
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn an_edit_that_waits_outlives_the_removal_of_its_folder_elsewhere() {
+    let (world, mount) = with_an_edit_that_waits();
+    world.elsewhere("trash", "home", &[]);
+    let reason = parked_soon(&world);
+    assert!(reason.contains("move the file to another one"), "{reason}");
+    let nowhere: [&str; 0] = [];
+    assert_eq!(holds(&world, "edited here"), nowhere, "{}", all(&world));
+    assert!(reads(&mount, "home/report.txt", "edited here"));
+    mount.kill();
+
+    let mount = world.mount();
+    assert!(reads(&mount, "home/report.txt", "edited here"), "after a restart");
+    assert!(parked_soon(&world).contains("move the file to another one"));
+    std::fs::create_dir(mount.path("other")).expect("a folder");
+    std::fs::rename(mount.path("home/report.txt"), mount.path("other/report.txt")).expect("moved");
+    world.drain();
+    assert_eq!(
+        holds(&world, "edited here"),
+        ["other/report.txt"],
+        "{}",
+        all(&world)
+    );
+    assert!(reads(&mount, "other/report.txt", "edited here"));
+    mount.unmount(&world.config());
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! The program as its users meet it: the binary, a real mount, and an emulated MediaFire behind it.
 
 mod demo;
-mod following;
 mod full_disk;
 mod long_queue;
 #[path = "suite.rs"]

@@ -115,6 +115,78 @@ async fn an_upload_that_fell_into_the_top_folder_says_so() {
 }
 
 #[tokio::test]
+async fn a_file_that_was_numbered_beside_another_than_the_one_to_be_replaced_says_so() {
+    let host = ScriptedHost::start(|call, params, _| {
+        let file = |id: &str, name: &str| json!({"id": id, "filename": name, "fileSize": "10"});
+        let id = params.get("file_id").map_or("", String::as_str);
+        match (call, params.get("parent_folder_id").map(String::as_str)) {
+            ("file/upload", _) => {
+                ok(json!({"data": [{"name": "näme (2).bin", "size": "10", "error": null, "file_id": "5"}]}))
+            }
+            ("folder/listing", Some("wrong")) => {
+                ok(json!({"data": {"folders": [], "files": [file("3", "näme.bin")]}}))
+            }
+            ("folder/listing", _) => ok(json!({"data": {"folders": [], "files": [
+                file("3", "näme.bin"), file("4", "other.bin"), file("5", "näme (2).bin")]}})),
+            ("file/info", _) if id == "trashed" => error("Could not find file based on file_id."),
+            ("file/info", _) => {
+                ok(json!({"data": {"id": id, "filename": "n", "fileSize": "10", "folderId": "8"}}))
+            }
+            _ => as_usual(),
+        }
+    })
+    .await;
+    let provider = host.provider();
+    for (replaced, at, is_beside, parent, calls) in [
+        ("3", "9", false, Some("9"), vec!["folder/listing"]),
+        ("4", "9", false, Some("9"), vec!["folder/listing"]),
+        (
+            "moved",
+            "9",
+            false,
+            Some("9"),
+            vec!["folder/listing", "file/info"],
+        ),
+        (
+            "trashed",
+            "9",
+            true,
+            Some("9"),
+            vec!["folder/listing", "file/info"],
+        ),
+        (
+            "trashed",
+            "wrong",
+            false,
+            Some("8"),
+            vec!["folder/listing", "file/info"],
+        ),
+        ("trashed", "never listed", false, Some("8"), vec!["file/info"]),
+        ("trashed", "0", false, Some("0"), vec![]),
+    ] {
+        if at != "never listed" {
+            provider.list(&folder(at), ListHint::default()).await.unwrap();
+        }
+        let before = host.names().len();
+        let wish = UploadRequest {
+            replaces: Some(FileId::new(replaced)),
+            ..request(at, 10)
+        };
+        let progress = provider.upload_whole(&wish, content(10)).await.unwrap();
+        let (file, beside) = match progress {
+            UploadProgress::Done(file) => (file, false),
+            UploadProgress::Beside(file) => (file, true),
+            progress => panic!("{progress:?}"),
+        };
+        assert_eq!(beside, is_beside, "{replaced} in {at}");
+        assert_eq!(file.parent, parent.map(FolderId::new), "{replaced} in {at}");
+        let names = host.names();
+        let after: Vec<_> = names[before..].iter().map(String::as_str).collect();
+        assert_eq!(after[1..], calls, "{replaced} in {at}: {after:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_was_stored_is_told_as_it_was_stored() {
     let host = ScriptedHost::start(|call, _, _| match call {
         "file/upload" => ok(

@@ -32,7 +32,7 @@ pub(super) struct Living {
 /// The host has no pages: one answer is the whole folder.
 pub(super) async fn list(api: &Api, folder: &FolderId, hint: ListHint) -> Result<Listing> {
     if hint.files == Some(0) && hint.folders == Some(0) {
-        api.newest.note_listed(folder);
+        api.newest.note_listed(folder, 0);
         return Ok(Listing::default());
     }
     Ok(living(api, folder).await?.listing)
@@ -93,7 +93,7 @@ fn read_living(api: &Api, folder: &FolderId, reply: &Value) -> Result<Living> {
             None => living.leave_out("file", item),
         }
     }
-    api.newest.note_listed(folder);
+    api.newest.note_listed(folder, living.listing.entries.len());
     Ok(living)
 }
 

@@ -14,11 +14,19 @@ use crate::provider::{FileId, FolderId};
 const FOLDERS: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 /// How long a listing tells what is in its folder, as far as other people's files go.
 const LATELY: Duration = Duration::from_secs(60);
+/// Entries of a folder that is listed for what else might be told by a call about one file.
+const FEW: usize = 1000;
 
 #[derive(Debug)]
 pub(super) struct Newest {
     highest: AtomicU64,
-    listed: Mutex<LruCache<FolderId, Instant>>,
+    listed: Mutex<LruCache<FolderId, Listed>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Listed {
+    at: Instant,
+    entries: usize,
 }
 
 impl Default for Newest {
@@ -38,18 +46,26 @@ impl Newest {
     }
 
     /// All files of the folder were told and noted.
-    pub(super) fn note_listed(&self, folder: &FolderId) {
-        self.listed().put(folder.clone(), Instant::now());
+    pub(super) fn note_listed(&self, folder: &FolderId, entries: usize) {
+        let at = Instant::now();
+        self.listed().put(folder.clone(), Listed { at, entries });
+    }
+
+    /// Whether a folder held few entries when it was listed last.
+    pub(super) fn is_small(&self, folder: &FolderId) -> bool {
+        self.listed()
+            .peek(folder)
+            .is_some_and(|listed| listed.entries <= FEW)
     }
 
     /// The highest id, where it is known to be no lower than those in the folder.
     pub(super) fn get(&self, folder: &FolderId) -> Option<FileId> {
         let listed = self.listed().get(folder).copied()?;
         let highest = self.highest.load(Ordering::Relaxed);
-        (listed.elapsed() < LATELY).then(|| FileId::new(highest.to_string()))
+        (listed.at.elapsed() < LATELY).then(|| FileId::new(highest.to_string()))
     }
 
-    fn listed(&self) -> MutexGuard<'_, LruCache<FolderId, Instant>> {
+    fn listed(&self) -> MutexGuard<'_, LruCache<FolderId, Listed>> {
         self.listed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -71,7 +87,10 @@ mod tests {
     fn only_a_higher_number_came_after() {
         let newest = Newest::default();
         let (folder, other) = (FolderId::new("1"), FolderId::new("2"));
-        newest.note_listed(&folder);
+        newest.note_listed(&folder, FEW);
+        assert!(newest.is_small(&folder) && !newest.is_small(&other));
+        newest.note_listed(&folder, FEW + 1);
+        assert!(!newest.is_small(&folder));
         let none = newest.get(&folder).unwrap();
         for id in ["98", "7", "103", "odd"] {
             newest.note(&FileId::new(id));

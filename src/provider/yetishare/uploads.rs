@@ -128,7 +128,16 @@ pub(super) async fn whole(api: &Api, request: &UploadRequest, body: FileRange) -
     if is_root(&request.folder) {
         file.parent = Some(request.folder.clone());
     }
-    if !size_told || !is_root(&request.folder) {
+    let mut is_beside = false;
+    if size_told
+        && is_numbered_twin(&file.name, &request.name)
+        && let Some(listing) = listing_beside(api, request).await
+        && listing.iter().any(|other| other.id == file.id)
+    {
+        file.parent = Some(request.folder.clone());
+        is_beside = has_lost_its_name(api, request, &listing).await;
+    }
+    if !size_told || file.parent.is_none() {
         // A host puts into the top folder what it is told to put into a folder that it does not find.
         match files::one_info(api, &file.id).await {
             Ok(Some(found)) => {
@@ -144,7 +153,43 @@ pub(super) async fn whole(api: &Api, request: &UploadRequest, body: FileRange) -
             Err(error) => tracing::debug!(%error, "where a new file went is not known"),
         }
     }
-    Ok(UploadProgress::Done(file))
+    Ok(match is_beside {
+        true => UploadProgress::Beside(file),
+        false => UploadProgress::Done(file),
+    })
+}
+
+/// The files of the folder of a new one which replaces another. Below the top folder, where it has to be asked anyway
+/// where the new one went, and where they are not so many that this should be asked of the file alone.
+async fn listing_beside(api: &Api, request: &UploadRequest) -> Option<Vec<FileEntry>> {
+    let folder = &request.folder;
+    if request.replaces.is_none() || is_root(folder) || !api.newest.is_small(folder) {
+        return None;
+    }
+    match folders::list(api, folder, ListHint::default()).await {
+        Ok(listing) => {
+            let files = listing.entries.into_iter().filter_map(|entry| match entry {
+                Entry::File(file) => Some(file),
+                Entry::Folder(_) => None,
+            });
+            Some(files.collect())
+        }
+        Err(error) => {
+            tracing::debug!(%error, "what is beside a new file is not known");
+            None
+        }
+    }
+}
+
+/// Whether the file that a new one is to replace is gone, and another one bears its name.
+async fn has_lost_its_name(api: &Api, request: &UploadRequest, listing: &[FileEntry]) -> bool {
+    let Some(replaced) = &request.replaces else {
+        return false;
+    };
+    listing.iter().any(|other| other.name == request.name)
+        && listing.iter().all(|other| other.id != *replaced)
+        // It may be elsewhere, and be ours.
+        && matches!(files::one_info(api, replaced).await, Ok(None))
 }
 
 fn silence(size: u64) -> Duration {
