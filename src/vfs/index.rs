@@ -344,7 +344,6 @@ impl Vfs {
     /// Tells the index of the folders that changed. Whether it knows all by then that can be told.
     async fn write_index(&self, haste: Haste) -> bool {
         let _alone = self.index_writing.lock().await;
-        self.bring_numbers().await;
         let mut folders = self.tree().take_changed();
         let mut all = true;
         if let Haste::InTime = haste {
@@ -364,6 +363,8 @@ impl Vfs {
         }
         let mut rest = folders.as_slice();
         while !rest.is_empty() {
+            // Again and again: a walk takes more of them in the time of a long writing than are left.
+            self.bring_numbers().await;
             let many = self.some_of(rest);
             let (some, others) = rest.split_at(many);
             rest = others;
