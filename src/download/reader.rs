@@ -121,7 +121,12 @@ impl Reader {
             if let Some(failure) = failure(&awaited, need.start) {
                 return Err(failure);
             }
-            awaited = self.bring(need, &plan).await?;
+            let sends_on = content.fetcher().learn().await?;
+            // It may have ended while its link was renewed, for which this one waited too.
+            if let Some(failure) = failure(&awaited, need.start) {
+                return Err(failure);
+            }
+            awaited = self.bring(need, &plan, sends_on);
             // Where it came meanwhile there is nothing to wait for.
             if !awaited.is_empty() {
                 changed.await;
@@ -130,9 +135,8 @@ impl Reader {
     }
 
     /// Has the missing bytes of a read brought, with those that belong to them.
-    async fn bring(&self, need: Range<u64>, plan: &Plan) -> Result<Vec<Arc<Flight>>, DownloadError> {
+    fn bring(&self, need: Range<u64>, plan: &Plan, sends_on: bool) -> Vec<Arc<Flight>> {
         let (content, size) = (&self.content, self.size());
-        let sends_on = content.fetcher().learn().await?;
         let fetch = plan.blocks(size);
         let belongs = fetch.start <= need.start && need.start < fetch.end;
         let start = if belongs { fetch.start } else { need.start };
@@ -159,7 +163,7 @@ impl Reader {
         }
         drop(place);
         self.look_ahead(plan);
-        Ok(flights)
+        flights
     }
 
     /// Fetches ahead of the reader what its plan says, as far as connections are free and its share of them

@@ -9,7 +9,7 @@ use super::elsewhere::{SOON, lists, reads, seen_soon};
 use super::harness::{MEDIA, Mount, World, sha256_of};
 
 /// A mount in which a local edit of `home/report.txt` waits, and the service has what it had.
-pub fn with_an_edit_that_waits() -> (World, Mount) {
+fn with_an_edit_that_waits() -> (World, Mount) {
     let world = World::with(|setup| setup.option("upload_delay", "\"6s\""));
     world.elsewhere("write", "home/report.txt", &[("content", "as it was")]);
     let mount = world.mount();
@@ -19,14 +19,14 @@ pub fn with_an_edit_that_waits() -> (World, Mount) {
 }
 
 /// Where the service holds this content.
-pub fn holds(world: &World, content: &str) -> Vec<String> {
+fn holds(world: &World, content: &str) -> Vec<String> {
     let hash = sha256_of(content.as_bytes());
     let stored = world.service.all_stored(MEDIA).into_iter();
     let with = stored.filter(|(_, file)| file.sha256 == hash);
     with.map(|(path, _)| path).collect()
 }
 
-pub fn all(world: &World) -> String {
+fn all(world: &World) -> String {
     format!("{:#?}", world.service.all_stored(MEDIA))
 }
 

@@ -5,11 +5,11 @@
 mod budgets;
 mod caching;
 mod command;
-pub mod conflicts;
+mod conflicts;
 mod copying;
 mod crash;
 mod deleting;
-pub mod elsewhere;
+mod elsewhere;
 mod faults;
 pub mod harness;
 mod links;
