@@ -1,0 +1,4 @@
+//! The built program as a person or a script runs it: what it prints, its exit statuses, what it leaves behind.
+
+mod home;
+mod messages;
