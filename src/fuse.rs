@@ -33,6 +33,8 @@ pub struct MountOptions {
     /// Let users other than the owner in.
     pub allow_other: bool,
     pub read_only: bool,
+    /// Let no program be started from it.
+    pub no_exec: bool,
     /// The source that `df` and `mount` show.
     pub source: String,
     /// How long an operation may wait for the network before it fails with `ETIMEDOUT`.
@@ -58,6 +60,9 @@ pub fn mount(vfs: Arc<Vfs>, mount_point: &Path, options: &MountOptions) -> io::R
     ];
     if options.read_only {
         config.mount_options.push(MountOption::RO);
+    }
+    if options.no_exec {
+        config.mount_options.push(MountOption::NoExec);
     }
     config.acl = if options.allow_other {
         SessionACL::All

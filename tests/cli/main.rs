@@ -1,4 +1,5 @@
 //! The built program as a person or a script runs it: what it prints, its exit statuses, what it leaves behind.
 
+mod help;
 mod home;
 mod messages;

@@ -211,6 +211,7 @@ fn shown(plan: &Plan) -> vfs::Options {
         gid: mount.gid.unwrap_or_else(|| unsafe { libc::getegid() }),
         umask: mount.umask,
         alone: plan.alone,
+        state_dir: plan.paths.state_dir.clone(),
     }
 }
 
@@ -340,6 +341,7 @@ async fn mount(plan: &Plan, vfs: Arc<Vfs>) -> Result<Mounted, Failure> {
     let options = fuse::MountOptions {
         allow_other: plan.allow_other,
         read_only: plan.read_only,
+        no_exec: plan.no_exec,
         deadline: plan
             .config
             .accounts
@@ -348,7 +350,10 @@ async fn mount(plan: &Plan, vfs: Arc<Vfs>) -> Result<Mounted, Failure> {
             .max()
             .unwrap_or_default(),
         // Commas separate mount options, so that none may stand in a value.
-        source: format!("{SOURCE}:{}", names.join("+").replace(',', "_")),
+        source: match &plan.source {
+            Some(source) => source.clone(),
+            None => format!("{SOURCE}:{}", names.join("+").replace(',', "_")),
+        },
     };
     let place = plan.mount_point.clone();
     let mounted = tokio::task::spawn_blocking(move || fuse::mount(vfs, &place, &options)).await;
