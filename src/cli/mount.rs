@@ -7,6 +7,7 @@ mod health;
 mod options;
 pub(super) mod point;
 mod running;
+mod succession;
 mod supervisor;
 mod watch;
 

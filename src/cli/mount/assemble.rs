@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use super::Plan;
 use super::health::Health;
 use super::point::SOURCE;
-use super::watch;
+use super::{succession, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::cli::failure::Failure;
@@ -96,7 +96,7 @@ fn held_back(pace: Pace, now: SystemTime) -> Option<HeldBackStatus> {
 
 /// Builds everything and mounts. Makes no call to a service.
 pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
-    let state_dir = StateDir::open(&plan.paths.state_dir)?;
+    let state_dir = succession::state_dir(&plan.paths.state_dir, plan.config.mount.stop_timeout).await?;
     let database = Database::open(&state_dir.database_path())?;
     let pins = state_dir.pins();
     let cache = open_cache(plan);
