@@ -8,6 +8,7 @@ mod long_queue;
 mod suite;
 mod supervised;
 mod sync_order;
+mod unmounting;
 mod uploading;
 
 const KIND: &suite::harness::Kind = &suite::harness::MEDIAFIRE;
