@@ -26,6 +26,7 @@ mod signals;
 mod status;
 mod text;
 mod unmount;
+mod which;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -1,5 +1,6 @@
 //! `lockerfs drain`: wait for the uploads of the running mount.
 
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
@@ -7,7 +8,7 @@ use clap::Args;
 use super::failure::Failure;
 use super::progress::Progress;
 use super::signals::Signals;
-use super::{Global, Outcome, block_on, report, text};
+use super::{Global, Outcome, block_on, report, text, which};
 use crate::config::parse_duration;
 use crate::control::{Client, DrainProgress, PendingState};
 
@@ -21,6 +22,9 @@ time is up. ^C ends the waiting only: the mount goes on uploading.";
 #[derive(Args)]
 #[command(after_help = EXIT_STATUS)]
 pub(super) struct DrainArgs {
+    /// Where it is mounted [default: the mount of the state directory]
+    #[arg(value_name = "DIR")]
+    mount_point: Option<PathBuf>,
     /// Wait no longer than this, for example 10m
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     timeout: Option<Duration>,
@@ -28,10 +32,10 @@ pub(super) struct DrainArgs {
 
 pub(super) fn run(global: &Global, args: &DrainArgs) -> Outcome {
     super::logging::start(global.verbose, global.log_file.as_deref())?;
-    let paths = global.paths()?;
+    let state_dir = which::state_dir(global, args.mount_point.as_deref())?;
     block_on(async {
         let mut signals = Signals::catch().map_err(|e| Failure::new(format!("cannot catch signals: {e}")))?;
-        let client = Client::connect(&paths.state_dir).await?;
+        let client = Client::connect(&state_dir).await?;
         let mut shown = Progress::new();
         let mut last = None;
         let drained = client.drain(|progress| {

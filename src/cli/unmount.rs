@@ -1,6 +1,5 @@
 //! `lockerfs unmount`: end a mount.
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use clap::Args;
 use super::failure::Failure;
 use super::mount::point::{self, MountPoint};
 use super::progress::Progress;
-use super::{Global, Outcome, attribute, block_on, text};
+use super::{Global, Outcome, block_on, text, which};
 use crate::control::{Client, ControlError};
 
 /// How long an unmount waits for the mount's process after its answer.
@@ -40,7 +39,7 @@ pub(super) fn run(global: &Global, args: &UnmountArgs) -> Outcome {
     super::logging::start(global.verbose, global.log_file.as_deref())?;
     let place = point::resolve(&args.mount_point)?;
     let state_dir = match point::look(&place)? {
-        MountPoint::Ours => match state_dir_of(&place) {
+        MountPoint::Ours => match which::told_by(&place) {
             Some(told) => told,
             None => global.paths()?.state_dir,
         },
@@ -72,12 +71,6 @@ pub(super) fn run(global: &Global, args: &UnmountArgs) -> Outcome {
             Err(error) => Err(error.into()),
         }
     })
-}
-
-/// What the mount itself says.
-fn state_dir_of(place: &Path) -> Option<PathBuf> {
-    let told = attribute::read(place, OsStr::new("user.lockerfs.state_dir"));
-    told.ok().flatten().map(PathBuf::from)
 }
 
 /// Asks the mount that runs with this state directory, if it is the one at `place`; returns how many files
