@@ -1,5 +1,6 @@
 //! The program as its users meet it: the binary, a real mount, and an emulated MediaFire behind it.
 
+mod browsing;
 mod demo;
 mod fstab;
 mod full_disk;
