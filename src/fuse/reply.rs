@@ -28,8 +28,7 @@ pub fn attr(attributes: &Attributes) -> FileAttr {
         crtime: UNIX_EPOCH,
         kind: file_type(attributes.kind),
         perm: attributes.mode,
-        // For folders 1 means that their number of subfolders is not told.
-        nlink: 1,
+        nlink: attributes.links,
         uid: attributes.uid,
         gid: attributes.gid,
         rdev: 0,

@@ -37,6 +37,9 @@ pub struct Attributes {
     pub mode: u16,
     pub uid: u32,
     pub gid: u32,
+    /// Names that it has: none once it was removed while in use. For folders 1 means that their number of subfolders
+    /// is not told.
+    pub links: u32,
     /// How long this may be believed.
     pub valid_for: Duration,
 }
@@ -98,6 +101,7 @@ impl Vfs {
             mode,
             uid,
             gid,
+            links: u32::from(node.parent.is_some() || ino == ROOT),
             valid_for: match &node.kind {
                 // It is made anew when somebody looks at its name.
                 Kind::LinkList(_) => Duration::ZERO,

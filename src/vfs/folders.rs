@@ -79,6 +79,17 @@ enum Need {
     Refresh,
 }
 
+/// The longest name that programs reckon with, in bytes. A service may hold longer ones, which are shown.
+const NAME_MAX: usize = 255;
+
+/// Why there is no such entry.
+fn absent(name: &str) -> Error {
+    Error::plain(match name.len() > NAME_MAX {
+        true => libc::ENAMETOOLONG,
+        false => libc::ENOENT,
+    })
+}
+
 impl Vfs {
     /// The child of that name, with one more reference held by the kernel.
     pub async fn lookup(self: &Arc<Self>, parent: u64, name: &str) -> Result<Attributes> {
@@ -89,9 +100,8 @@ impl Vfs {
             return found.ok_or_else(|| Error::plain(libc::ENOENT));
         }
         let mut tree = self.tree();
-        let ino = tree.child(parent, name);
-        let ino = ino.ok_or_else(|| Error::plain(libc::ENOENT))?;
-        let node = tree.get_mut(ino).ok_or_else(|| Error::plain(libc::ENOENT))?;
+        let ino = tree.child(parent, name).ok_or_else(|| absent(name))?;
+        let node = tree.get_mut(ino).ok_or_else(|| absent(name))?;
         node.lookups += 1;
         Ok(self.attributes_of(ino, node))
     }
@@ -110,7 +120,7 @@ impl Vfs {
             Ok(Need::Nothing) => false,
         };
         let found = match tree.child(parent, name) {
-            None => Err(Error::plain(libc::ENOENT)),
+            None => Err(absent(name)),
             Some(ino) => {
                 let node = tree.get_mut(ino)?;
                 node.lookups += 1;
