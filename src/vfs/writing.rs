@@ -405,11 +405,9 @@ impl Vfs {
         }
     }
 
+    /// Whoever asks: a handle that only reads makes safe what another one wrote.
     pub async fn fsync(self: &Arc<Self>, handle: u64) -> Result<()> {
         let handle = self.handles.file(handle)?;
-        if !handle.write {
-            return Ok(());
-        }
         let pending = self.commit(handle.ino).await?;
         self.secure_copy(handle.ino, pending).await?;
         let (_, account) = self.account_of(handle.ino)?;
