@@ -393,6 +393,12 @@ impl StagedFile {
         self.journaled.load(Ordering::Acquire)
     }
 
+    /// The journal promises nothing of it any more: its file was removed, and who has that open changes it in place.
+    pub fn end_promise(&self) {
+        self.journaled.store(false, Ordering::Release);
+        self.unseal();
+    }
+
     /// Whether a change may only be made in another staged file, which takes this one's place with the next
     /// commit. What the journal promises must be there whole after a crash: the row tells which parts are missing,
     /// and a change would make it wrong; and a content that is written anew is not lost before the new one is there.

@@ -11,6 +11,7 @@ mod crash;
 mod deleting;
 mod elsewhere;
 mod faults;
+mod handles;
 pub mod harness;
 mod links;
 mod local_only;

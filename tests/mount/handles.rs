@@ -1,0 +1,48 @@
+//! Several open files on one, and open files whose name is gone.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+
+use super::harness::{World, content};
+
+fn edited(mount: &super::harness::Mount, path: &str) -> File {
+    let file = File::options().read(true).write(true).open(mount.path(path));
+    file.unwrap_or_else(|e| panic!("open {path} for writing: {e}"))
+}
+
+#[test]
+fn a_removed_file_is_written_on_by_who_synced_it_before() {
+    let world = World::with(|setup| setup.option("deadline", "\"5s\""));
+    let old = content(1, 9000);
+    world.put("edited.bin", &old);
+    let mount = world.mount();
+    let file = edited(&mount, "edited.bin");
+    file.write_all_at(b"first", 100).expect("write");
+    file.sync_all().expect("fsync");
+    fs::remove_file(mount.path("edited.bin")).expect("unlink");
+    file.write_all_at(b"second", 5000)
+        .expect("write to what was removed");
+    let mut read = vec![0; 6];
+    file.read_exact_at(&mut read, 5000).expect("read it back");
+    assert_eq!(read, b"second");
+    file.set_len(0).expect("cut to nothing");
+    file.write_all_at(b"third", 0).expect("write once more");
+    assert_eq!(file.metadata().expect("stat").len(), 5);
+    drop(file);
+    world.drain();
+    assert!(world.stored().is_empty(), "what was removed is not uploaded");
+}
+
+#[test]
+fn a_sync_by_who_only_reads_makes_safe_what_another_wrote() {
+    let world = World::with(|setup| setup.option("upload_delay", "\"20s\""));
+    let mount = world.mount();
+    let writer = File::create(mount.path("log.txt")).expect("create");
+    writer.write_all_at(b"a line", 0).expect("write");
+    let reader = File::open(mount.path("log.txt")).expect("open");
+    reader.sync_all().expect("fsync");
+    mount.kill();
+    drop((writer, reader));
+    let mount = world.mount();
+    assert_eq!(mount.read("log.txt"), b"a line");
+}
