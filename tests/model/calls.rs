@@ -18,6 +18,8 @@ pub struct Stat {
     pub is_folder: bool,
     pub size: u64,
     pub mtime: i64,
+    /// The modification time to the nanosecond.
+    pub changed: (i64, i64),
     pub ino: u64,
 }
 
@@ -27,6 +29,7 @@ impl From<std::fs::Metadata> for Stat {
             is_folder: told.is_dir(),
             size: told.len(),
             mtime: told.mtime(),
+            changed: (told.mtime(), told.mtime_nsec()),
             ino: told.ino(),
         }
     }

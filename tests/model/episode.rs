@@ -168,6 +168,10 @@ impl Episode {
         let Some(mut wanted) = self.reference.perform(operation) else {
             return Ok(());
         };
+        // What it lists twice while the folder changes, a mount lists once.
+        if let (Operation::ListWhileChanging { .. }, Ok(Seen::Names(names))) = (operation, &mut wanted) {
+            names.values_mut().for_each(|times| *times = 1);
+        }
         if REFUSED.contains(&name_of(operation)) && wanted.is_ok() {
             wanted = self.refused(operation);
         }
@@ -307,7 +311,9 @@ impl Episode {
                 if let Some(before) = before {
                     let now = sum(&read_file(&self.reference.path(path)).unwrap_or_default());
                     let ino = before.stat.ino;
-                    self.undated.remove(&ino);
+                    if now != before.sum {
+                        self.undated.remove(&ino);
+                    }
                     match self.is_written(ino) {
                         true => self.durable.changed(ino, before.sum, now),
                         false => self.durable.committed(ino),
@@ -332,8 +338,10 @@ impl Episode {
     }
 
     fn changed_in(&mut self, slot: usize, before: Option<Before>) {
-        if let (Some(before), Some(now)) = (before, self.of_slot(slot))
-            && before.sum != now.sum
+        let Some(before) = before else { return };
+        // A change to what is there already still is one of the time.
+        if let Some(now) = self.of_slot(slot)
+            && (before.sum, before.stat.changed) != (now.sum, now.stat.changed)
         {
             self.undated.remove(&now.stat.ino);
             self.durable.changed(now.stat.ino, before.sum, now.sum);
