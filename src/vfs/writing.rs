@@ -288,16 +288,21 @@ impl Vfs {
         }
     }
 
-    /// Cuts or extends a file. Without an open writer it is committed at once, since no `close()` follows.
-    pub async fn set_size(self: &Arc<Self>, ino: u64, size: u64) -> Result<()> {
+    /// Cuts or extends a file. By its name, one that has the size already is left alone, with its time; through a
+    /// handle it is a change all the same, as on a local disk.
+    pub async fn set_size(self: &Arc<Self>, ino: u64, size: u64, has_handle: bool) -> Result<()> {
         self.refuse_change_of_list(ino)?;
         let (_, account) = self.account_to_change(ino)?;
         account.require(Capability::Write)?;
         self.check_replaceable(account, ino)?;
-        // Nothing is changed then, not even its time.
-        if self.is_file(ino) && self.attributes(ino)?.size == size {
+        if !has_handle && self.is_file(ino) && self.attributes(ino)?.size == size {
             return Ok(());
         }
+        self.resize(ino, size).await
+    }
+
+    /// Cuts or extends a file. Without an open writer it is committed at once, since no `close()` follows.
+    pub(super) async fn resize(self: &Arc<Self>, ino: u64, size: u64) -> Result<()> {
         match self.tree().file_mut(ino) {
             Some(file) => file.writers += 1,
             None => return Err(Error::plain(libc::EISDIR)),
