@@ -10,6 +10,7 @@ mod copying;
 mod crash;
 mod deleting;
 mod elsewhere;
+mod fault_matrix;
 mod faults;
 mod handles;
 pub mod harness;
