@@ -320,7 +320,7 @@ impl StagedFile {
     }
 
     /// The remote content that it was begun from, whether it is still needed or not.
-    pub(super) fn begun_from(&self) -> Option<&Base> {
+    pub fn begun_from(&self) -> Option<&Base> {
         self.base.as_ref()
     }
 

@@ -154,8 +154,7 @@ pub fn copy_range(from: RawFd, mut from_at: i64, to: RawFd, mut to_at: i64, len:
     let mut copied = 0;
     while copied < len {
         // SAFETY: both offsets live as long as the call.
-        let more =
-            unsafe { libc::copy_file_range(from, &mut from_at, to, &mut to_at, len - copied, 0) };
+        let more = unsafe { libc::copy_file_range(from, &mut from_at, to, &mut to_at, len - copied, 0) };
         match count(more)? {
             0 => break,
             more => copied += more,
@@ -172,7 +171,9 @@ pub fn rename(from: &Path, to: &Path, keep: bool) -> Outcome<()> {
 }
 
 pub fn stat(path: &Path) -> Outcome<Stat> {
-    std::fs::symlink_metadata(path).map(Stat::from).map_err(|e| number(&e))
+    std::fs::symlink_metadata(path)
+        .map(Stat::from)
+        .map_err(|e| number(&e))
 }
 
 pub fn stat_open(fd: &OwnedFd) -> Stat {

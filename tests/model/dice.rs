@@ -98,7 +98,9 @@ impl Draw<'_> {
                 path: self.file_or_any(),
                 how: self.how(),
             },
-            110..190 => Operation::Close { slot: self.open_slot() },
+            110..190 => Operation::Close {
+                slot: self.open_slot(),
+            },
             190..290 => self.write_at(),
             290..330 => Operation::Write {
                 slot: self.open_slot(),
@@ -203,7 +205,12 @@ impl Draw<'_> {
                 return path.clone();
             }
         }
-        let shallow: Vec<String> = self.folders.iter().filter(|path| depth(path) < DEPTH).cloned().collect();
+        let shallow: Vec<String> = self
+            .folders
+            .iter()
+            .filter(|path| depth(path) < DEPTH)
+            .cloned()
+            .collect();
         let folder = self.choose(&shallow).cloned().unwrap_or_default();
         join(&folder, self.name())
     }
@@ -318,7 +325,11 @@ impl Draw<'_> {
 
     fn copy_range(&mut self) -> Operation {
         let (from, to) = (self.open_slot(), self.open_slot());
-        let len = if self.dice.bool() { 1 << 20 } else { self.dice.usize(..9000) };
+        let len = if self.dice.bool() {
+            1 << 20
+        } else {
+            self.dice.usize(..9000)
+        };
         let (from_at, to_at) = match self.dice.bool() {
             true => (0, 0),
             false => (self.offset(from), self.offset(to)),
@@ -356,10 +367,15 @@ impl Draw<'_> {
                 path: self.file_or_any(),
             },
             _ => Operation::Rmdir {
-                path: self.folders.len().checked_sub(1).filter(|more| *more > 0).map_or_else(
-                    || "missing".to_owned(),
-                    |more| self.folders[1 + self.dice.usize(..more)].clone(),
-                ),
+                path: self
+                    .folders
+                    .len()
+                    .checked_sub(1)
+                    .filter(|more| *more > 0)
+                    .map_or_else(
+                        || "missing".to_owned(),
+                        |more| self.folders[1 + self.dice.usize(..more)].clone(),
+                    ),
             },
         }
     }

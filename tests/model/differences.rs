@@ -30,6 +30,19 @@ impl Differences {
         self.kind.has(Capability::EmptyFiles)
     }
 
+    /// A mount shows first what was known, and asks behind.
+    pub fn may_show_former_times(&self, when: &str) -> bool {
+        when.contains("remount") || when.contains("kill")
+    }
+
+    /// A file that is replaced by a rename in the moment in which its own upload ends may stay on the service beside the
+    /// new one: as the copy that a conflict leaves, or as a twin.
+    pub fn may_be_left_behind(&self, path: &str) -> bool {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let id = name.rsplit_once(" (").and_then(|(_, id)| id.split_once(')'));
+        id.is_some_and(|(id, _)| id.starts_with("conflict ") || id.len() > 8)
+    }
+
     /// Whether an operation may end in another way than on a local disk.
     pub fn allow(&self, operation: &Operation, wanted: &Outcome<Seen>, got: &Outcome<Seen>) -> bool {
         match (operation, wanted, got) {

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::calls::{self, Outcome, Stat};
@@ -20,6 +19,9 @@ const COMPARED_EACH: usize = 50;
 const DRAIN: Duration = Duration::from_secs(60);
 /// How far times may be apart that nobody set, beside the longest time that any operation took.
 const SLACK: i64 = 3;
+
+/// How long a mount may show what was before.
+const BEHIND: Duration = Duration::from_secs(8);
 
 /// Where an episode is played.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +74,11 @@ pub fn play(
                 }
             }
             at_the_end = true;
-            if to_the_end { episode.end() } else { episode.compare("at the end") }
+            if to_the_end {
+                episode.end()
+            } else {
+                episode.compare("at the end")
+            }
         })();
         episode.clear_up(result.is_err());
         result
@@ -93,6 +99,22 @@ pub fn play(
     })
 }
 
+/// In what the trees differ.
+enum Wrong {
+    Time(String),
+    /// With its path.
+    Added(String, String),
+    Other(String),
+}
+
+impl Wrong {
+    fn text(&self) -> &str {
+        match self {
+            Wrong::Time(text) | Wrong::Added(_, text) | Wrong::Other(text) => text,
+        }
+    }
+}
+
 struct Episode {
     host: Host,
     mount: Option<Mount>,
@@ -102,6 +124,8 @@ struct Episode {
     differences: Differences,
     /// Files of the reference, by inode number, of whose times nothing is known.
     undated: HashSet<u64>,
+    /// Sums of all contents that there were.
+    history: HashSet<u64>,
     longest: Duration,
     world: World,
 }
@@ -136,6 +160,7 @@ impl Episode {
             durable: Durable::default(),
             differences: Differences::of(host.kind()),
             undated: HashSet::new(),
+            history: HashSet::new(),
             longest: Duration::ZERO,
             world,
         }
@@ -164,7 +189,11 @@ impl Episode {
         let began = Instant::now();
         let before = self.before(operation);
         let target = self.replaced(operation);
-        let existed = self.made_by(operation).is_some_and(|path| self.ino(&path).is_some());
+        let sums = [&before, &target].into_iter().flatten().map(|before| before.sum);
+        self.history.extend(sums);
+        let existed = self
+            .made_by(operation)
+            .is_some_and(|path| self.ino(&path).is_some());
         let Some(mut wanted) = self.reference.perform(operation) else {
             return Ok(());
         };
@@ -399,7 +428,8 @@ impl Episode {
         let began = Instant::now();
         loop {
             let ran = self.world.lockerfs(&["drain", "--timeout", "20s"]);
-            let is_open = (0..SLOTS).any(|slot| self.reference.open_file(slot).is_some_and(|file| file.writes));
+            let is_open =
+                (0..SLOTS).any(|slot| self.reference.open_file(slot).is_some_and(|file| file.writes));
             if ran.status.success() || is_open && ran.stderr.contains("still open") {
                 return Ok(());
             }
@@ -514,7 +544,9 @@ impl Episode {
             found.entry(stored.sha256).or_default().push(path);
         }
         let counts = |all: &BTreeMap<String, Vec<String>>| -> Vec<(String, usize)> {
-            all.iter().map(|(hash, paths)| (hash.clone(), paths.len())).collect()
+            all.iter()
+                .map(|(hash, paths)| (hash.clone(), paths.len()))
+                .collect()
         };
         if counts(&wanted) == counts(&found) {
             return Ok(());
@@ -534,28 +566,60 @@ impl Episode {
         Ok(())
     }
 
-    /// Names, kinds, sizes, contents and times.
+    /// Names, kinds, sizes, contents and times. What a mount may show a moment late is looked at again.
     fn compare(&mut self, when: &str) -> Result<(), String> {
+        let began = Instant::now();
+        loop {
+            let wrong = self.differing()?;
+            if wrong.is_empty() {
+                return Ok(());
+            }
+            let is_late = |wrong: &Wrong| match wrong {
+                Wrong::Time(_) => self.differences.may_show_former_times(when),
+                Wrong::Added(path, _) => self.is_left_behind(path),
+                Wrong::Other(_) => false,
+            };
+            if !wrong.iter().all(is_late) || began.elapsed() > BEHIND {
+                let wrong: Vec<_> = wrong.iter().map(Wrong::text).collect();
+                return Err(format!("the trees differ {when}: {wrong:#?}"));
+            }
+            for wrong in wrong {
+                if let Wrong::Added(path, text) = wrong {
+                    let removed = std::fs::remove_file(self.mounted.path(&path));
+                    eprintln!("what a replaced file left is removed: {text} {removed:?}");
+                }
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// Whether something in the mount is a content that a file had before another took its place, under a name that
+    /// tells so.
+    fn is_left_behind(&self, path: &str) -> bool {
+        let content = read_file(&self.mounted.path(path)).unwrap_or_default();
+        self.differences.may_be_left_behind(path) && self.history.contains(&sum(&content))
+    }
+
+    fn differing(&self) -> Result<Vec<Wrong>, String> {
         let (wanted, found) = (walk(&self.reference)?, walk(&self.mounted)?);
         let mut wrong = Vec::new();
         let paths: std::collections::BTreeSet<_> = wanted.keys().chain(found.keys()).collect();
         for path in paths {
             match (wanted.get(path), found.get(path)) {
                 (Some(wanted), Some(found)) => self.compare_one(path, wanted, found, &mut wrong),
-                (Some(_), None) => wrong.push(format!("{path} is missing")),
-                (None, Some(found)) => wrong.push(format!("{path} is there: {found:?}")),
+                (Some(_), None) => wrong.push(Wrong::Other(format!("{path} is missing"))),
+                (None, Some(found)) => {
+                    wrong.push(Wrong::Added(path.clone(), format!("{path} is there: {found:?}")));
+                }
                 (None, None) => {}
             }
         }
-        match wrong.is_empty() {
-            true => Ok(()),
-            false => Err(format!("the trees differ {when}: {wrong:#?}")),
-        }
+        Ok(wrong)
     }
 
-    fn compare_one(&self, path: &str, wanted: &Stat, found: &Stat, wrong: &mut Vec<String>) {
+    fn compare_one(&self, path: &str, wanted: &Stat, found: &Stat, wrong: &mut Vec<Wrong>) {
         if wanted.is_folder != found.is_folder || !wanted.is_folder && wanted.size != found.size {
-            wrong.push(format!("{path}: {wanted:?} is {found:?}"));
+            wrong.push(Wrong::Other(format!("{path}: {wanted:?} is {found:?}")));
             return;
         }
         if wanted.is_folder {
@@ -565,20 +629,21 @@ impl Episode {
         match (read(&self.reference), read(&self.mounted)) {
             (Ok(wanted), Ok(found)) if wanted == found => {}
             (Ok(wanted), Ok(found)) => {
-                wrong.push(format!("{path}: {} is {}", Seen::Bytes(wanted), Seen::Bytes(found)));
+                let (wanted, found) = (Seen::Bytes(wanted), Seen::Bytes(found));
+                wrong.push(Wrong::Other(format!("{path}: {wanted} is {found}")));
             }
-            (wanted, found) => wrong.push(format!(
+            (wanted, found) => wrong.push(Wrong::Other(format!(
                 "{path} cannot be read: {:?} on a local disk, {:?} in the mount",
                 wanted.err(),
                 found.err()
-            )),
+            ))),
         }
         let slack = SLACK + self.longest.as_secs() as i64;
         if (wanted.mtime - found.mtime).abs() > slack && !self.undated.contains(&wanted.ino) {
-            wrong.push(format!(
+            wrong.push(Wrong::Time(format!(
                 "{path} is of {} and should be of {}",
                 found.mtime, wanted.mtime
-            ));
+            )));
         }
     }
 
@@ -644,10 +709,4 @@ pub fn name_of(operation: &Operation) -> &'static str {
         Operation::SetAttribute { .. } => "set_attribute",
         _ => "",
     }
-}
-
-/// Where the states of an episode are kept.
-#[allow(dead_code, reason = "for a person who looks into a failure")]
-pub fn folder_of(world: &World) -> &Path {
-    world.folder()
 }

@@ -78,7 +78,7 @@ fn run(test: &str, host: Host) {
         let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("read {path:?}: {e}"));
         let mut operations = operation::parse(&text).into_iter();
         if let Err(failure) = play(host, |_| operations.next(), true) {
-            panic!("{}", report(host, &failure));
+            tell_shortened(host, "the list", failure);
         }
         return;
     }
@@ -126,15 +126,24 @@ fn play_one(host: Host, seed: u64) {
         true,
     );
     if let Err(failure) = played {
-        eprintln!("seed {seed} failed after {} operations: {}", failure.done.len(), failure.text);
-        let budget = Duration::from_secs(number(SHRINK_TOLD).unwrap_or(SHRINKING));
-        let failure = shrink::shrink(host, failure, budget);
-        panic!("seed {seed}: {}", report(host, &failure));
+        tell_shortened(host, &format!("seed {seed}"), failure);
     }
 }
 
+/// Fails with a sequence that was made shorter.
+fn tell_shortened(host: Host, what: &str, failure: Failure) -> ! {
+    eprintln!(
+        "{what} failed after {} operations: {}",
+        failure.done.len(),
+        failure.text
+    );
+    let budget = Duration::from_secs(number(SHRINK_TOLD).unwrap_or(SHRINKING));
+    let failure = shrink::shrink(host, failure, budget);
+    panic!("{what}: {}", report(host, &failure));
+}
+
 fn report(host: Host, failure: &Failure) -> String {
-    let mut text = format!("{host:?}: {}\nThe operations:\n", failure.text);
+    let mut text = format!("{host:?}: {}\n{}", failure.text, operation::HEADING);
     for operation in &failure.done {
         let _ = writeln!(text, "{operation}");
     }

@@ -3,6 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// What stands before a list.
+pub const HEADING: &str = "The operations:\n";
+
 /// Open files that a sequence has at a time.
 pub const SLOTS: usize = 5;
 
@@ -151,9 +154,10 @@ impl std::fmt::Display for Operation {
     }
 }
 
-/// Reads a list as it was printed: an operation a line, other lines aside.
+/// Reads a list as it was printed: an operation a line, after a line that says so, other lines aside.
 pub fn parse(text: &str) -> Vec<Operation> {
-    let lines = text.lines().map(str::trim);
+    let list = text.rsplit_once(HEADING).map_or(text, |(_, list)| list);
+    let lines = list.lines().map(str::trim);
     let lines = lines.filter(|line| line.starts_with('{') || line.starts_with('"'));
     lines
         .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}")))

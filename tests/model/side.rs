@@ -192,10 +192,7 @@ impl Side {
             }
         }
         let fd = calls::open(&self.path(path), flags)?;
-        self.slots[slot] = Some(OpenFile {
-            fd,
-            writes: has('w'),
-        });
+        self.slots[slot] = Some(OpenFile { fd, writes: has('w') });
         Ok(Seen::Done)
     }
 

@@ -2,8 +2,13 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
-use super::harness::{World, content};
+use lockerfs::provider::Capability;
+use serde_json::json;
+
+use super::harness::{Call, World, content, sha256_of, wait_for};
+use crate::KIND;
 
 fn edited(mount: &super::harness::Mount, path: &str) -> File {
     let file = File::options().read(true).write(true).open(mount.path(path));
@@ -45,4 +50,35 @@ fn a_sync_by_who_only_reads_makes_safe_what_another_wrote() {
     drop((writer, reader));
     let mount = world.mount();
     assert_eq!(mount.read("log.txt"), b"a line");
+}
+
+#[test]
+fn who_has_a_file_open_reads_on_when_its_upload_is_listed_before_its_end_is_told() {
+    if !KIND.has(Capability::ChangeFeed) {
+        return;
+    }
+    let world = World::new();
+    world.put("open.bin", &content(1, 40_000));
+    let mount = world.mount();
+    assert_eq!(mount.list(""), ["open.bin"]);
+    let late = json!({"fault": "delay", "milliseconds": 4_000});
+    world.service.faults(&[(Call::PollUpload, late)]);
+    let new = content(2, 50_000);
+    mount.write("open.bin", &new);
+    let file = File::open(mount.path("open.bin")).expect("open");
+    wait_for("the service has it", || {
+        world
+            .stored_sha256()
+            .get("open.bin")
+            .is_some_and(|hash| *hash == sha256_of(&new))
+    });
+    // The feed is asked each second.
+    std::thread::sleep(Duration::from_millis(2_500));
+    assert_eq!(mount.list(""), ["open.bin"]);
+    world.service.faults(&[]);
+    world.drain();
+    let mut read = vec![0; new.len()];
+    file.read_exact_at(&mut read, 0)
+        .expect("read on in what was uploaded from here");
+    assert!(read == new);
 }
