@@ -375,7 +375,8 @@ impl Vfs {
         let dirty = local.is_some_and(|local| local.dirty);
         Ok((
             node.account,
-            node.item(),
+            // What was removed is nobody's but who has it open.
+            node.item().filter(|_| !node.removed),
             local.and_then(|local| local.pending),
             dirty,
         ))

@@ -21,6 +21,7 @@ pub struct Stat {
     /// The modification time to the nanosecond.
     pub changed: (i64, i64),
     pub ino: u64,
+    pub links: u64,
 }
 
 impl From<std::fs::Metadata> for Stat {
@@ -31,6 +32,7 @@ impl From<std::fs::Metadata> for Stat {
             mtime: told.mtime(),
             changed: (told.mtime(), told.mtime_nsec()),
             ino: told.ino(),
+            links: told.nlink(),
         }
     }
 }

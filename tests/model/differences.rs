@@ -43,9 +43,23 @@ impl Differences {
         id.is_some_and(|(id, _)| id.starts_with("conflict ") || id.len() > 8)
     }
 
+    /// What is left out for a file whose name is gone: it would have to read, and a mapping cannot tell an error.
+    pub fn leaves_out(&self, operation: &Operation) -> bool {
+        matches!(operation, Operation::Map { .. } | Operation::CopyRange { .. })
+    }
+
     /// Whether an operation may end in another way than on a local disk.
-    pub fn allow(&self, operation: &Operation, wanted: &Outcome<Seen>, got: &Outcome<Seen>) -> bool {
+    /// `is_removed` says that it is about an open file whose name is gone.
+    pub fn allow(
+        &self,
+        operation: &Operation,
+        is_removed: bool,
+        wanted: &Outcome<Seen>,
+        got: &Outcome<Seen>,
+    ) -> bool {
         match (operation, wanted, got) {
+            // It is read on as long as the service lets it.
+            (Operation::ReadAt { .. }, Ok(_), Err(libc::EIO)) => is_removed,
             // Attributes are the mount's own; that of a file without a name cannot be set either.
             (Operation::SetAttribute { .. }, Err(libc::EOPNOTSUPP), Err(_)) => true,
             _ => false,

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use lockerfs::provider::Capability;
 use serde_json::json;
@@ -81,4 +81,18 @@ fn who_has_a_file_open_reads_on_when_its_upload_is_listed_before_its_end_is_told
     file.read_exact_at(&mut read, 0)
         .expect("read on in what was uploaded from here");
     assert!(read == new);
+}
+
+#[test]
+fn a_removed_file_that_is_open_takes_a_time() {
+    let world = World::new();
+    world.put("read.bin", &content(1, 9000));
+    let mount = world.mount();
+    let file = File::open(mount.path("read.bin")).expect("open");
+    fs::remove_file(mount.path("read.bin")).expect("unlink");
+    world.drain();
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    file.set_modified(time).expect("set a time");
+    let told = file.metadata().expect("stat").modified().expect("a time");
+    assert_eq!(told, time);
 }
