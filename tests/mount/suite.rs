@@ -23,6 +23,7 @@ mod reading_ahead;
 mod renaming;
 mod steering;
 mod system;
+mod tools;
 mod tree;
 mod two_mounts;
 mod writing;
