@@ -21,6 +21,7 @@ mod programs;
 mod reading;
 mod reading_ahead;
 mod renaming;
+mod semantics;
 mod steering;
 mod system;
 mod tools;
