@@ -4,12 +4,14 @@
 //! the work is done, 1 for a failure, 2 for wrong use. No secret is ever taken from an argument.
 
 mod account;
+mod ask;
 mod daemon;
 mod demo;
 mod drain;
 mod failure;
 mod link;
 mod logging;
+mod login;
 mod mount;
 mod queue;
 mod report;
@@ -35,8 +37,8 @@ type Outcome = Result<(), Failure>;
 const EXAMPLES: &str = "\
 Examples:
   lockerfs demo                    try it out, without an account
-  lockerfs account --help          how to write the config
-  lockerfs account check media     does the login of account `media` work?
+  lockerfs account add             add an account: it asks for what it needs
+  lockerfs account check           do the logins work?
   lockerfs mount --daemon ~/cloud  mount all accounts of the config
   lockerfs status                  what is not uploaded yet?
   lockerfs unmount ~/cloud         upload what waits, then unmount";
@@ -102,8 +104,10 @@ enum Command {
     Link(link::LinkArgs),
     /// Show the accounts, and the files that are not uploaded yet
     Status(status::StatusArgs),
-    /// List the accounts of the config, or check one
+    /// Add, list, check, rename or remove accounts
     Account(account::AccountArgs),
+    /// Give an account its password or keys anew, also while it is mounted
+    Login(login::LoginArgs),
 }
 
 /// Runs the command line of this process.
@@ -125,7 +129,8 @@ pub fn main() -> ExitCode {
         Command::Retry(args) => retry::run(&cli.global, &args),
         Command::Link(args) => link::run(&cli.global, args),
         Command::Status(args) => status::run(&cli.global, &args),
-        Command::Account(args) => account::run(&cli.global, &args),
+        Command::Account(args) => account::run(&cli.global, args),
+        Command::Login(args) => login::run(&cli.global, &args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
