@@ -7,6 +7,7 @@ mod account;
 mod ask;
 mod daemon;
 mod demo;
+mod doctor;
 mod drain;
 mod failure;
 mod link;
@@ -104,6 +105,8 @@ enum Command {
     Link(link::LinkArgs),
     /// Show the accounts, and the files that are not uploaded yet
     Status(status::StatusArgs),
+    /// Look at all that a mount needs, and say what to do about what is missing
+    Doctor(doctor::DoctorArgs),
     /// Add, list, check, rename or remove accounts
     Account(account::AccountArgs),
     /// Give an account its password or keys anew, also while it is mounted
@@ -129,6 +132,7 @@ pub fn main() -> ExitCode {
         Command::Retry(args) => retry::run(&cli.global, &args),
         Command::Link(args) => link::run(&cli.global, args),
         Command::Status(args) => status::run(&cli.global, &args),
+        Command::Doctor(args) => doctor::run(&cli.global, &args),
         Command::Account(args) => account::run(&cli.global, args),
         Command::Login(args) => login::run(&cli.global, &args),
     };

@@ -1,7 +1,7 @@
 //! `lockerfs account`: the accounts of the config.
 
 mod add;
-mod check;
+pub(super) mod check;
 mod list;
 pub(super) mod login_check;
 mod remove;
