@@ -70,7 +70,12 @@ impl Config {
         Ok(match &account.service {
             Service::MediaFire(service) => {
                 let settings = mediafire_settings(account, service, &unusable).await?;
-                Arc::new(MediaFire::new(settings, client).map_err(refused)?)
+                // What keeps nothing here ends soon.
+                let account = match index {
+                    Some(_) => MediaFire::new(settings, client),
+                    None => MediaFire::for_a_moment(settings, client),
+                };
+                Arc::new(account.map_err(refused)?)
             }
             Service::YetiShare(service) => {
                 let settings = yetishare::Settings {

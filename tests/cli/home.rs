@@ -36,7 +36,9 @@ impl Home {
             folder: TempDir::new().unwrap(),
             config,
         };
-        std::fs::create_dir(home.path("mount")).unwrap();
+        for folder in ["mount", "run", "tmp"] {
+            std::fs::create_dir(home.path(folder)).unwrap();
+        }
         home
     }
 
@@ -90,7 +92,8 @@ impl Home {
             .args(["--cache-dir".as_ref(), self.path("cache").as_os_str()])
             .args(args)
             .current_dir(self.folder.path())
-            .env("XDG_RUNTIME_DIR", self.path("run"));
+            .env("XDG_RUNTIME_DIR", self.path("run"))
+            .env("TMPDIR", self.path("tmp"));
         for name in [
             "LOCKERFS_LOG",
             "DBUS_SESSION_BUS_ADDRESS",
@@ -145,6 +148,11 @@ impl Home {
     pub fn mount(&self, more: &[&str]) -> Mounted<'_> {
         let ran = self.run(&[&["mount", "--daemon", "mount"], more].concat());
         assert_eq!(ran.status, 0, "{}", ran.err);
+        self.mounted()
+    }
+
+    /// What somebody mounted at `mount`, which ends with what comes back.
+    pub fn mounted(&self) -> Mounted<'_> {
         Mounted { home: self }
     }
 

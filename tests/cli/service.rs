@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use lockerfs::sandbox::{Account, Options, Sandbox};
 use serde_json::Value;
+use sha1::{Digest, Sha1};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -50,13 +51,17 @@ impl Service {
         self.request("POST", "/sandbox/login", &change.to_string());
     }
 
-    /// How many calls came so far.
-    pub fn calls(&self) -> u64 {
-        let answer = self.request("GET", "/sandbox/calls", "");
-        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-        serde_json::from_str::<Value>(body).unwrap()["total"]
-            .as_u64()
-            .unwrap()
+    /// A token that somebody else's login to the MediaFire account gave.
+    pub fn session_token(&self) -> String {
+        let login = ["demo@example.com", "demo-password", "42511"];
+        let signature = hex::encode(Sha1::digest(login.concat()));
+        let [email, password, application] = login;
+        let query = format!(
+            "email={email}&password={password}&application_id={application}&signature={signature}&response_format=json"
+        );
+        let answer = self.request("GET", &format!("/api/1.5/user/get_session_token.php?{query}"), "");
+        let (_, rest) = answer.split_once("\"session_token\":\"").unwrap();
+        rest.split('"').next().unwrap().to_owned()
     }
 
     fn request(&self, method: &str, target: &str, body: &str) -> String {
