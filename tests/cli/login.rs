@@ -134,7 +134,10 @@ fn a_session_token_is_a_second_way_in_and_is_given_anew_when_it_has_ended() {
         &url,
     ];
     home.refuses(&add, "no-token\n", "nothing was changed: check what you gave");
-    home.succeeds(&add, &format!("{}\n", service.session_token()));
+    home.succeeds(
+        &add,
+        &format!("{}\n", service.session_token("demo@example.com", "demo-password")),
+    );
     let mount = home.mount(&["--account", "media"]);
     fs::read_dir(mount.path("")).unwrap().count();
     service.change_login(&json!({ "account": "media" }));
@@ -142,7 +145,10 @@ fn a_session_token_is_a_second_way_in_and_is_given_anew_when_it_has_ended() {
     wait_for("it waits for the login", || {
         mount.status()["pending"][0]["state"] == "waiting"
     });
-    home.succeeds(&["login", "media"], &format!("{}\n", service.session_token()));
+    home.succeeds(
+        &["login", "media"],
+        &format!("{}\n", service.session_token("demo@example.com", "demo-password")),
+    );
     home.succeeds(&["drain"], "");
     assert!(service.files_dir("media").join("a.txt").exists());
     mount.unmount();

@@ -33,6 +33,11 @@ fn accounts() -> Vec<Account> {
             ..Account::mediafire("media")
         },
         Account {
+            email: "token@example.com".to_owned(),
+            password: secret("nobody", 20),
+            ..Account::mediafire("token")
+        },
+        Account {
             key1: secret("key1", 64),
             key2: secret("key2", 64),
             ..Account::yetishare("cloud")
@@ -54,20 +59,33 @@ fn accounts() -> Vec<Account> {
     ]
 }
 
-/// Where the mark was found.
-#[derive(Default)]
+/// Where a mark was found.
+#[derive(Clone)]
 struct Search {
+    /// The mark, and what a service makes up.
+    marks: Vec<String>,
     looked_at: usize,
     found: Vec<String>,
 }
 
 impl Search {
+    fn new(token: &str) -> Self {
+        Search {
+            marks: vec![MARK.to_owned(), token.to_owned()],
+            looked_at: 0,
+            found: Vec::new(),
+        }
+    }
+
     fn look(&mut self, place: &str, bytes: &[u8]) {
         self.looked_at += bytes.len();
-        if let Some(at) = bytes.windows(MARK.len()).position(|part| part == MARK.as_bytes()) {
-            let around = &bytes[at.saturating_sub(60)..(at + 40).min(bytes.len())];
-            self.found
-                .push(format!("{place}: ...{}...", String::from_utf8_lossy(around)));
+        for mark in &self.marks {
+            let mut parts = bytes.windows(mark.len());
+            if let Some(at) = parts.position(|part| part == mark.as_bytes()) {
+                let around = &bytes[at.saturating_sub(60)..(at + 40).min(bytes.len())];
+                self.found
+                    .push(format!("{place}: ...{}...", String::from_utf8_lossy(around)));
+            }
         }
     }
 
@@ -100,11 +118,11 @@ struct Watch {
 }
 
 impl Watch {
-    fn begin(home: &Home) -> Self {
+    fn begin(home: &Home, mut search: Search) -> Self {
         let (ends, place) = (Arc::new(AtomicBool::new(false)), home.path(""));
         let until = ends.clone();
         let thread = std::thread::spawn(move || {
-            let (mut search, mut saw_ours) = (Search::default(), false);
+            let mut saw_ours = false;
             while !until.load(Ordering::Relaxed) {
                 saw_ours |= look_at_processes(&mut search, &place);
                 std::thread::sleep(Duration::from_millis(2));
@@ -146,14 +164,18 @@ fn look_at_processes(search: &mut Search, home: &Path) -> bool {
 }
 
 /// Adds all accounts, with their secrets in all the places where they may be.
-fn add_all(home: &Home, service: &Service, bus: &Bus, variables: &[(&str, &str)]) {
+fn add_all(home: &Home, service: &Service, bus: &Bus, token: &str, variables: &[(&str, &str)]) {
     let address = bus.address();
     let variables = [variables, &[("DBUS_SESSION_BUS_ADDRESS", address.as_str())]].concat();
     let vault = home.path("vault");
     fs::write(&vault, secret("key2", 64)).unwrap();
     fs::set_permissions(&vault, fs::Permissions::from_mode(0o600)).unwrap();
     let command = format!("cat {}", vault.display());
-    let all: [(&[&str], Vec<String>); 5] = [
+    let all: [(&[&str], Vec<String>); 6] = [
+        (
+            &["token", "--kind", "mediafire", "--session-token"],
+            vec![token.to_owned()],
+        ),
         (
             &["media", "--kind", "mediafire", "--email", "demo@example.com"],
             vec![secret("password", 20)],
@@ -198,7 +220,7 @@ fn add_all(home: &Home, service: &Service, bus: &Bus, variables: &[(&str, &str)]
         let url = service.url(args[0]);
         let args = [&["account", "add", "-vv"], args, &["--base-url", &url]].concat();
         let wrong = vec![format!("{MARK}wrong"); secrets.len()].join("\n");
-        let mut search = Search::default();
+        let mut search = Search::new(token);
         for (input, status) in [(wrong, 1), (secrets.join("\n"), 0)] {
             let ran = home.run_with(&args, &input, &variables);
             // Keys of another length than 64 are refused as well.
@@ -215,6 +237,7 @@ fn no_secret_shows_in_logs_processes_state_answers_or_a_crash() {
     let service = Service::start(accounts());
     let home = Home::with("upload_delay = \"0s\"\nstop_timeout = \"1s\"\n");
     let bus = Bus::with_keyring();
+    let token = service.session_token("token@example.com", &secret("nobody", 20));
     let address = bus.address();
     let log = home.path("log");
     let log_file = ["--log-file", log.to_str().unwrap(), "-vv"];
@@ -224,11 +247,11 @@ fn no_secret_shows_in_logs_processes_state_answers_or_a_crash() {
         ("RUST_BACKTRACE", "full"),
     ];
     let run = |args: &[&str], input: &str| home.run_with(&[args, &log_file[..]].concat(), input, &variables);
-    let watch = Watch::begin(&home);
-    add_all(&home, &service, &bus, &variables[..1]);
-    assert!(bus.entries() >= 4);
+    let watch = Watch::begin(&home, Search::new(&token));
+    add_all(&home, &service, &bus, &token, &variables[..1]);
+    assert!(bus.entries() >= 5);
 
-    let mut search = Search::default();
+    let mut search = Search::new(&token);
     let mut told = |what: &str, ran: crate::home::Ran| {
         search.look(&format!("what {what} printed"), ran.out.as_bytes());
         search.look(&format!("what {what} said"), ran.err.as_bytes());
@@ -238,7 +261,7 @@ fn no_secret_shows_in_logs_processes_state_answers_or_a_crash() {
     assert_eq!(told("list", run(&["account", "list", "--json"], "")), 0);
     assert_eq!(told("mount", run(&["mount", "--daemon", "mount"], "")), 0);
     let mount = home.mounted();
-    for account in ["media", "cloud", "named", "ace", "to"] {
+    for account in ["media", "token", "cloud", "named", "ace", "to"] {
         let file = mount.path(&format!("{account}/file.txt"));
         fs::write(&file, account).unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), account);
@@ -293,7 +316,7 @@ fn no_secret_shows_in_logs_processes_state_answers_or_a_crash() {
     assert!(level.contains("DEBUG"), "the log tells little: {level}");
     search.look("the log", &logged);
     search.end(20_000);
-    assert_secrets_are_at_home(&home);
+    assert_secrets_are_at_home(&home, &token);
 }
 
 /// What the socket of the mount answers to a line.
@@ -326,13 +349,13 @@ fn crash(home: &Home, variables: &[(&str, &str)]) -> String {
 }
 
 /// What has to hold them does, so that the search would have found them.
-fn assert_secrets_are_at_home(home: &Home) {
-    let mut search = Search::default();
+fn assert_secrets_are_at_home(home: &Home, token: &str) {
+    let mut search = Search::new(token);
     for name in ["cloud.key1", "vault", "to.api_key", "to.password"] {
         search.look(name, &fs::read(home.path(name)).unwrap());
     }
     assert_eq!(search.found.len(), 4, "{:?}", search.found);
-    search = Search::default();
+    search = Search::new(token);
     search.look("config", &fs::read(home.config()).unwrap());
     search.end(100);
     let modes: Vec<(PathBuf, u32)> = home

@@ -51,11 +51,10 @@ impl Service {
         self.request("POST", "/sandbox/login", &change.to_string());
     }
 
-    /// A token that somebody else's login to the MediaFire account gave.
-    pub fn session_token(&self) -> String {
-        let login = ["demo@example.com", "demo-password", "42511"];
-        let signature = hex::encode(Sha1::digest(login.concat()));
-        let [email, password, application] = login;
+    /// A token that somebody else's login to a MediaFire account gave.
+    pub fn session_token(&self, email: &str, password: &str) -> String {
+        let application = "42511";
+        let signature = hex::encode(Sha1::digest([email, password, application].concat()));
         let query = format!(
             "email={email}&password={password}&application_id={application}&signature={signature}&response_format=json"
         );
