@@ -143,7 +143,7 @@ impl SecretSource {
         if let Some(secret) = &self.given {
             return Ok(Some(secret.clone()));
         }
-        if let Some(secret) = self.from_environment()? {
+        if let Some(secret) = self.in_environment()? {
             return Ok(Some(secret));
         }
         match &self.origin {
@@ -151,12 +151,12 @@ impl SecretSource {
             Origin::Config(secret) => Ok(Some(secret.clone())),
             Origin::File(path) => self.read_file(path).map(Some),
             Origin::Command(command) => self.run_command(command).await.map(Some),
-            Origin::Keyring(entry) => self.from_keyring(entry).await.map(Some),
+            Origin::Keyring(entry) => self.look_in_keyring(entry).await.map(Some),
         }
     }
 
     /// What the environment says, if it does.
-    pub fn from_environment(&self) -> Result<Option<SecretString>> {
+    fn in_environment(&self) -> Result<Option<SecretString>> {
         let Some(value) = std::env::var_os(&self.variable) else {
             return Ok(None);
         };
@@ -166,7 +166,7 @@ impl SecretSource {
         Ok(Some(SecretString::from(value)))
     }
 
-    async fn from_keyring(&self, entry: &str) -> Result<SecretString> {
+    async fn look_in_keyring(&self, entry: &str) -> Result<SecretString> {
         let found = keyring::get(entry)
             .await
             .map_err(|e| self.error(&e.to_string()))?;

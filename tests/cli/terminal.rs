@@ -79,10 +79,9 @@ impl Terminal {
     /// Types an answer once the question is there.
     #[track_caller]
     pub fn answer(&mut self, question: &str, answer: &str) {
-        let question = format!("{question}");
         wait_for(&format!("{question:?} is asked"), || {
             let shown = self.shown();
-            let asked = shown.rfind(&question).map(|at| &shown[at..]);
+            let asked = shown.rfind(question).map(|at| &shown[at..]);
             asked.is_some_and(|asked| asked.ends_with(": "))
         });
         if question == "Password" {
