@@ -15,8 +15,8 @@ use super::{Global, Outcome, text};
 use crate::config::{Config, Paths};
 
 const HELP: &str = "\
-It changes nothing: the round trip is made in a temporary folder, with an emulated service and a state of its own. Each
-account is logged in to once.
+It changes nothing: the round trip is made in a temporary folder, with an emulated service and a state \
+of its own. Each account is logged in to once.
 
 Exit status: 0 when nothing fails (warnings do not count), 1 when something does, 2 for wrong use.";
 

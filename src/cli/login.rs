@@ -15,19 +15,20 @@ use crate::config::{
 use crate::control::{Client, ControlError};
 
 const HELP: &str = "\
-For a changed password, a session token that has ended, or new API keys. The secret is asked for; where standard input
-is no terminal it is read from there, one line for each secret, in this order:
+For a changed password, a session token that has ended, or new API keys. The secret is asked for; \
+where standard input is no terminal it is read from there, one line for each secret, in this order:
 
   mediafire                        password, or session_token where the account has one
   1cloudfile, koramaup, yetishare  key1, key2; password where the account has a username
   mirrorace                        api_key, api_token
   mirrored_to                      api_key
 
-It is stored where the old one was, after the service took it. What a command of the config prints is not asked for: the
-command is run again. A mount that runs uses the new login at once, and what waited for it goes on.
+It is stored where the old one was, after the service took it. What a command of the config prints \
+is not asked for: the command is run again. A mount that runs uses the new login at once, and what \
+waited for it goes on.
 
-Exit status: 0 when the new login is in use, 1 when not, 2 for wrong use. Where the service did not take it, nothing has
-changed.";
+Exit status: 0 when the new login is in use, 1 when not, 2 for wrong use. Where the service did not \
+take it, nothing has changed.";
 
 #[derive(Args)]
 #[command(after_help = HELP)]

@@ -14,25 +14,27 @@ use crate::config::{
 };
 
 const HELP: &str = "\
-What is left out is asked for. Where standard input is no terminal, only secrets are read from it, one line each, in
-this order:
+What is left out is asked for. Where standard input is no terminal, only secrets are read from it, \
+one line each, in this order:
 
-  mediafire                        password, or session_token with --session-token; api_key with --api-key
+  mediafire                        password (session_token with --session-token),
+                                   api_key with --api-key
   1cloudfile, koramaup, yetishare  key1, key2; password alone with --username
-  mirrorace                        api_key, api_token; file_password with --file-password
-  mirrored_to                      api_key; password with --file-password
+  mirrorace                        api_key, api_token, file_password with --file-password
+  mirrored_to                      api_key, password with --file-password
 
-A secret that a --...-command gives, or the environment (LOCKERFS_<ACCOUNT>_<NAME>, such as LOCKERFS_MEDIA_PASSWORD), is
-not read. Nothing is written before the service took the login. Then secrets go to the system's keyring or, where there
-is none, to files that only you can read, beside the config.
+A secret that a --...-command gives, or the environment (LOCKERFS_<ACCOUNT>_<NAME>, such as \
+LOCKERFS_MEDIA_PASSWORD), is not read. Nothing is written before the service took the login. Then \
+secrets go to the system's keyring or, where there is none, to files that only you can read, beside \
+the config.
 
 Exit status: 0 when the account was added, 1 when it was not, and nothing has changed, 2 for wrong use.
 
 Examples:
-  lockerfs account add                                        ask for everything
+  lockerfs account add                                          ask for everything
   lockerfs account add media --kind mediafire --email me@example.org
-  lockerfs account add cloud --kind 1cloudfile --key1-command \"pass show cloud/1\" --key2-command \"pass show cloud/2\"
-  printf '%s\\n' \"$KEY\" \"$TOKEN\" | lockerfs account add ace --kind mirrorace --mirrors 1,2 --store file";
+  lockerfs account add to --kind mirrored_to --api-key-command \"pass show mirrored\"
+  cat cloud.keys | lockerfs account add cloud --kind 1cloudfile --store file";
 
 #[derive(Args)]
 #[command(after_help = HELP)]
@@ -67,7 +69,7 @@ pub(super) struct AddArgs {
     /// MirrorAce, Mirrored.to: visitors of a link have to know a password, which is a secret as well
     #[arg(long)]
     file_password: bool,
-    /// Where secrets are kept [default: keyring, or file where there is none]
+    /// Where secrets go: the keyring, files beside the config, or nowhere [default: keyring, else file]
     #[arg(long, value_enum)]
     store: Option<Store>,
     #[command(flatten)]
@@ -78,29 +80,35 @@ pub(super) struct AddArgs {
 #[derive(Args)]
 #[command(next_help_heading = "Secrets that a command prints")]
 struct Commands {
+    /// Prints the password
     #[arg(long, value_name = "COMMAND")]
     password_command: Option<String>,
+    /// Prints the session token
     #[arg(long, value_name = "COMMAND")]
     session_token_command: Option<String>,
+    /// Prints the API key
     #[arg(long, value_name = "COMMAND")]
     api_key_command: Option<String>,
+    /// Prints the API token
     #[arg(long, value_name = "COMMAND")]
     api_token_command: Option<String>,
+    /// Prints the first API key
     #[arg(long, value_name = "COMMAND")]
     key1_command: Option<String>,
+    /// Prints the second API key
     #[arg(long, value_name = "COMMAND")]
     key2_command: Option<String>,
+    /// Prints the password for visitors of a link
     #[arg(long, value_name = "COMMAND")]
     file_password_command: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Store {
-    /// The system's keyring
     Keyring,
-    /// Files beside the config
+    // Beside the config.
     File,
-    /// Nowhere: commands print them
+    // Commands print them.
     Command,
 }
 

@@ -12,10 +12,10 @@ use crate::control::{Choice, Client};
 use crate::state::AccountRows;
 
 const HELP: &str = "\
-It takes the account's table out of the config, its entries out of the system's keyring, and its secret files that
-stand beside the config. What is known of its folders is forgotten. What it published, with links, stays in the state
-directory and is shown again to an account of the same name; the cache lets its content go by itself. Nothing happens on
-the service.
+It takes the account's table out of the config, its entries out of the system's keyring, and removes \
+its secret files that stand beside the config. What is known of its folders is forgotten. What it \
+published, with links, stays in the state directory and is shown again to an account of the same \
+name; the cache lets its content go by itself. Nothing happens on the service.
 
 Exit status: 0 when it was removed, 1 when not, 2 for wrong use.";
 
