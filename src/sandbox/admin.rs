@@ -11,7 +11,7 @@
 //! | `POST /sandbox/faults` | a JSON list of rules, which replace the former ones |
 //! | `POST /sandbox/limit` | `{"calls_per_second": n, "answer": "429"\|"163"\|"261", "retry_after": seconds?}`: what comes beyond n calls in a sliding second is refused so, though counted; 0 for no limit |
 //! | `POST /sandbox/storage` | `{"account", "limit"}`: the bytes that an account may hold from now on |
-//! | `POST /sandbox/login` | `{"account", "password"?, "key1"?, "key2"?}`: what a MediaFire or YetiShare account's owner changed: the service takes the old ones no more, and ends all sessions |
+//! | `POST /sandbox/login` | `{"account", "password"?, "key1"?, "key2"?, "api_key"?, "api_token"?}`: what an account's owner changed: the service takes the old ones no more, and ends all sessions |
 //! | `POST /sandbox/touch` | `{"account", "path", "content"}`: changes or makes a file behind a client's back |
 //! | `POST /sandbox/change` | `{"account", "do", "path", "to"?, "content"?}`: does behind a client's back what somebody does on the service: `write` (`content`), `make_folder`, `rename` (`to` a name), `move` (`to` a path, of another name or not), `trash`, `restore` (from the trash, where it was), `purge` (for good, be it live or in the trash). Folders above are made. Answers the id |
 //! | `POST /sandbox/grow` | `{"account", "folders", "files", "size"}`: that many folders `folder-00000`, ... in the root with that many files `file-00000.bin`, ... in each, all of one content of that size; `"folders": 0`: the files stand in the root. They do not stand as plain files in the directory of live files until they get content of their own; an account with more than 100,000 of them is written to the disk at the stop only. Answers the content's hash |
@@ -193,6 +193,8 @@ struct Login {
     password: Option<String>,
     key1: Option<String>,
     key2: Option<String>,
+    api_key: Option<String>,
+    api_token: Option<String>,
 }
 
 async fn login(shared: &Shared, request: Request) -> Answer {
@@ -204,6 +206,8 @@ async fn login(shared: &Shared, request: Request) -> Answer {
             (&mut config.password, login.password),
             (&mut config.key1, login.key1),
             (&mut config.key2, login.key2),
+            (&mut config.api_key, login.api_key),
+            (&mut config.api_token, login.api_token),
         ] {
             if let Some(new) = new {
                 *field = new;

@@ -119,6 +119,45 @@ fn the_mount_of_a_host_with_changed_keys_goes_on_with_the_new_ones() {
 }
 
 #[test]
+fn accounts_that_publish_go_on_with_new_keys_as_well() {
+    let (ace, to) = (Account::mirrorace("ace"), Account::mirrored_to("to"));
+    let service = Service::start(vec![ace.clone(), to.clone()]);
+    let home = Home::with(TOP);
+    for (name, kind, input) in [
+        (
+            "ace",
+            "mirrorace",
+            format!("{}\n{}\n", ace.api_key, ace.api_token),
+        ),
+        ("to", "mirrored_to", format!("{}\n", to.api_key)),
+    ] {
+        let url = service.url(name);
+        home.succeeds(
+            &["account", "add", name, "--kind", kind, "--base-url", &url],
+            &input,
+        );
+    }
+    let mount = home.mount(&[]);
+    service.change_login(&json!({ "account": "ace", "api_key": "new-ace", "api_token": "new-token" }));
+    service.change_login(&json!({ "account": "to", "api_key": "new-to" }));
+    for name in ["ace", "to"] {
+        fs::write(mount.path(&format!("{name}/a.txt")), "a").unwrap();
+    }
+    wait_for("both wait for the login", || {
+        let pending = mount.status()["pending"].as_array().unwrap().clone();
+        pending.iter().filter(|item| item["state"] == "waiting").count() == 2
+    });
+    home.succeeds(&["login", "ace"], "new-ace\nnew-token\n");
+    home.succeeds(&["login", "to"], "new-to\n");
+    home.succeeds(&["drain"], "");
+    for name in ["ace", "to"] {
+        let links = fs::read_to_string(mount.path(&format!("{name}/links.txt"))).unwrap();
+        assert!(links.starts_with("a.txt\thttp"), "{name}: {links}");
+    }
+    mount.unmount();
+}
+
+#[test]
 fn a_session_token_is_a_second_way_in_and_is_given_anew_when_it_has_ended() {
     let service = Service::start(vec![Account::mediafire("media")]);
     let home = Home::with(TOP);

@@ -59,8 +59,11 @@ pub(super) fn fusermount() -> Finding {
 }
 
 fn in_path(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // Where it is looked for as well when a mount needs it.
+    let usual = ["/usr/bin", "/bin", "/usr/local/bin"].map(PathBuf::from);
     std::env::split_paths(&path)
+        .chain(usual)
         .map(|folder| folder.join(name))
         .find(|file| file.is_file())
 }
