@@ -3,7 +3,6 @@
 //! It asks the mount by extended attributes, so it needs no config and works for any mount that this user can
 //! read, whatever its state directory.
 
-mod attribute;
 mod print;
 
 use std::ffi::OsStr;
@@ -16,7 +15,7 @@ use clap::Args;
 use self::print::Form;
 use super::failure::Failure;
 use super::text::printable;
-use super::{Global, Outcome};
+use super::{Global, Outcome, attribute};
 
 const EXAMPLES: &str = "\
 A link leads to the file's page on its service, for people; whoever has it may get the file.

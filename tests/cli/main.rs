@@ -3,6 +3,7 @@
 mod accounts;
 mod bus;
 mod doctor;
+mod help;
 mod home;
 mod keyring;
 mod login;

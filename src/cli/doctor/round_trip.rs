@@ -81,6 +81,8 @@ async fn go(folder: &Path, place: &Path) -> Result<(), Failure> {
         mount_point: point::resolve(place)?,
         allow_other: false,
         read_only: false,
+        no_exec: false,
+        source: None,
     };
     let running = Running::start(plan).await?;
     let served = async { running.until_end().await };
@@ -97,7 +99,7 @@ async fn go(folder: &Path, place: &Path) -> Result<(), Failure> {
             Ok(()) => upload(&paths.state_dir, &sandbox.files_dir(ACCOUNT).join("file.txt")).await,
             failed => failed,
         };
-        let unmounted = async { Client::connect(&paths.state_dir).await?.unmount().await };
+        let unmounted = async { Client::connect(&paths.state_dir).await?.unmount(false).await };
         let unmounted: Result<u64, _> = unmounted.await;
         uploaded.and(unmounted.map(drop).map_err(Failure::from))
     };
