@@ -4,15 +4,18 @@
 //! the work is done, 1 for a failure, 2 for wrong use. No secret is ever taken from an argument.
 
 mod account;
+mod ask;
 mod attribute;
 mod completions;
 mod daemon;
 mod demo;
+mod doctor;
 mod drain;
 mod failure;
 mod helper;
 mod link;
 mod logging;
+mod login;
 mod man;
 mod mount;
 mod progress;
@@ -44,8 +47,8 @@ macro_rules! examples {
         "\
 Examples:
   lockerfs demo                    try it out, without an account
-  lockerfs account --help          how to write the config
-  lockerfs account check media     does the login of account `media` work?
+  lockerfs account add             add an account: it asks for what it needs
+  lockerfs account check           do the logins work?
   lockerfs mount --daemon ~/cloud  mount all accounts of the config
   lockerfs status                  what is not uploaded yet?
   lockerfs unmount ~/cloud         upload what waits, then unmount
@@ -146,8 +149,12 @@ enum Command {
     Link(link::LinkArgs),
     /// Show the accounts, and the files that are not uploaded yet
     Status(status::StatusArgs),
-    /// List the accounts of the config, or check one
+    /// Look at all that a mount needs, and say what to do about what is missing
+    Doctor(doctor::DoctorArgs),
+    /// Add, list, check, rename or remove accounts
     Account(account::AccountArgs),
+    /// Give an account its password or keys anew, also while it is mounted
+    Login(login::LoginArgs),
     /// Print what a shell needs to complete command lines of lockerfs
     Completions(completions::CompletionsArgs),
     /// Print the manual, or write its pages to a folder
@@ -206,7 +213,9 @@ fn run(cli: Cli) -> u8 {
         Command::Retry(args) => retry::run(&cli.global, &args),
         Command::Link(args) => link::run(&cli.global, args),
         Command::Status(args) => status::run(&cli.global, &args),
-        Command::Account(args) => account::run(&cli.global, &args),
+        Command::Doctor(args) => doctor::run(&cli.global, &args),
+        Command::Account(args) => account::run(&cli.global, args),
+        Command::Login(args) => login::run(&cli.global, &args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
     };

@@ -8,6 +8,7 @@
 mod capability;
 mod catalog;
 mod error;
+mod exchange;
 mod form;
 pub mod mediafire;
 pub mod mirrorace;
@@ -21,6 +22,7 @@ pub mod yetishare;
 pub use capability::{Capabilities, Capability};
 pub use catalog::{Catalog, drop_unlisted};
 pub use error::{ErrorKind, ProviderError, Result, Retry};
+pub use exchange::Exchange;
 pub use numbered::{is_numbered_twin, without_number};
 pub use publish::Clock;
 pub use types::{

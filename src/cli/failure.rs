@@ -27,10 +27,10 @@ impl Failure {
     /// A provider's failure for a person, with what can be done about it.
     pub fn of_provider(account: &str, error: &ProviderError) -> Self {
         let remedy = match error.kind {
-            ErrorKind::LoginRefused => "; check the account in the config, and its secrets",
-            ErrorKind::RateLimited => "; wait a while",
-            ErrorKind::Timeout | ErrorKind::Unavailable => "; is the network up, and the service?",
-            _ => "",
+            ErrorKind::LoginRefused => format!("; run `lockerfs login {account}` to give its secret anew"),
+            ErrorKind::RateLimited => "; wait a while".to_owned(),
+            ErrorKind::Timeout | ErrorKind::Unavailable => "; is the network up, and the service?".to_owned(),
+            _ => String::new(),
         };
         Failure(format!("account {account}: {error}{remedy}"))
     }

@@ -114,6 +114,11 @@ impl Client {
         self.count(&Request::Export { item, to, replace }, None).await
     }
 
+    /// Returns how many files and changes that waited for the login go on.
+    pub async fn log_in(self, account: String) -> Result<u64, ControlError> {
+        self.count(&Request::LogIn { account }, None).await
+    }
+
     /// Returns of how many accounts that changed something.
     pub async fn pause(self, account: Option<String>, paused: bool) -> Result<u64, ControlError> {
         self.count(&Request::Pause { account, paused }, Some(SILENCE))

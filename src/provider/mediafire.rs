@@ -106,6 +106,13 @@ impl MediaFire {
             reading: Mutex::default(),
         })
     }
+
+    /// As [`new`](Self::new), for a few calls: a session token is not renewed, which would end it for others.
+    pub fn for_a_moment(settings: Settings, client: ApiClient) -> Result<Self> {
+        let account = MediaFire::new(settings, client)?;
+        account.api.keep_given_token();
+        Ok(account)
+    }
 }
 
 #[async_trait]

@@ -11,6 +11,7 @@
 //! | `POST /sandbox/faults` | a JSON list of rules, which replace the former ones |
 //! | `POST /sandbox/limit` | `{"calls_per_second": n, "answer": "429"\|"163"\|"261", "retry_after": seconds?}`: what comes beyond n calls in a sliding second is refused so, though counted; 0 for no limit |
 //! | `POST /sandbox/storage` | `{"account", "limit"}`: the bytes that an account may hold from now on |
+//! | `POST /sandbox/login` | `{"account", "password"?, "key1"?, "key2"?, "api_key"?, "api_token"?}`: what an account's owner changed: the service takes the old ones no more, and ends all sessions |
 //! | `POST /sandbox/touch` | `{"account", "path", "content"}`: changes or makes a file behind a client's back |
 //! | `POST /sandbox/change` | `{"account", "do", "path", "to"?, "content"?}`: does behind a client's back what somebody does on the service: `write` (`content`), `make_folder`, `rename` (`to` a name), `move` (`to` a path, of another name or not), `trash`, `restore` (from the trash, where it was), `purge` (for good, be it live or in the trash). Folders above are made. Answers the id |
 //! | `POST /sandbox/grow` | `{"account", "folders", "files", "size"}`: that many folders `folder-00000`, ... in the root with that many files `file-00000.bin`, ... in each, all of one content of that size; `"folders": 0`: the files stand in the root. They do not stand as plain files in the directory of live files until they get content of their own; an account with more than 100,000 of them is written to the disk at the stop only. Answers the content's hash |
@@ -60,6 +61,7 @@ pub async fn answer(shared: &Arc<Shared>, request: Request) -> Response {
         "POST /sandbox/faults" => faults(shared, request).await,
         "POST /sandbox/limit" => limit(shared, request).await,
         "POST /sandbox/storage" => storage(shared, request).await,
+        "POST /sandbox/login" => login(shared, request).await,
         "POST /sandbox/clock" => clock(shared, request).await,
         "POST /sandbox/calls_left" => calls_left(shared, request).await,
         "POST /sandbox/withdraw" => withdraw(shared, request).await,
@@ -177,6 +179,42 @@ async fn storage(shared: &Shared, request: Request) -> Answer {
     let is_known = shared.with(|world| {
         let index = world.account(&storage.account)?;
         world.accounts.get_mut(index)?.config.storage_limit = storage.limit;
+        Some(())
+    });
+    match is_known {
+        Some(()) => Ok(json!({})),
+        None => Err((StatusCode::NOT_FOUND, "no such account".to_owned())),
+    }
+}
+
+#[derive(Deserialize)]
+struct Login {
+    account: String,
+    password: Option<String>,
+    key1: Option<String>,
+    key2: Option<String>,
+    api_key: Option<String>,
+    api_token: Option<String>,
+}
+
+async fn login(shared: &Shared, request: Request) -> Answer {
+    let login: Login = body(request).await?;
+    let is_known = shared.with(|world| {
+        let index = world.account(&login.account)?;
+        let config = &mut world.accounts.get_mut(index)?.config;
+        for (field, new) in [
+            (&mut config.password, login.password),
+            (&mut config.key1, login.key1),
+            (&mut config.key2, login.key2),
+            (&mut config.api_key, login.api_key),
+            (&mut config.api_token, login.api_token),
+        ] {
+            if let Some(new) = new {
+                *field = new;
+            }
+        }
+        world.mediafire.end_sessions(index);
+        world.yetishare.host(&login.account).end_sessions();
         Some(())
     });
     match is_known {

@@ -76,6 +76,11 @@ pub struct State {
 }
 
 impl State {
+    /// Ends all sessions of an account.
+    pub(super) fn end_sessions(&mut self, account: usize) {
+        self.sessions.end(account);
+    }
+
     /// Moves with every change that must outlive a restart.
     pub fn stamp(&self) -> u64 {
         self.uploads.stamp()

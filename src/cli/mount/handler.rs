@@ -10,12 +10,13 @@ use futures_util::future::join_all;
 use tokio::sync::{mpsc, oneshot};
 
 use super::assemble::Account;
+use super::login;
 use crate::control::{
     Action, Choice, DiskStatus, DrainProgress, Handler, KeptAsideStatus, PendingState, PendingStatus,
     PinnedStatus, StatusReport, Totals,
 };
 use crate::provider::FolderId;
-use crate::state::{PinnedSum, Pins};
+use crate::state::{Database, PinnedSum, Pins};
 use crate::upload::{
     KeptAside, OperationId, OperationKind, OperationState, Overview, PendingFile, PendingId,
     PendingOperation, Stage, SteerError, UploadStatus, Uploads,
@@ -44,6 +45,9 @@ pub(super) struct MountHandler {
     pub uploads: Arc<Uploads>,
     pub vfs: Arc<Vfs>,
     pub pins: Pins,
+    /// The config that it was mounted with.
+    pub config: PathBuf,
+    pub database: Database,
     pub end: mpsc::Sender<EndRequest>,
 }
 
@@ -173,6 +177,12 @@ impl Handler for MountHandler {
         };
         let exported = self.uploads.export(id, to, replace).await;
         exported.map_err(|error| format!("{}:{}: {error}", file.account, file.path))
+    }
+
+    async fn log_in(&self, account: &str) -> Result<u64, String> {
+        let known = self.accounts.iter().find(|known| known.name == account);
+        let known = known.ok_or_else(|| self.no_account(account))?;
+        login::take_up(&self.config, &self.database, known, &self.uploads).await
     }
 
     async fn pause(&self, account: Option<&str>, paused: bool) -> Result<u64, String> {

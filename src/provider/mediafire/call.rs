@@ -213,6 +213,10 @@ impl Api {
         &self.transport.base
     }
 
+    pub(super) fn keep_given_token(&self) {
+        self.sessions.keep_given();
+    }
+
     pub(super) fn forgive(&self) {
         self.sessions.forgive();
     }
