@@ -12,7 +12,9 @@ use super::local::is_local;
 const PREFIX: &str = "user.lockerfs.";
 
 /// All attributes that are known without asking, in the order in which they are listed.
-const NAMES: &[&str] = &["id", "sha256", "md5", "state", "status", "error", "progress"];
+const NAMES: &[&str] = &[
+    "account", "id", "sha256", "md5", "state", "status", "error", "progress",
+];
 
 /// The page that a person is sent to for a file, which may have to be asked for.
 const URL: &str = "url";
@@ -77,6 +79,9 @@ impl Vfs {
     fn xattr_value(&self, ino: u64, name: &str) -> Option<String> {
         let tree = self.tree();
         let node = tree.get(ino)?;
+        if name == "account" {
+            return Some(self.accounts.get(node.account?)?.setup.name.clone());
+        }
         if node.link_list().is_some() {
             return (name == "state").then(|| "list".to_owned());
         }

@@ -4,6 +4,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 
 use lockerfs::sandbox::{Account, Options, Sandbox};
+use tempfile::TempDir;
 
 use crate::home::Home;
 
