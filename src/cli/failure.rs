@@ -26,13 +26,25 @@ impl Failure {
 
     /// A provider's failure for a person, with what can be done about it.
     pub fn of_provider(account: &str, error: &ProviderError) -> Self {
-        let remedy = match error.kind {
-            ErrorKind::LoginRefused => "; check the account in the config, and its secrets",
-            ErrorKind::RateLimited => "; wait a while",
-            ErrorKind::Timeout | ErrorKind::Unavailable => "; is the network up, and the service?",
-            _ => "",
-        };
-        Failure(format!("account {account}: {error}{remedy}"))
+        Failure(format!("account {account}: {error}{}", remedy(error)))
+    }
+
+    /// The same, of an item that a person named. What a service does not offer is told in its sentence alone.
+    pub fn of_item(shown: &str, error: &ProviderError) -> Self {
+        match error.kind {
+            ErrorKind::Unsupported => Failure(format!("{shown}: {}", error.message)),
+            _ => Failure(format!("{shown}: {error}{}", remedy(error))),
+        }
+    }
+}
+
+/// What can be done about it, after the sentence on it.
+fn remedy(error: &ProviderError) -> &'static str {
+    match error.kind {
+        ErrorKind::LoginRefused => "; check the account in the config, and its secrets",
+        ErrorKind::RateLimited => "; wait a while",
+        ErrorKind::Timeout | ErrorKind::Unavailable => "; is the network up, and the service?",
+        _ => "",
     }
 }
 

@@ -1,0 +1,109 @@
+//! From a path in an account to an item on its service, by listings, under the names that a mount shows.
+
+use crate::cli::failure::Failure;
+use crate::cli::text::{count, printable};
+use crate::provider::{Entry, FolderId, ItemId, ListHint, NameRules, Provider, ProviderError};
+use crate::vfs::names;
+
+/// Why a path leads to nothing.
+pub(super) enum Unmet {
+    /// The part of the path that is not there.
+    Missing(String),
+    /// Several bear the name; what tells them apart.
+    Twins(Vec<String>),
+    NoName(String),
+    Failed(ProviderError),
+}
+
+impl Unmet {
+    /// As a sentence about what a person named.
+    pub fn told(self, shown: &str) -> Failure {
+        Failure::new(match self {
+            Unmet::Missing(part) => match shown.ends_with(&part) {
+                true => format!("{shown} is not there"),
+                false => format!("{shown} is not there: there is no {part}"),
+            },
+            Unmet::Twins(names) => format!(
+                "{shown} is the name of {}: say which, {}",
+                count(names.len() as u64, "item", "items"),
+                names.join(" or ")
+            ),
+            Unmet::NoName(part) => format!("{shown} is no path in an account: it holds {part}"),
+            Unmet::Failed(error) => return Failure::of_item(shown, &error),
+        })
+    }
+}
+
+/// The item at a path; the top folder where the path is empty.
+pub(super) async fn item(provider: &dyn Provider, account: &str, path: &str) -> Result<ItemId, Unmet> {
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    if let Some(part) = parts.iter().find(|part| matches!(**part, "." | "..")) {
+        return Err(Unmet::NoName((*part).to_owned()));
+    }
+    let mut at = provider.root();
+    let mut passed = format!("{account}:");
+    let Some((last, above)) = parts.split_last() else {
+        return Ok(ItemId::Folder(at));
+    };
+    for part in above {
+        passed.push_str(part);
+        // Of a folder on the way, the files do not matter.
+        let hint = ListHint {
+            files: Some(0),
+            folders: None,
+        };
+        let folders = list(provider, &at, hint).await?;
+        let folders = folders
+            .into_iter()
+            .filter(|entry| matches!(entry, Entry::Folder(_)));
+        match choose(folders.collect(), part, &provider.name_rules())? {
+            Some(ItemId::Folder(folder)) => at = folder,
+            _ => return Err(Unmet::Missing(printable(&passed))),
+        }
+        passed.push('/');
+    }
+    within(provider, &at, last).await
+}
+
+/// The item of a name in a folder.
+pub(super) async fn within(provider: &dyn Provider, folder: &FolderId, name: &str) -> Result<ItemId, Unmet> {
+    let entries = list(provider, folder, ListHint::default()).await?;
+    let chosen = choose(entries, name, &provider.name_rules())?;
+    chosen.ok_or_else(|| Unmet::Missing(printable(name)))
+}
+
+async fn list(provider: &dyn Provider, folder: &FolderId, hint: ListHint) -> Result<Vec<Entry>, Unmet> {
+    let listing = provider.list(folder, hint).await;
+    Ok(listing.map_err(Unmet::Failed)?.entries)
+}
+
+/// The entry that a mount shows under a name. A name that several have stands for none of them; with its id behind
+/// it, as a mount shows all but one, it does.
+fn choose(entries: Vec<Entry>, name: &str, rules: &NameRules) -> Result<Option<ItemId>, Unmet> {
+    let wanted = names::key(name);
+    let shown = |entry: &Entry| names::to_local(entry.name(), rules);
+    let with_id = |entry: &Entry| names::with_suffix(&shown(entry), id_of(&entry.item()));
+    let plain: Vec<&Entry> = entries
+        .iter()
+        .filter(|entry| names::key(&shown(entry)) == wanted)
+        .collect();
+    match plain[..] {
+        [] => {
+            let mut suffixed = entries.iter();
+            let found = suffixed.find(|entry| names::key(&with_id(entry)) == wanted);
+            Ok(found.map(Entry::item))
+        }
+        [entry] => Ok(Some(entry.item())),
+        _ => {
+            let names = plain.into_iter().map(|entry| printable(&with_id(entry)));
+            Err(Unmet::Twins(names.collect()))
+        }
+    }
+}
+
+fn id_of(item: &ItemId) -> &str {
+    match item {
+        ItemId::File(file) => file.as_str(),
+        ItemId::Folder(folder) => folder.as_str(),
+    }
+}
