@@ -4,9 +4,9 @@ use std::io::{self, IsTerminal, Write};
 
 use super::failure::Failure;
 
-/// Asks a person at the terminal; yes where `yes` was said beforehand. `what` is what cannot be undone, as the
-/// beginning of a sentence.
-pub(super) fn confirm(yes: bool, what: &str, question: &str) -> Result<bool, Failure> {
+/// Asks a person at the terminal, below the lines of `about`; yes where `yes` was said beforehand. `what` is what cannot
+/// be undone, as the beginning of a sentence.
+pub(super) fn confirm(yes: bool, what: &str, about: &[String], question: &str) -> Result<bool, Failure> {
     if yes {
         return Ok(true);
     }
@@ -16,6 +16,9 @@ pub(super) fn confirm(yes: bool, what: &str, question: &str) -> Result<bool, Fai
         )));
     }
     let failed = |e| Failure::new(format!("cannot ask: {e}"));
+    for line in about {
+        eprintln!("  {line}");
+    }
     eprint!("{question} [y/N] ");
     io::stderr().flush().map_err(failed)?;
     let mut answer = String::new();

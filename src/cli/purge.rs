@@ -41,14 +41,14 @@ pub(super) fn run(global: &Global, args: &PurgeArgs) -> Outcome {
         for target in &targets {
             check(session, target).await?;
         }
-        for target in targets.iter().take(SHOWN) {
-            if !args.yes {
-                eprintln!("  {}", target.shown);
-            }
+        let shown = targets.iter().take(SHOWN).map(|target| target.shown.clone());
+        let mut shown: Vec<String> = shown.collect();
+        if targets.len() > SHOWN {
+            shown.push(format!("... and {} more", targets.len() - SHOWN));
         }
         let count = text::count(targets.len() as u64, "item", "items");
         let question = format!("Delete {count} for good?");
-        if !confirm(args.yes, "deleting for good", &question)? {
+        if !confirm(args.yes, "deleting for good", &shown, &question)? {
             println!("Nothing was deleted.");
             return Ok(());
         }

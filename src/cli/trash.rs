@@ -211,7 +211,7 @@ async fn empty(session: &mut Session, args: &EmptyArgs) -> Outcome {
     }
     let count = text::count(items.len() as u64, "item", "items");
     let question = format!("Delete {count} of the trash of {} for good?", args.account);
-    if !confirm(args.yes, "emptying the trash", &question)? {
+    if !confirm(args.yes, "emptying the trash", &[], &question)? {
         println!("Nothing was deleted.");
         return Ok(());
     }

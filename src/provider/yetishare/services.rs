@@ -15,8 +15,8 @@ use crate::provider::{
 const FILE: &str = "file/info";
 const FOLDER: &str = "folder/info";
 
-/// Pages that may be handed on; the one for deleting the file may not.
-const PAGES: [&str; 3] = ["url_file", "url_file_info", "url_file_stats"];
+/// Pages that may be handed on. Those that tell of a file to its owner, or delete it, hold what deletes it.
+const PAGES: [&str; 2] = ["url_file", "url_file_stats"];
 
 #[async_trait]
 impl FileServices for YetiShare {

@@ -213,6 +213,18 @@ pub fn file_info(described: &File, base: &str) -> Map<String, Value> {
         parent_key(&described.parent)
     };
     told.insert("parent_folderkey".to_owned(), Value::from(parent));
+    let name = link_name(&described.name);
+    let kind = media(&described.name).1;
+    let page = |page: &str| Value::from(format!("{base}{page}/{}/{name}", described.key));
+    if let Some(links) = told.get_mut("links").and_then(Value::as_object_mut) {
+        links.extend(viewer(kind).map(|viewer| (viewer.to_owned(), page(viewer))));
+        if is_editable(&described.name) {
+            links.insert("edit".to_owned(), page("edit"));
+        }
+        if matches!(kind, "audio" | "video") {
+            links.insert("streaming".to_owned(), page("stream"));
+        }
+    }
     told.insert("ready".to_owned(), yes(true));
     told.insert("owner_name".to_owned(), Value::from("Demo"));
     told
