@@ -82,6 +82,11 @@ impl State {
         self.uploads.stamp()
     }
 
+    /// What an account's links are, beyond what can be made anew at any time.
+    pub fn one_time_links(&self, account: usize) -> Value {
+        self.links.one_time_of(account)
+    }
+
     /// Content that uploads on their way still need.
     pub fn contents(&self) -> std::collections::HashSet<String> {
         self.uploads.contents()

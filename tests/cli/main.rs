@@ -1,4 +1,12 @@
 //! The built program as a person or a script runs it: what it prints, its exit statuses, what it leaves behind.
 
+mod file_calls;
+mod file_details;
+mod file_links;
+mod file_trash;
+mod file_versions;
+mod file_zip;
 mod home;
 mod messages;
+mod other_services;
+mod world;

@@ -7,8 +7,8 @@ use crate::vfs::names;
 
 /// Why a path leads to nothing.
 pub(super) enum Unmet {
-    /// The part of the path that is not there.
-    Missing(String),
+    /// Nothing is there; the part of the path that is missing, where it is not the last.
+    Missing(Option<String>),
     /// Several bear the name; what tells them apart.
     Twins(Vec<String>),
     NoName(String),
@@ -19,10 +19,8 @@ impl Unmet {
     /// As a sentence about what a person named.
     pub fn told(self, shown: &str) -> Failure {
         Failure::new(match self {
-            Unmet::Missing(part) => match shown.ends_with(&part) {
-                true => format!("{shown} is not there"),
-                false => format!("{shown} is not there: there is no {part}"),
-            },
+            Unmet::Missing(None) => format!("{shown} is not there"),
+            Unmet::Missing(Some(part)) => format!("{shown} is not there: there is no {part}"),
             Unmet::Twins(names) => format!(
                 "{shown} is the name of {}: say which, {}",
                 count(names.len() as u64, "item", "items"),
@@ -58,7 +56,7 @@ pub(super) async fn item(provider: &dyn Provider, account: &str, path: &str) -> 
             .filter(|entry| matches!(entry, Entry::Folder(_)));
         match choose(folders.collect(), part, &provider.name_rules())? {
             Some(ItemId::Folder(folder)) => at = folder,
-            _ => return Err(Unmet::Missing(printable(&passed))),
+            _ => return Err(Unmet::Missing(Some(printable(&passed)))),
         }
         passed.push('/');
     }
@@ -69,7 +67,7 @@ pub(super) async fn item(provider: &dyn Provider, account: &str, path: &str) -> 
 pub(super) async fn within(provider: &dyn Provider, folder: &FolderId, name: &str) -> Result<ItemId, Unmet> {
     let entries = list(provider, folder, ListHint::default()).await?;
     let chosen = choose(entries, name, &provider.name_rules())?;
-    chosen.ok_or_else(|| Unmet::Missing(printable(name)))
+    chosen.ok_or(Unmet::Missing(None))
 }
 
 async fn list(provider: &dyn Provider, folder: &FolderId, hint: ListHint) -> Result<Vec<Entry>, Unmet> {

@@ -1,6 +1,7 @@
 //! Links: direct ones, minted at each call and good for a while, and one-time keys.
 
 use std::collections::HashMap;
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -28,8 +29,13 @@ struct Link {
 struct OneTime {
     account: usize,
     quickkey: String,
+    minutes: u64,
     until: Instant,
     burn: bool,
+    /// The owner is to have a mail; none is sent.
+    notify: bool,
+    /// Whom it serves; everybody where it is empty.
+    addresses: String,
 }
 
 #[derive(Default)]
@@ -75,9 +81,33 @@ impl Links {
         Some(&link.quickkey)
     }
 
-    /// The file that a one-time key gives; the key is spent by it unless it may be used again.
+    /// The one-time keys of an account, by token.
+    pub fn one_time_of(&self, account: usize) -> Value {
+        let own = self.one_time.iter().filter(|(_, link)| link.account == account);
+        let told = own.map(|(token, link)| {
+            let told = json!({
+                "quickkey": link.quickkey,
+                "minutes": link.minutes,
+                "burn": link.burn,
+                "notify": link.notify,
+                "addresses": link.addresses,
+            });
+            (token.clone(), told)
+        });
+        Value::Object(told.collect())
+    }
+
+    /// The file that a one-time key gives to somebody on this machine; the key is spent by it unless it may be used
+    /// again.
     pub fn redeem(&mut self, token: &str) -> Option<String> {
         let key = self.one_time_target(token)?.to_owned();
+        if !self
+            .one_time
+            .get(token)
+            .is_some_and(|link| serves(&link.addresses))
+        {
+            return None;
+        }
         if self.one_time.get(token).is_some_and(|link| link.burn) {
             self.one_time.remove(token);
         }
@@ -191,6 +221,22 @@ fn tell(context: &mut Context<'_>, file: &File, own: bool, wants: &dyn Fn(&str) 
     Value::from(told)
 }
 
+/// Whether addresses, masks and ranges hold that of this machine, from which every caller comes.
+fn serves(addresses: &str) -> bool {
+    let here = u32::from(Ipv4Addr::LOCALHOST);
+    let one = |text: &str| text.trim().parse::<Ipv4Addr>().ok().map(u32::from);
+    let holds = |part: &str| -> Option<bool> {
+        if let Some((from, to)) = part.split_once('-') {
+            return Some((one(from)?..=one(to)?).contains(&here));
+        }
+        let (address, bits) = part.split_once('/').unwrap_or((part, "32"));
+        let mask = u32::MAX.checked_shl(32_u32.checked_sub(bits.trim().parse().ok()?)?);
+        let mask = mask.unwrap_or(0);
+        Some(one(address)? & mask == here & mask)
+    };
+    addresses.is_empty() || addresses.split(',').any(|part| holds(part).unwrap_or(false))
+}
+
 /// How long a one-time link is to live. Terms that make no sense are refused, as the service's own example has it.
 fn minutes(params: &Params) -> Result<u64, Fail> {
     let is_flag = |name: &str| matches!(params.get(name), None | Some("yes" | "no"));
@@ -237,8 +283,11 @@ pub fn one_time_key(context: &mut Context<'_>) -> Reply {
         OneTime {
             account,
             quickkey,
+            minutes,
             until,
             burn,
+            notify: params.says_yes("email_notification"),
+            addresses: params.get("bind_ip").unwrap_or_default().to_owned(),
         },
     );
     links.one_time_count.insert(account, count + 1);
@@ -262,6 +311,9 @@ pub fn configure(context: &mut Context<'_>) -> Reply {
         .get_mut(token)
         .filter(|link| link.account == account)
         .ok_or(Fail::new(129))?;
+    link.minutes = minutes;
+    link.notify = params.says_yes("email_notification");
+    link.addresses = params.get("bind_ip").unwrap_or_default().to_owned();
     link.until = Instant::now() + Duration::from_secs(minutes * 60);
     link.burn = params.filled("bind_ip").is_none() || params.get("burn_after_use").unwrap_or("yes") == "yes";
     let count = links.one_time_count.get(&account).copied().unwrap_or(0);
