@@ -46,7 +46,7 @@ pub(super) struct LinkArgs {
     /// Files in a mount, or ACCOUNT:PATH
     #[arg(value_name = "PATH", required_unless_present_any = ["change", "made_today"])]
     paths: Vec<PathBuf>,
-    /// Of a directory in a mount, all files below it
+    /// Of a directory, all files below it
     #[arg(short, long)]
     recursive: bool,
     /// What the link is for, in place of the file's page

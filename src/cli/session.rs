@@ -50,6 +50,8 @@ pub(super) struct Target {
     pub item: ItemId,
     /// Where it is in a mount, if it was named so.
     pub place: Option<PathBuf>,
+    /// Its path in the account, if it was named so.
+    path: Option<String>,
     /// Its account publishes only.
     pub publishes: bool,
 }
@@ -133,6 +135,7 @@ impl Session {
             account,
             item,
             place: Some(path),
+            path: None,
         })
     }
 
@@ -155,8 +158,26 @@ impl Session {
             account: account.to_owned(),
             provider,
             place: None,
+            path: Some(path.trim_matches('/').to_owned()),
             publishes,
         })
+    }
+
+    /// All files below a folder that was named by its account, in the order of their paths.
+    pub async fn files_below(&self, folder: &Target) -> Result<Vec<Target>, Failure> {
+        let path = folder.path.clone().unwrap_or_default();
+        let files = resolve::files_below(&*folder.provider, folder.folder()?, &path).await;
+        let files = files.map_err(|error| folder.failed(&error))?;
+        let target = |(path, file): (String, FileId)| Target {
+            shown: printable(&format!("{}:{path}", folder.account)),
+            account: folder.account.clone(),
+            provider: Arc::clone(&folder.provider),
+            item: ItemId::File(file),
+            place: None,
+            path: Some(path),
+            publishes: folder.publishes,
+        };
+        Ok(files.into_iter().map(target).collect())
     }
 
     /// The folder that something is to be in, and the name that it is to have there on the service. Refused where the
@@ -196,28 +217,35 @@ impl Session {
         Ok((folder, remote))
     }
 
-    /// Whether anything below a folder of a mount is not on the service yet.
+    /// Whether the running mount holds something below a folder that is not on the service yet.
     pub async fn waits_below(&self, target: &Target) -> Result<bool, Failure> {
-        let (Some(place), ItemId::Folder(_)) = (&target.place, &target.item) else {
+        if matches!(target.item, ItemId::File(_)) {
             return Ok(false);
-        };
+        }
         let report = match Client::connect(&self.paths.state_dir).await {
             Ok(client) => client.status(None).await?,
             Err(ControlError::NotRunning(_)) => return Ok(false),
             Err(error) => return Err(error.into()),
         };
-        let place = place.canonicalize().unwrap_or_else(|_| place.clone());
-        let Ok(below) = place.strip_prefix(&report.mount_point) else {
-            return Ok(false);
-        };
-        let below = below.to_string_lossy();
-        let below = match below.strip_prefix(target.account.as_str()) {
-            Some(rest) if rest.is_empty() || rest.starts_with('/') => rest.trim_start_matches('/'),
-            _ => &below,
+        let folder = match (&target.path, &target.place) {
+            (Some(path), _) => path.clone(),
+            (None, Some(place)) => {
+                let place = place.canonicalize().unwrap_or_else(|_| place.clone());
+                let Ok(below) = place.strip_prefix(&report.mount_point) else {
+                    return Ok(false);
+                };
+                // One account alone has no directory of its own.
+                below
+                    .strip_prefix(&target.account)
+                    .unwrap_or(below)
+                    .to_string_lossy()
+                    .into_owned()
+            }
+            (None, None) => return Ok(false),
         };
         let is_below = |path: &str| {
-            let rest = path.strip_prefix(below);
-            below.is_empty() || rest.is_some_and(|rest| rest.starts_with('/'))
+            let rest = path.strip_prefix(&folder);
+            folder.is_empty() || rest.is_some_and(|rest| rest.starts_with('/'))
         };
         let mut waiting = report.pending.iter();
         Ok(waiting.any(|file| file.account == target.account && is_below(&file.path)))
@@ -230,12 +258,15 @@ impl Session {
 
     /// Waits until the service has done what it said would go on.
     pub async fn wait_for(&self, account: &str, provider: &Arc<dyn Provider>, goes_on: bool) -> Outcome {
+        if !goes_on {
+            return Ok(());
+        }
         let begun = Instant::now();
-        let mut told = !goes_on;
-        while goes_on {
+        let mut told = false;
+        loop {
             let works = provider.services().works().await;
             if !works.map_err(|error| Failure::of_provider(account, &error))? {
-                break;
+                return Ok(());
             }
             if begun.elapsed() > PATIENCE {
                 return Err(Failure::new(format!(
@@ -249,7 +280,6 @@ impl Session {
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
-        Ok(())
     }
 
     /// Tells the running mount what was changed, and gives back what the logins took.
@@ -340,6 +370,22 @@ fn place_of(named: &Path) -> Place {
 /// Whether a person names a place in an account, which takes a login of the command's own.
 pub(super) fn is_in_account(named: &Path) -> bool {
     matches!(place_of(named), Place::Account { .. })
+}
+
+/// The file that was named, or with `recursive` all that are below a directory of an account.
+pub(super) async fn or_files_below(
+    session: &Session,
+    target: Target,
+    recursive: bool,
+) -> Result<Vec<Target>, Failure> {
+    match (&target.item, recursive) {
+        (ItemId::File(_), _) => Ok(vec![target]),
+        (ItemId::Folder(_), true) if target.place.is_none() => session.files_below(&target).await,
+        (ItemId::Folder(_), _) => Err(Failure::new(format!(
+            "{} is a directory: name files in it, or say -r for all files below it",
+            target.shown
+        ))),
+    }
 }
 
 struct StoredItem {

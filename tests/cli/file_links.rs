@@ -29,10 +29,34 @@ fn pages_are_told_without_a_mount_and_next_to_those_of_one() {
     let Ran { status, out, err } = world.run(&["link", "media:album/none.txt", "media:album/a.txt"]);
     assert_eq!((status, out), (1, page));
     assert_eq!(err, "lockerfs: media:album/none.txt is not there\n");
-    world.refuses(
-        &["link", "media:album"],
-        "media:album is a directory: name a file",
-    );
+    world.refuses(&["link", "media:album"], "say -r for all files below it");
+}
+
+#[test]
+fn all_files_below_a_directory_are_told_in_few_calls_and_each_by_a_path_of_its_own() {
+    let world = World::new();
+    for path in [
+        "album/b.txt",
+        "album/a.txt",
+        "album/sub/c.txt",
+        "album/x.txt",
+        "beside.txt",
+    ] {
+        world.put(MEDIA, path, path);
+    }
+    // Two of one name.
+    world.rename(MEDIA, "album/x.txt", "a.txt");
+    assert!(!world.calls().contains_key("file/get_links"));
+    let told = world.json(&["link", "-r", "--json", "media:album"]);
+    assert_eq!(world.calls()["file/get_links"], 1);
+    let told = told.as_array().unwrap();
+    assert_eq!(told.len(), 4, "{told:?}");
+    for link in told {
+        let alone = world.prints(&["link", link["path"].as_str().unwrap()]);
+        assert_eq!(alone.trim_end(), link["url"]);
+    }
+    let views = world.prints(&["link", "-r", "--type", "view", "media:"]);
+    assert_eq!(views.lines().count(), 5, "{views}");
 }
 
 #[test]

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use super::print::Form;
 use super::{Link, end};
+use crate::cli::failure::Failure;
 use crate::cli::session::{self, Session, reason};
 use crate::cli::text::printable;
 use crate::cli::{Global, Outcome, attribute, block_on};
-use crate::provider::Capability;
+use crate::provider::{Capability, FileId};
 
 pub(super) fn run(global: &Global, paths: &[PathBuf], recursive: bool, form: Form) -> Outcome {
     if paths.iter().any(|path| session::is_in_account(path)) {
@@ -30,7 +31,7 @@ async fn look_at_all(
     let mut found = Found::default();
     for path in paths {
         match &mut session {
-            Some(session) if session::is_in_account(path) => found.ask(session, path).await,
+            Some(session) if session::is_in_account(path) => found.ask(session, path, recursive).await,
             _ => found.look(path, recursive),
         }
     }
@@ -71,21 +72,57 @@ impl Found {
         }
     }
 
-    /// Asks the account for the page of a file that is named by it.
-    async fn ask(&mut self, session: &mut Session, path: &Path) {
-        match page(session, path).await {
-            Ok(link) => self.links.push(link),
-            Err(told) => {
-                self.missing = true;
-                eprintln!("lockerfs: {told}");
+    /// Asks the account for the pages of what is named by it.
+    async fn ask(&mut self, session: &mut Session, path: &Path, recursive: bool) {
+        match self.pages(session, path, recursive).await {
+            Ok(()) => {}
+            Err(failure) => self.tell(&failure.to_string()),
+        }
+    }
+
+    async fn pages(&mut self, session: &mut Session, path: &Path, recursive: bool) -> Outcome {
+        let target = session.find(path).await?;
+        if let Some(place) = &target.place {
+            self.look(place, recursive);
+            return Ok(());
+        }
+        let targets = session::or_files_below(session, target, recursive).await?;
+        let Some(first) = targets.first() else {
+            return Ok(());
+        };
+        if !first.provider.capabilities().has(Capability::ShareLinks) {
+            let shown = printable(&path.to_string_lossy());
+            return Err(Failure::new(format!(
+                "{shown} has no link: its service gives none"
+            )));
+        }
+        let files: Vec<FileId> = targets
+            .iter()
+            .filter_map(|target| target.file().ok().cloned())
+            .collect();
+        let pages = first.provider.share_links(&files).await;
+        let pages = pages.map_err(|error| first.failed(&error))?;
+        for (target, page) in targets.iter().zip(pages) {
+            match page {
+                Ok(page) => self.links.push(Link {
+                    path: target.shown.clone(),
+                    url: page.url.into(),
+                    short_url: page.short_url.map(String::from),
+                }),
+                Err(error) => self.tell(&target.failed(&error).to_string()),
             }
         }
+        Ok(())
+    }
+
+    fn tell(&mut self, sentence: &str) {
+        self.missing = true;
+        eprintln!("lockerfs: {sentence}");
     }
 
     /// Tells at once why a file has no link, and goes on with the others.
     fn miss(&mut self, path: &Path, why: &str) {
-        self.missing = true;
-        eprintln!("lockerfs: {} {why}", printable(&path.to_string_lossy()));
+        self.tell(&format!("{} {why}", printable(&path.to_string_lossy())));
     }
 }
 
@@ -99,29 +136,6 @@ pub(super) fn files_below(folder: &Path) -> Result<Vec<PathBuf>, String> {
     paths.retain(|path| !is_list(path));
     paths.sort();
     Ok(paths)
-}
-
-async fn page(session: &mut Session, path: &Path) -> Result<Link, String> {
-    let target = session.find(path).await.map_err(|failure| failure.to_string())?;
-    if let Some(place) = &target.place {
-        return link(place).map_err(|why| format!("{} {why}", target.shown));
-    }
-    let file = target.file().map_err(|failure| failure.to_string())?;
-    let failed = |error: &_| target.failed(error).to_string();
-    if !target.provider.capabilities().has(Capability::ShareLinks) {
-        return Err(format!("{} has no link: its service gives none", target.shown));
-    }
-    let pages = target.provider.share_links(std::slice::from_ref(file)).await;
-    let page = pages.map_err(|error| failed(&error))?.into_iter().next();
-    match page {
-        Some(Ok(page)) => Ok(Link {
-            path: path.to_string_lossy().into_owned(),
-            url: page.url.into(),
-            short_url: page.short_url.map(String::from),
-        }),
-        Some(Err(error)) => Err(failed(&error)),
-        None => Err(format!("{} has no link: its service told none", target.shown)),
-    }
 }
 
 /// Whether a file is the list of its folder's links, which has none itself.

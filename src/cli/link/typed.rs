@@ -65,8 +65,8 @@ pub(super) async fn files(session: &mut Session, paths: &[PathBuf], recursive: b
             }
             continue;
         }
-        match file(session, &path).await {
-            Ok(target) => targets.push(target),
+        match named(session, &path, recursive).await {
+            Ok(some) => targets.extend(some),
             Err(failure) => {
                 missing = true;
                 eprintln!("lockerfs: {failure}");
@@ -76,10 +76,9 @@ pub(super) async fn files(session: &mut Session, paths: &[PathBuf], recursive: b
     (targets, missing)
 }
 
-async fn file(session: &mut Session, path: &Path) -> Result<Target, Failure> {
+async fn named(session: &mut Session, path: &Path, recursive: bool) -> Result<Vec<Target>, Failure> {
     let target = session.find(path).await?;
-    target.file()?;
-    Ok(target)
+    session::or_files_below(session, target, recursive).await
 }
 
 /// The links of files of one account. What would happen to all of them is a failure of the whole.

@@ -1,8 +1,10 @@
 //! From a path in an account to an item on its service, by listings, under the names that a mount shows.
 
+use std::collections::HashMap;
+
 use crate::cli::failure::Failure;
 use crate::cli::text::{count, printable};
-use crate::provider::{Entry, FolderId, ItemId, ListHint, NameRules, Provider, ProviderError};
+use crate::provider::{Entry, FileId, FolderId, ItemId, ListHint, NameRules, Provider, ProviderError};
 use crate::vfs::names;
 
 /// Why a path leads to nothing.
@@ -68,6 +70,49 @@ pub(super) async fn within(provider: &dyn Provider, folder: &FolderId, name: &st
     let entries = list(provider, folder, ListHint::default()).await?;
     let chosen = choose(entries, name, &provider.name_rules())?;
     chosen.ok_or(Unmet::Missing(None))
+}
+
+/// All files below a folder whose path in the account is `path`, each with its own, in their order.
+pub(super) async fn files_below(
+    provider: &dyn Provider,
+    folder: &FolderId,
+    path: &str,
+) -> Result<Vec<(String, FileId)>, ProviderError> {
+    let rules = provider.name_rules();
+    let mut files = Vec::new();
+    let mut left = vec![(path.to_owned(), folder.clone(), ListHint::default())];
+    while let Some((path, folder, hint)) = left.pop() {
+        let entries = provider.list(&folder, hint).await?.entries;
+        for (name, entry) in with_names(entries, &rules) {
+            let path = match path.is_empty() {
+                true => name,
+                false => format!("{path}/{name}"),
+            };
+            match entry {
+                Entry::File(file) => files.push((path, file.id)),
+                Entry::Folder(folder) => left.push((path, folder.id, folder.hint)),
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Entries with the names under which [`choose`] finds them.
+fn with_names(entries: Vec<Entry>, rules: &NameRules) -> Vec<(String, Entry)> {
+    let shown = |entry: &Entry| names::to_local(entry.name(), rules);
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    for entry in &entries {
+        *seen.entry(names::key(&shown(entry))).or_default() += 1;
+    }
+    let named = entries.into_iter().map(|entry| {
+        let name = shown(&entry);
+        match seen.get(&names::key(&name)) {
+            Some(1) | None => (name, entry),
+            Some(_) => (names::with_suffix(&name, id_of(&entry.item())), entry),
+        }
+    });
+    named.collect()
 }
 
 async fn list(provider: &dyn Provider, folder: &FolderId, hint: ListHint) -> Result<Vec<Entry>, Unmet> {
