@@ -6,6 +6,7 @@
 mod account;
 mod artwork;
 mod attribute;
+mod completions;
 mod confirm;
 mod create;
 mod daemon;
@@ -13,12 +14,15 @@ mod demo;
 mod describe;
 mod drain;
 mod failure;
+mod helper;
 mod info;
 mod json;
 mod link;
 mod logging;
+mod man;
 mod mount;
 mod privacy;
+mod progress;
 mod purge;
 mod queue;
 mod recent;
@@ -35,30 +39,55 @@ mod text;
 mod trash;
 mod unmount;
 mod versions;
+mod which;
 mod zip;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::Paths;
 use failure::Failure;
 
 type Outcome = Result<(), Failure>;
 
-const EXAMPLES: &str = "\
+macro_rules! examples {
+    () => {
+        "\
 Examples:
   lockerfs demo                    try it out, without an account
   lockerfs account --help          how to write the config
   lockerfs account check media     does the login of account `media` work?
   lockerfs mount --daemon ~/cloud  mount all accounts of the config
   lockerfs status                  what is not uploaded yet?
-  lockerfs unmount ~/cloud         upload what waits, then unmount";
+  lockerfs unmount ~/cloud         upload what waits, then unmount
+
+Exit status: 0 when it is done, 1 after a failure, which one sentence tells, 2 after wrong use."
+    };
+}
+
+const EXAMPLES: &str = examples!();
+const NOTES: &str = concat!(
+    examples!(),
+    "
+
+Files:
+  ~/.config/lockerfs/config.toml  accounts and options
+  /etc/lockerfs/config.toml       the same for root's mounts of fstab
+  ~/.local/state/lockerfs         what is not uploaded yet, what is known of folders, the log
+  ~/.cache/lockerfs               what was read; deleting it loses nothing
+
+Environment:
+  LOCKERFS_LOG             what is logged, such as debug or info,lockerfs::upload=trace
+  LOCKERFS_ACCOUNT_FIELD   a secret of an account, such as LOCKERFS_MEDIA_PASSWORD
+  XDG_CONFIG_HOME, XDG_STATE_HOME and XDG_CACHE_HOME say where these folders are"
+);
 
 /// Mounts file-host accounts as a drive.
 #[derive(Parser)]
-#[command(version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(name = "lockerfs", version, after_help = EXAMPLES, after_long_help = NOTES, max_term_width = 100)]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -66,27 +95,41 @@ struct Cli {
     command: Command,
 }
 
+/// The heading of the options that all commands take.
+const ALWAYS: &str = "Options of all commands";
+
 /// Where things are, and how much is told.
 #[derive(Args)]
 struct Global {
     /// The config file [default: ~/.config/lockerfs/config.toml]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = ALWAYS, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where pending uploads are kept [default: ~/.local/state/lockerfs]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, help_heading = ALWAYS, value_name = "DIR")]
     state_dir: Option<PathBuf>,
     /// Where what was read is kept; deleting it loses nothing [default: ~/.cache/lockerfs]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, help_heading = ALWAYS, value_name = "DIR")]
     cache_dir: Option<PathBuf>,
     /// Tell more; twice for still more
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, help_heading = ALWAYS, action = clap::ArgAction::Count)]
     verbose: u8,
     /// Write the log to a file in place of standard error
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = ALWAYS, value_name = "FILE")]
     log_file: Option<PathBuf>,
 }
 
 impl Global {
+    /// With the places that mount options name, where no flag does.
+    fn or(&self, options: &mount::Options) -> Self {
+        Global {
+            config: self.config.clone().or_else(|| options.config.clone()),
+            state_dir: self.state_dir.clone().or_else(|| options.state_dir.clone()),
+            cache_dir: self.cache_dir.clone().or_else(|| options.cache_dir.clone()),
+            verbose: self.verbose,
+            log_file: self.log_file.clone().or_else(|| options.log_file.clone()),
+        }
+    }
+
     fn paths(&self) -> Result<Paths, Failure> {
         Paths::find(
             self.config.as_deref(),
@@ -141,11 +184,48 @@ enum Command {
     Status(status::StatusArgs),
     /// List the accounts of the config, or check one
     Account(account::AccountArgs),
+    /// Print what a shell needs to complete command lines of lockerfs
+    Completions(completions::CompletionsArgs),
+    /// Print the manual, or write its pages to a folder
+    Man(man::ManArgs),
+}
+
+/// The whole command line, for help, completions and the manual.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let args: Vec<OsString> = std::env::args_os().collect();
+    // SAFETY: geteuid has no preconditions and cannot fail.
+    let is_root = unsafe { libc::geteuid() } == 0;
+    match helper::call(&args, is_root) {
+        None => ExitCode::from(run(Cli::parse_from(args))),
+        Some(helper::Call::Run(args)) => {
+            let own = match Cli::try_parse_from(args) {
+                Ok(cli) => run(cli),
+                Err(error) => {
+                    eprintln!("{error}");
+                    WRONG_USE
+                }
+            };
+            helper::exit_code(own)
+        }
+        Some(helper::Call::Pretend) => ExitCode::SUCCESS,
+        Some(helper::Call::Wrong(why)) => {
+            eprintln!("lockerfs: {why}");
+            helper::exit_code(WRONG_USE)
+        }
+    }
+}
+
+const DONE: u8 = 0;
+const FAILED: u8 = 1;
+const WRONG_USE: u8 = 2;
+
+/// Runs a command and returns the exit status.
+fn run(cli: Cli) -> u8 {
     if !matches!(
         cli.command,
         Command::Demo(_) | Command::Sandbox(_) | Command::Mount(_)
@@ -174,14 +254,16 @@ pub fn main() -> ExitCode {
         Command::Create(args) => create::run(&cli.global, &args),
         Command::Status(args) => status::run(&cli.global, &args),
         Command::Account(args) => account::run(&cli.global, &args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => DONE,
         Err(failure) => {
             if !failure.is_told() {
                 eprintln!("lockerfs: {failure}");
             }
-            ExitCode::FAILURE
+            FAILED
         }
     }
 }

@@ -20,6 +20,7 @@ mod filesystem;
 mod in_flight;
 mod kernel;
 mod reply;
+mod system_call;
 
 use adapter::Adapter;
 use in_flight::InFlight;
@@ -33,6 +34,8 @@ pub struct MountOptions {
     /// Let users other than the owner in.
     pub allow_other: bool,
     pub read_only: bool,
+    /// Let no program be started from it.
+    pub no_exec: bool,
     /// The source that `df` and `mount` show.
     pub source: String,
     /// How long an operation may wait for the network before it fails with `ETIMEDOUT`.
@@ -41,8 +44,11 @@ pub struct MountOptions {
 
 /// A mounted filesystem. Dropping it unmounts.
 pub struct Mounted {
-    session: BackgroundSession,
+    /// Present until it is unmounted.
+    session: Option<BackgroundSession>,
     mount_point: PathBuf,
+    /// Whether we have to take down ourselves what the session serves.
+    by_system_call: bool,
 }
 
 /// Mounts `vfs` at `mount_point` and serves it from threads of its own.
@@ -59,6 +65,9 @@ pub fn mount(vfs: Arc<Vfs>, mount_point: &Path, options: &MountOptions) -> io::R
     if options.read_only {
         config.mount_options.push(MountOption::RO);
     }
+    if options.no_exec {
+        config.mount_options.push(MountOption::NoExec);
+    }
     config.acl = if options.allow_other {
         SessionACL::All
     } else {
@@ -68,36 +77,85 @@ pub fn mount(vfs: Arc<Vfs>, mount_point: &Path, options: &MountOptions) -> io::R
     config.clone_fd = true;
     let in_flight = Arc::new(InFlight::default());
     let adapter = Adapter::new(vfs.clone(), in_flight.clone(), options.deadline);
-    let session = Session::new(adapter, mount_point, &config)?.spawn()?;
+    let device = match system_call::is_for_us() {
+        true => system_call::mount(mount_point, options)
+            .map(Some)
+            .or_else(|error| {
+                // Root without the right to mount, as in a container, may still have fusermount3.
+                match error.raw_os_error() {
+                    Some(libc::EPERM) => Ok(None),
+                    _ => Err(error),
+                }
+            })?,
+        false => None,
+    };
+    let by_system_call = device.is_some();
+    let served = match device {
+        Some(device) => Session::from_fd(adapter, device, config.acl, config)
+            .and_then(Session::spawn)
+            .inspect_err(|_| take_down(mount_point)),
+        None => Session::new(adapter, mount_point, &config).and_then(Session::spawn),
+    };
+    let session = served?;
     let notifier = session.notifier();
     vfs.set_kernel_cache(Caches { notifier, in_flight })?;
     kernel::widen_read_ahead(mount_point);
     Ok(Mounted {
-        session,
+        session: Some(session),
         mount_point: mount_point.to_owned(),
+        by_system_call,
     })
+}
+
+fn take_down(mount_point: &Path) {
+    if let Err(error) = kernel::detach(mount_point) {
+        tracing::warn!(%error, mount_point = %mount_point.display(), "cannot unmount");
+    }
 }
 
 impl Mounted {
     /// Returns when the mount was ended from outside, as by `fusermount3 -u`.
     pub async fn wait_ended(&self) {
-        while !self.session.guard.is_finished() {
+        while !self.is_ended() {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 
+    fn is_ended(&self) -> bool {
+        let session = self.session.as_ref();
+        session.is_none_or(|session| session.guard.is_finished())
+    }
+
     /// Takes the mount down; while programs still use it, it vanishes from the tree and ends with them.
     /// Blocks.
-    pub fn unmount(self) -> io::Result<()> {
-        if self.session.guard.is_finished() {
-            return self.session.join();
+    pub fn unmount(mut self) -> io::Result<()> {
+        let is_ended = self.is_ended();
+        let Some(session) = self.session.take() else {
+            return Ok(());
+        };
+        if is_ended {
+            return session.join();
         }
-        match self.session.umount_and_join() {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                tracing::info!(%error, "the mount is in use; detaching it");
-                kernel::detach(&self.mount_point)
-            }
+        let unmounted = match self.by_system_call {
+            true => system_call::unmount(&self.mount_point),
+            false => return session.umount_and_join().or_else(|error| self.detach(&error)),
+        };
+        match unmounted {
+            Ok(()) => session.join(),
+            Err(error) => self.detach(&error),
+        }
+    }
+
+    fn detach(&self, error: &io::Error) -> io::Result<()> {
+        tracing::info!(%error, "the mount is in use; detaching it");
+        kernel::detach(&self.mount_point)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        if self.by_system_call && !self.is_ended() {
+            take_down(&self.mount_point);
         }
     }
 }

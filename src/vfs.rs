@@ -13,6 +13,7 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -81,6 +82,8 @@ pub struct Options {
     pub umask: u32,
     /// Show the only account's folders at the mount point itself.
     pub alone: bool,
+    /// Where whoever asks the mount for it finds its control socket.
+    pub state_dir: PathBuf,
 }
 
 /// Told when something that the kernel may have cached is no longer true. Called from a thread of its

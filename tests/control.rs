@@ -104,7 +104,7 @@ impl Handler for Mount {
         Ok(())
     }
 
-    async fn unmount(&self) -> Result<u64, String> {
+    async fn unmount(&self, _now: bool) -> Result<u64, String> {
         Err("the mount point is busy".to_owned())
     }
 
@@ -201,7 +201,7 @@ async fn a_long_state_directory_serves_all_requests() {
     assert_eq!(found, (0..FILES).map(pending).collect::<Vec<_>>());
     let none = connect(&running).await.find(choice(&["9"])).await;
     assert_eq!(none.expect_err("none").to_string(), "it is not pending");
-    let refused = connect(&running).await.unmount().await.expect_err("busy");
+    let refused = connect(&running).await.unmount(false).await.expect_err("busy");
     assert_eq!(refused.to_string(), "the mount point is busy");
 }
 

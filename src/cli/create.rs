@@ -41,7 +41,7 @@ pub(super) fn run(global: &Global, args: &CreateArgs) -> Outcome {
         let (folder, name) = session.find_room(&args.path).await?;
         let made = folder.services().create_text_file(folder.folder()?, &name).await;
         let made = made.map_err(|error| Failure::of_item(&shown, &error))?;
-        session.changed(&folder.account);
+        session.changed(&folder);
         match made.name == name {
             true => println!("Made {shown}."),
             false => println!(

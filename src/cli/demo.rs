@@ -117,6 +117,8 @@ async fn mounted(folder: &TempDir, mount_point: &Path, sandbox: &Sandbox, accoun
         mount_point: mount_point.to_owned(),
         allow_other: false,
         read_only: false,
+        no_exec: false,
+        source: None,
     };
     let hints = hints(&plan.paths, mount_point, sandbox, accounts);
     let running = Running::start(plan).await?;

@@ -33,7 +33,7 @@ pub(super) fn run(global: &Global, args: &DescribeArgs) -> Outcome {
         target.below_top()?;
         let set = target.services().set_description(&target.item, &args.text).await;
         set.map_err(|error| target.failed(&error))?;
-        session.changed(&target.account);
+        session.changed(&target);
         match args.text.is_empty() {
             true => println!("{} has no description.", target.shown),
             false => println!("{} has the description.", target.shown),

@@ -4,8 +4,11 @@ mod assemble;
 mod descriptors;
 mod handler;
 mod health;
+mod options;
 pub(super) mod point;
 mod running;
+mod succession;
+mod supervisor;
 mod watch;
 
 use std::path::PathBuf;
@@ -18,6 +21,7 @@ use super::failure::Failure;
 use super::{Global, Outcome};
 use crate::config::{Config, Paths};
 pub(super) use handler::seconds;
+pub(super) use options::Options;
 pub(super) use running::Running;
 
 const EXAMPLES: &str = "\
@@ -25,10 +29,15 @@ Examples:
   lockerfs mount ~/cloud                  all accounts, in the foreground; ^C ends it
   lockerfs mount --daemon ~/cloud         in the background; returns when mounted
   lockerfs mount --account media ~/media  one account alone
+  lockerfs mount -o on_close=wait ~/cloud any option of the config, for this mount
 
-SIGINT and SIGTERM refuse new changes, upload what waits (for as long as stop_timeout in the config
-says, 60 s by default), then unmount. A second signal ends at once; what is not uploaded then is kept
-and uploaded with the next mount.";
+SIGINT and SIGTERM refuse new changes, upload what waits (for as long as stop_timeout in the
+config says, 60 s by default), then unmount. A second signal ends at once; what is not uploaded
+then is kept and uploaded with the next mount.
+
+In fstab, where mount.lockerfs is a link to lockerfs; the config is /etc/lockerfs/config.toml then:
+  lockerfs:       /mnt/cloud  lockerfs  _netdev,noauto,allow_other,uid=1000  0  0
+  lockerfs:media  /mnt/media  lockerfs  _netdev,ro                           0  0";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -48,6 +57,10 @@ pub(super) struct MountArgs {
     /// Refuse all changes
     #[arg(long)]
     read_only: bool,
+    /// Options as in fstab, with commas between them: ro, noexec, allow_other, config=, state_dir=, cache_dir=,
+    /// log_file=, account=, and any option of the config, such as uid=, umask= or on_close=, for this mount
+    #[arg(short = 'o', value_name = "OPTIONS")]
+    options: Vec<String>,
 }
 
 /// How long the end waits for work that cannot be cancelled.
@@ -63,12 +76,20 @@ pub(super) struct Plan {
     pub mount_point: PathBuf,
     pub allow_other: bool,
     pub read_only: bool,
+    pub no_exec: bool,
+    /// What stands as the device in the table of mounts, where it is not to be made of the accounts' names.
+    pub source: Option<String>,
 }
 
 pub(super) fn run(global: &Global, args: MountArgs) -> Outcome {
+    let options = Options::parse(args.options.iter().map(String::as_str)).map_err(Failure::new)?;
+    let global = &global.or(&options);
     let paths = global.paths()?;
-    let mut config = Config::load(&paths.config)?;
-    if let Some(name) = &args.account {
+    let mut config = Config::load(&paths.config)?
+        .overridden(&options.settings)
+        .map_err(|error| Failure::new(options::wrong(&error)))?;
+    let account = args.account.or(options.account);
+    if let Some(name) = &account {
         config.account(name)?;
         config.accounts.retain(|account| account.name == *name);
     }
@@ -84,10 +105,12 @@ pub(super) fn run(global: &Global, args: MountArgs) -> Outcome {
     let plan = Plan {
         paths,
         config,
-        alone: args.account.is_some(),
+        alone: account.is_some(),
         mount_point,
-        allow_other: args.allow_other,
-        read_only: args.read_only,
+        allow_other: args.allow_other || options.allow_other,
+        read_only: args.read_only || options.read_only,
+        no_exec: options.no_exec,
+        source: options.source,
     };
     descriptors::take_all();
     if args.daemon {

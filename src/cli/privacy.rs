@@ -74,7 +74,7 @@ pub(super) fn run(global: &Global, args: &PrivacyArgs) -> Outcome {
             .set_privacy(&target.item, privacy, args.recursive)
             .await;
         set.map_err(|error| target.failed(&error))?;
-        session.changed(&target.account);
+        session.changed(&target);
         let below = if args.recursive {
             ", with all that is in it"
         } else {

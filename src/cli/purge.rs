@@ -39,7 +39,7 @@ pub(super) fn run(global: &Global, args: &PurgeArgs) -> Outcome {
     session::with(global, async |session: &mut Session| {
         let targets = session.find_all(&args.paths).await?;
         for target in &targets {
-            check(session, target).await?;
+            check(target).await?;
         }
         let shown = targets.iter().take(SHOWN).map(|target| target.shown.clone());
         let mut shown: Vec<String> = shown.collect();
@@ -59,7 +59,9 @@ pub(super) fn run(global: &Global, args: &PurgeArgs) -> Outcome {
         for (account, targets) in of_account {
             let items: Vec<ItemId> = targets.iter().map(|target| target.item.clone()).collect();
             let Some(first) = targets.first() else { continue };
-            session.changed(account);
+            for target in &targets {
+                session.changed(target);
+            }
             let deleted = first.provider.delete(&items, DeleteMode::Purge).await;
             deleted.map_err(|error| Failure::of_provider(account, &error))?;
             let has_folders = items.iter().any(|item| matches!(item, ItemId::Folder(_)));
@@ -71,7 +73,7 @@ pub(super) fn run(global: &Global, args: &PurgeArgs) -> Outcome {
 }
 
 /// Refuses what cannot be deleted for good, before anything is.
-async fn check(session: &Session, target: &Target) -> Outcome {
+async fn check(target: &Target) -> Outcome {
     target.below_top()?;
     let refused = |why: &str| Err(Failure::new(format!("{} {why}", target.shown)));
     if target.publishes {
@@ -82,7 +84,7 @@ async fn check(session: &Session, target: &Target) -> Outcome {
     if !target.provider.capabilities().has(Capability::Purge) {
         return refused("cannot be deleted for good: its service has a trash alone, into which `rm` puts it");
     }
-    if session.waits_below(target).await? {
+    if Session::waits_below(target).await? {
         return refused(
             "holds files that wait for their upload: say this again when `lockerfs drain` has ended",
         );

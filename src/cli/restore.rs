@@ -35,7 +35,7 @@ pub(super) fn run(global: &Global, args: &RestoreArgs) -> Outcome {
         let revision = args.revision.to_string();
         let restored = target.services().restore_version(file, &revision).await;
         let goes_on = restored.map_err(|error| target.failed(&error))?;
-        session.changed(&target.account);
+        session.changed(&target);
         session
             .wait_for(&target.account, &target.provider, goes_on)
             .await?;

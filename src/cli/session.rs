@@ -12,10 +12,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::attribute;
 use super::failure::Failure;
 use super::text::printable;
-use super::{Global, Outcome, block_on};
+use super::{Global, Outcome, attribute, block_on, which};
 use crate::config::{Config, Paths};
 use crate::control::{Client, ControlError};
 use crate::provider::services::FileServices;
@@ -31,7 +30,8 @@ pub(super) struct Session {
     paths: Paths,
     config: Config,
     connected: BTreeMap<String, Connected>,
-    changed: BTreeSet<String>,
+    /// Accounts that were changed, each with the state directory of a mount that may serve it.
+    changed: BTreeSet<(PathBuf, String)>,
     catalogs: catalog::Catalogs,
 }
 
@@ -52,6 +52,8 @@ pub(super) struct Target {
     pub place: Option<PathBuf>,
     /// Its path in the account, if it was named so.
     path: Option<String>,
+    /// The state directory of its mount, or of the one that may serve its account.
+    state_dir: PathBuf,
     /// Its account publishes only.
     pub publishes: bool,
 }
@@ -134,6 +136,7 @@ impl Session {
             publishes: connected.publishes,
             account,
             item,
+            state_dir: state_dir_of(&path).unwrap_or_else(|| self.paths.state_dir.clone()),
             place: Some(path),
             path: None,
         })
@@ -159,6 +162,7 @@ impl Session {
             provider,
             place: None,
             path: Some(path.trim_matches('/').to_owned()),
+            state_dir: self.paths.state_dir.clone(),
             publishes,
         })
     }
@@ -175,6 +179,7 @@ impl Session {
             item: ItemId::File(file),
             place: None,
             path: Some(path),
+            state_dir: folder.state_dir.clone(),
             publishes: folder.publishes,
         };
         Ok(files.into_iter().map(target).collect())
@@ -218,11 +223,11 @@ impl Session {
     }
 
     /// Whether the running mount holds something below a folder that is not on the service yet.
-    pub async fn waits_below(&self, target: &Target) -> Result<bool, Failure> {
+    pub async fn waits_below(target: &Target) -> Result<bool, Failure> {
         if matches!(target.item, ItemId::File(_)) {
             return Ok(false);
         }
-        let report = match Client::connect(&self.paths.state_dir).await {
+        let report = match Client::connect(&target.state_dir).await {
             Ok(client) => client.status(None).await?,
             Err(ControlError::NotRunning(_)) => return Ok(false),
             Err(error) => return Err(error.into()),
@@ -251,9 +256,17 @@ impl Session {
         Ok(waiting.any(|file| file.account == target.account && is_below(&file.path)))
     }
 
-    /// Notes that something was changed, which a running mount hears of at the end.
-    pub fn changed(&mut self, account: &str) {
-        self.changed.insert(account.to_owned());
+    /// Notes that something of an account was changed, which a running mount hears of at the end.
+    pub fn changed_in(&mut self, account: &str) {
+        let usual = self.paths.state_dir.clone();
+        self.changed.insert((usual, account.to_owned()));
+    }
+
+    /// Notes that an item was changed, which its mount and the usual one hear of at the end.
+    pub fn changed(&mut self, target: &Target) {
+        self.changed_in(&target.account);
+        self.changed
+            .insert((target.state_dir.clone(), target.account.clone()));
     }
 
     /// Waits until the service has done what it said would go on.
@@ -284,8 +297,8 @@ impl Session {
 
     /// Tells the running mount what was changed, and gives back what the logins took.
     pub async fn end(self) {
-        for account in &self.changed {
-            let told = match Client::connect(&self.paths.state_dir).await {
+        for (state_dir, account) in &self.changed {
+            let told = match Client::connect(state_dir).await {
                 Ok(client) => client.refresh(account.clone()).await.map(drop),
                 Err(ControlError::NotRunning(_)) => Ok(()),
                 Err(error) => Err(error),
@@ -386,6 +399,12 @@ pub(super) async fn or_files_below(
             target.shown
         ))),
     }
+}
+
+/// The state directory of the mount that a path is in, as its top tells it.
+fn state_dir_of(path: &Path) -> Option<PathBuf> {
+    let path = path.canonicalize().ok()?;
+    path.ancestors().find_map(which::told_by)
 }
 
 struct StoredItem {

@@ -1,7 +1,7 @@
 //! `lockerfs status`: the accounts of the running mount and the files that are not uploaded yet.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::screen::Screen;
 use super::seen::{self, Seen};
 use super::signals::Signals;
-use super::{Global, Outcome, block_on, report};
+use super::{Global, Outcome, block_on, report, which};
 use crate::control::{PendingStatus, StatusReport, Totals};
 
 /// Files under each heading, unless all are asked for.
@@ -26,6 +26,9 @@ when ^C ends it.";
 #[derive(Args)]
 #[command(after_help = EXIT_STATUS)]
 pub(super) struct StatusArgs {
+    /// Where it is mounted [default: the mount of the state directory]
+    #[arg(value_name = "DIR")]
+    mount_point: Option<PathBuf>,
     /// Print JSON, with all files
     #[arg(long)]
     json: bool,
@@ -56,7 +59,7 @@ struct Journal<'a> {
 
 pub(super) fn run(global: &Global, args: &StatusArgs) -> Outcome {
     super::logging::start(global.verbose, global.log_file.as_deref())?;
-    let state_dir = global.paths()?.state_dir;
+    let state_dir = which::state_dir(global, args.mount_point.as_deref())?;
     block_on(async {
         if args.watch {
             return watch(&state_dir, args).await;

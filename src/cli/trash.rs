@@ -155,7 +155,7 @@ async fn restore(session: &mut Session, args: &RestoreArgs) -> Outcome {
     let ids: Vec<ItemId> = chosen.iter().map(|item| item.item.clone()).collect();
     let restored = provider.services().restore_from_trash(&ids, &folder).await;
     let goes_on = restored.map_err(|error| Failure::of_item(&format!("account {}", args.account), &error))?;
-    session.changed(&args.account);
+    session.changed_in(&args.account);
     session.wait_for(&args.account, &provider, goes_on).await?;
     let items = text::count(ids.len() as u64, "item", "items");
     println!("Restored {items} into {into}.");
@@ -217,7 +217,7 @@ async fn empty(session: &mut Session, args: &EmptyArgs) -> Outcome {
     }
     let emptied = provider.services().empty_trash().await;
     let goes_on = emptied.map_err(|error| Failure::of_item(&format!("account {}", args.account), &error))?;
-    session.changed(&args.account);
+    session.changed_in(&args.account);
     session.wait_for(&args.account, &provider, goes_on).await?;
     println!("Deleted {count} for good.");
     Ok(())

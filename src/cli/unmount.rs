@@ -7,25 +7,43 @@ use clap::Args;
 
 use super::failure::Failure;
 use super::mount::point::{self, MountPoint};
-use super::{Global, Outcome, block_on, text};
+use super::progress::Progress;
+use super::{Global, Outcome, block_on, text, which};
 use crate::control::{Client, ControlError};
 
 /// How long an unmount waits for the mount's process after its answer.
 const ENDING: Duration = Duration::from_secs(5);
 
+const EXAMPLES: &str = "\
+Examples:
+  lockerfs unmount ~/cloud         upload what waits, for as long as stop_timeout says, then unmount
+  lockerfs unmount --now ~/cloud   unmount at once
+
+What is not uploaded by then is kept and uploaded with the next mount. ^C ends the waiting only: the mount ends
+all the same.
+
+Exit status: 0 when it is unmounted, whatever is kept; 1 when it is not.";
+
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct UnmountArgs {
     /// Where it is mounted
     #[arg(value_name = "DIR")]
     mount_point: PathBuf,
+    /// Keep what waits for the next mount, in place of uploading it before; also ends an unmount that takes long
+    #[arg(long)]
+    now: bool,
 }
 
 pub(super) fn run(global: &Global, args: &UnmountArgs) -> Outcome {
     super::logging::start(global.verbose, global.log_file.as_deref())?;
-    let state_dir = global.paths()?.state_dir;
     let place = point::resolve(&args.mount_point)?;
-    match point::look(&place)? {
-        MountPoint::Ours | MountPoint::Dead => {}
+    let state_dir = match point::look(&place)? {
+        MountPoint::Ours => match which::told_by(&place) {
+            Some(told) => told,
+            None => global.paths()?.state_dir,
+        },
+        MountPoint::Dead => global.paths()?.state_dir,
         MountPoint::Free => {
             return Err(Failure::new(format!("nothing is mounted at {}", place.display())));
         }
@@ -35,9 +53,9 @@ pub(super) fn run(global: &Global, args: &UnmountArgs) -> Outcome {
                 place.display()
             )));
         }
-    }
+    };
     block_on(async {
-        match ask(&state_dir, &place).await {
+        match ask(&state_dir, &place, args.now).await {
             Ok(Some(0)) => Ok(()),
             Ok(Some(left)) => {
                 let files = text::count(left, "file is", "files are");
@@ -56,13 +74,28 @@ pub(super) fn run(global: &Global, args: &UnmountArgs) -> Outcome {
 }
 
 /// Asks the mount that runs with this state directory, if it is the one at `place`; returns how many files
-/// are left in its journal.
-async fn ask(state_dir: &Path, place: &Path) -> Result<Option<u64>, ControlError> {
+/// are left in its journal. Shows how the uploads go meanwhile.
+async fn ask(state_dir: &Path, place: &Path, now: bool) -> Result<Option<u64>, ControlError> {
     let status = Client::connect(state_dir).await?.status(Some(0)).await?;
     if status.mount_point != place {
         return Ok(None);
     }
-    let left = Client::connect(state_dir).await?.unmount().await?;
+    let unmounting = Client::connect(state_dir).await?.unmount(now);
+    let left = if status.totals.is_nothing() || now {
+        unmounting.await?
+    } else {
+        let mut progress = Progress::new();
+        let watching = Client::connect(state_dir).await?;
+        let watching = async {
+            // The mount may end before it tells the last of it, and its answer says how it went.
+            let _ = watching.drain(|now| progress.tell(&now)).await;
+            std::future::pending::<Result<u64, ControlError>>().await
+        };
+        tokio::select! {
+            left = unmounting => left?,
+            left = watching => left?,
+        }
+    };
     until_ended(state_dir).await;
     Ok(Some(left))
 }

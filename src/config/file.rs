@@ -42,7 +42,7 @@ impl Config {
                 .map_or(error.clone(), |span| error.at_line(text.line(span.start)))
         })?;
         let mut top = Section::new(text, "", table.into_inner(), 0);
-        let mount = MountOptions::read(&mut top)?;
+        let mount = MountOptions::default().overridden(&mut top)?;
         let options = AccountOptions::default().overridden(&mut top)?;
         let mut accounts = Vec::new();
         let tables = top.tables("accounts")?;
@@ -56,6 +56,38 @@ impl Config {
             options,
             accounts,
         })
+    }
+
+    /// With these options in place of what the file says, for the mount and all accounts. A value is written as in
+    /// the file, without quotes; the errors name the option as their key and have no line.
+    pub fn overridden(mut self, options: &[(String, String)]) -> Result<Self> {
+        let table: toml::Table = options
+            .iter()
+            .map(|(key, value)| (key.clone(), plain_value(value)))
+            .collect();
+        let whole = table.to_string();
+        let path = self.path.clone();
+        let text = Text {
+            file: &path,
+            text: &whole,
+        };
+        let section = || -> Result<Section<'_>> {
+            let table = DeTable::parse(text.text)
+                .map_err(|error| ConfigError::new(&path, format!("cannot be read: {}", error.message())))?;
+            Ok(Section::new(text, "", table.into_inner(), 0))
+        };
+        let mut read = || -> Result<()> {
+            let mut top = section()?;
+            self.mount = self.mount.overridden(&mut top)?;
+            self.options = self.options.overridden(&mut top)?;
+            top.finish()?;
+            for account in &mut self.accounts {
+                account.options = account.options.overridden(&mut section()?)?;
+            }
+            Ok(())
+        };
+        read().map_err(|error| ConfigError { line: None, ..error })?;
+        Ok(self)
     }
 
     /// The account of this name.
@@ -82,6 +114,15 @@ impl Config {
                 );
                 ConfigError::new(&self.path, format!("no account {name}{hint}"))
             })
+    }
+}
+
+/// What a value means that has no quotes to tell.
+fn plain_value(text: &str) -> toml::Value {
+    match text {
+        "true" => toml::Value::Boolean(true),
+        "false" => toml::Value::Boolean(false),
+        _ => toml::Value::String(text.to_owned()),
     }
 }
 

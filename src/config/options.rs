@@ -227,30 +227,47 @@ pub struct MountOptions {
     pub umask: u32,
 }
 
-impl MountOptions {
-    pub(super) fn read(section: &mut Section<'_>) -> Result<Self> {
-        let stop_timeout = section.string_as("stop_timeout", parse_duration)?;
+impl Default for MountOptions {
+    fn default() -> Self {
         let reads = download::Options::default();
+        MountOptions {
+            stop_timeout: Duration::from_secs(60),
+            reserve: 256 << 20,
+            read_timeout: reads.stall_timeout,
+            read_ahead: reads.read_ahead,
+            read_connections: reads.connections,
+            cache_size: 10 << 30,
+            uid: None,
+            gid: None,
+            umask: 0o022,
+        }
+    }
+}
+
+impl MountOptions {
+    /// These options with what `section` says instead.
+    pub(super) fn overridden(&self, section: &mut Section<'_>) -> Result<Self> {
+        let stop_timeout = section.string_as("stop_timeout", parse_duration)?;
         let older_name = section.string_as("drain_timeout", parse_duration)?;
         Ok(MountOptions {
-            stop_timeout: stop_timeout.or(older_name).unwrap_or(Duration::from_secs(60)),
-            reserve: section.string_as("reserve", parse_size)?.unwrap_or(256 << 20),
+            stop_timeout: stop_timeout.or(older_name).unwrap_or(self.stop_timeout),
+            reserve: section.string_as("reserve", parse_size)?.unwrap_or(self.reserve),
             read_timeout: section
                 .string_as("read_timeout", at_least_a_second)?
-                .unwrap_or(reads.stall_timeout),
+                .unwrap_or(self.read_timeout),
             read_ahead: section
                 .string_as("read_ahead", parse_size)?
-                .unwrap_or(reads.read_ahead),
+                .unwrap_or(self.read_ahead),
             read_connections: section
                 .number("read_connections", 1..65)?
                 .and_then(NonZeroUsize::new)
-                .unwrap_or(reads.connections),
+                .unwrap_or(self.read_connections),
             cache_size: section
                 .string_as("cache_size", worth_a_cache)?
-                .unwrap_or(10 << 30),
-            uid: section.number("uid", 0..u32::MAX)?,
-            gid: section.number("gid", 0..u32::MAX)?,
-            umask: section.string_as("umask", parse_umask)?.unwrap_or(0o022),
+                .unwrap_or(self.cache_size),
+            uid: section.number("uid", 0..u32::MAX)?.or(self.uid),
+            gid: section.number("gid", 0..u32::MAX)?.or(self.gid),
+            umask: section.string_as("umask", parse_umask)?.unwrap_or(self.umask),
         })
     }
 }

@@ -81,9 +81,9 @@ impl Client {
     }
 
     /// Returns when the mount point is free, with the number of files that are left for the next mount. The
-    /// mount bounds the time itself.
-    pub async fn unmount(self) -> Result<u64, ControlError> {
-        self.count(&Request::Unmount, None).await
+    /// mount bounds the time itself; `now` has it upload nothing before.
+    pub async fn unmount(self, now: bool) -> Result<u64, ControlError> {
+        self.count(&Request::Unmount { now }, None).await
     }
 
     /// What is chosen.

@@ -15,7 +15,11 @@ pub(super) enum Request {
         rows: Option<usize>,
     },
     Drain,
-    Unmount,
+    /// Upload what waits, for a while or, with `now`, not at all; then unmount.
+    Unmount {
+        #[serde(default)]
+        now: bool,
+    },
     /// What a choice comes to.
     Find {
         choice: Choice,

@@ -36,8 +36,9 @@ pub trait Handler: Send + Sync + 'static {
     /// Dropping the future ends the waiting, not the uploads.
     async fn drain(&self, progress: mpsc::Sender<DrainProgress>) -> Result<(), String>;
 
-    /// Drains, unmounts, and returns when the mount point is free: how many files are left for the next mount.
-    async fn unmount(&self) -> Result<u64, String>;
+    /// Drains unless it is to be `now`, unmounts, and returns when the mount point is free: how many files are left
+    /// for the next mount.
+    async fn unmount(&self, now: bool) -> Result<u64, String>;
 
     /// What is chosen. Fails where an item of the choice is not there.
     async fn find(&self, choice: &Choice) -> Result<Vec<PendingStatus>, String>;
@@ -179,7 +180,7 @@ async fn answer(
             }
             result
         }
-        Request::Unmount => handler.unmount().await,
+        Request::Unmount { now } => handler.unmount(now).await,
         Request::Find { choice } => match handler.find(&choice).await {
             Ok(rows) => {
                 for part in rows.chunks(ROWS_IN_A_LINE) {

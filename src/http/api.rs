@@ -19,7 +19,7 @@ use url::Url;
 use self::body::Progress;
 use self::pace::Pace;
 pub use self::stream::ApiStream;
-use super::client::{builder, check_url};
+use super::client::{builder, built, check_url};
 use super::{FileRange, HttpError, HttpErrorKind};
 
 /// Limits of an [`ApiClient`].
@@ -197,20 +197,14 @@ impl fmt::Debug for ApiClient {
 
 impl ApiClient {
     pub fn new(options: ApiOptions) -> Result<ApiClient, HttpError> {
-        let client = builder()
+        let builder = builder()
             .gzip(true)
             .connect_timeout(options.connect_timeout)
             .pool_max_idle_per_host(options.idle_connections)
             .pool_idle_timeout(Duration::from_secs(30))
             .tcp_nodelay(true)
-            .retry(reqwest::retry::never())
-            .build()
-            .map_err(|error| {
-                HttpError::new(
-                    HttpErrorKind::Connect,
-                    format!("no HTTP client: {}", chain(&error)),
-                )
-            })?;
+            .retry(reqwest::retry::never());
+        let client = built(builder)?;
         let pace = options.max_rate.map(|rate| Arc::new(Pace::new(rate)));
         Ok(ApiClient {
             client,

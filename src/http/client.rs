@@ -5,6 +5,8 @@ use std::sync::Once;
 
 use url::{Host, Url};
 
+use super::error::{HttpError, HttpErrorKind};
+
 /// A URL that lockerfs does not talk to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -33,6 +35,20 @@ fn is_loopback(host: &Host<&str>) -> bool {
         Host::Ipv4(address) => IpAddr::V4(*address).is_loopback(),
         Host::Ipv6(address) => IpAddr::V6(*address).is_loopback(),
     }
+}
+
+/// The client of a builder. It fails where the system has no certificates to check servers by.
+pub(super) fn built(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, HttpError> {
+    builder.build().map_err(|error| {
+        let mut cause: &dyn std::error::Error = &error;
+        while let Some(source) = cause.source() {
+            cause = source;
+        }
+        let message = format!(
+            "cannot set up TLS: {cause}; are the system's certificates installed (package ca-certificates)?"
+        );
+        HttpError::new(HttpErrorKind::Connect, message)
+    })
 }
 
 /// A client builder with our TLS and no redirects of its own.

@@ -15,7 +15,7 @@ use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderName, LOCATION, 
 use url::Url;
 
 use self::gate::{Head, gate};
-use super::client::{builder, check_url};
+use super::client::{builder, built, check_url};
 use super::error::{HttpError, HttpErrorKind};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -85,14 +85,8 @@ pub struct DataClient {
 
 impl DataClient {
     pub fn new() -> Result<Self, HttpError> {
-        let client = builder()
-            .no_gzip()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .http1_only()
-            .build()
-            .map_err(|e| {
-                HttpError::new(HttpErrorKind::Connect, format!("cannot set up TLS: {}", plain(e)))
-            })?;
+        let builder = builder().no_gzip().connect_timeout(CONNECT_TIMEOUT).http1_only();
+        let client = built(builder)?;
         Ok(DataClient { client })
     }
 

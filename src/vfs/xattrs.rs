@@ -5,16 +5,19 @@ use std::sync::Arc;
 use crate::provider::{Capability, ContentHash, PublishedState, ShareLinks};
 use crate::upload::{Stage, UploadStatus};
 
-use super::Vfs;
 use super::error::{Error, Result};
 use super::local::is_local;
+use super::{ROOT, Vfs};
 
 const PREFIX: &str = "user.lockerfs.";
 
 /// All attributes that are known without asking, in the order in which they are listed.
 const NAMES: &[&str] = &[
-    "account", "id", "sha256", "md5", "state", "status", "error", "progress",
+    "account", "id", "sha256", "md5", "state", "status", "error", "progress", STATE_DIR,
 ];
+
+/// The state directory of the mount, which its top tells, so that programs find its control socket.
+const STATE_DIR: &str = "state_dir";
 
 /// The page that a person is sent to for a file, which may have to be asked for.
 const URL: &str = "url";
@@ -77,6 +80,9 @@ impl Vfs {
     }
 
     fn xattr_value(&self, ino: u64, name: &str) -> Option<String> {
+        if name == STATE_DIR {
+            return (ino == ROOT).then(|| self.options.state_dir.to_string_lossy().into_owned());
+        }
         let tree = self.tree();
         let node = tree.get(ino)?;
         if name == "account" {

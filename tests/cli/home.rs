@@ -37,16 +37,21 @@ impl Home {
         self.path("config.toml")
     }
 
-    pub fn run(&self, args: &[&str]) -> Ran {
-        let output = Command::new(env!("CARGO_BIN_EXE_lockerfs"))
+    /// The program, ready to be run in this home.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lockerfs"));
+        command
             .args(["--config".as_ref(), self.config().as_os_str()])
             .args(["--state-dir".as_ref(), self.path("state").as_os_str()])
             .args(["--cache-dir".as_ref(), self.path("cache").as_os_str()])
             .args(args)
             .current_dir(self.folder.path())
-            .env_remove("LOCKERFS_LOG")
-            .output()
-            .unwrap();
+            .env_remove("LOCKERFS_LOG");
+        command
+    }
+
+    pub fn run(&self, args: &[&str]) -> Ran {
+        let output = self.command(args).output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Ran {
             status: output.status.code().unwrap(),

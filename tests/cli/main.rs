@@ -6,6 +6,7 @@ mod file_links;
 mod file_trash;
 mod file_versions;
 mod file_zip;
+mod help;
 mod home;
 mod messages;
 mod other_services;

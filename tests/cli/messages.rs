@@ -148,3 +148,17 @@ fn account_check_tells_owner_and_quota_or_the_failure() {
         "is the network up, and the service?",
     );
 }
+
+#[test]
+fn a_system_without_certificates_is_told_which_package_brings_them() {
+    let home = Home::with(MEDIA);
+    let ran = home
+        .command(&["account", "check", "media"])
+        .env("SSL_CERT_FILE", "/dev/null")
+        .env("SSL_CERT_DIR", "/dev/null")
+        .output()
+        .unwrap();
+    let told = String::from_utf8(ran.stderr).unwrap();
+    assert_eq!(ran.status.code(), Some(1), "{told}");
+    assert!(told.contains("package ca-certificates"), "{told}");
+}

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use super::Plan;
 use super::health::Health;
 use super::point::SOURCE;
-use super::watch;
+use super::{succession, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::cli::failure::Failure;
@@ -96,7 +96,7 @@ fn held_back(pace: Pace, now: SystemTime) -> Option<HeldBackStatus> {
 
 /// Builds everything and mounts. Makes no call to a service.
 pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
-    let state_dir = StateDir::open(&plan.paths.state_dir)?;
+    let state_dir = succession::state_dir(&plan.paths.state_dir, plan.config.mount.stop_timeout).await?;
     let database = Database::open(&state_dir.database_path())?;
     let pins = state_dir.pins();
     let cache = open_cache(plan);
@@ -211,6 +211,7 @@ fn shown(plan: &Plan) -> vfs::Options {
         gid: mount.gid.unwrap_or_else(|| unsafe { libc::getegid() }),
         umask: mount.umask,
         alone: plan.alone,
+        state_dir: plan.paths.state_dir.clone(),
     }
 }
 
@@ -340,6 +341,7 @@ async fn mount(plan: &Plan, vfs: Arc<Vfs>) -> Result<Mounted, Failure> {
     let options = fuse::MountOptions {
         allow_other: plan.allow_other,
         read_only: plan.read_only,
+        no_exec: plan.no_exec,
         deadline: plan
             .config
             .accounts
@@ -348,7 +350,10 @@ async fn mount(plan: &Plan, vfs: Arc<Vfs>) -> Result<Mounted, Failure> {
             .max()
             .unwrap_or_default(),
         // Commas separate mount options, so that none may stand in a value.
-        source: format!("{SOURCE}:{}", names.join("+").replace(',', "_")),
+        source: match &plan.source {
+            Some(source) => source.clone(),
+            None => format!("{SOURCE}:{}", names.join("+").replace(',', "_")),
+        },
     };
     let place = plan.mount_point.clone();
     let mounted = tokio::task::spawn_blocking(move || fuse::mount(vfs, &place, &options)).await;

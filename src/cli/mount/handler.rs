@@ -28,8 +28,13 @@ const PROGRESS_ROWS: usize = 10;
 /// Files in one part of a long list.
 const PAGE: usize = 4096;
 
-/// A request to end the mount; the answer is how many files are left in the journal.
-pub(super) type EndRequest = oneshot::Sender<Result<u64, String>>;
+/// A request to end the mount.
+pub(super) struct EndRequest {
+    /// Without uploading what waits.
+    pub now: bool,
+    /// How many files are left in the journal.
+    pub reply: oneshot::Sender<Result<u64, String>>,
+}
 
 pub(super) struct MountHandler {
     pub mount_point: PathBuf,
@@ -99,10 +104,11 @@ impl Handler for MountHandler {
         Ok(())
     }
 
-    async fn unmount(&self) -> Result<u64, String> {
+    async fn unmount(&self, now: bool) -> Result<u64, String> {
         let ended = || "the mount ends already".to_owned();
         let (reply, answer) = oneshot::channel();
-        self.end.send(reply).await.map_err(|_| ended())?;
+        let request = EndRequest { now, reply };
+        self.end.send(request).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
     }
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Plan;
 use super::assemble::{Assembled, assemble};
 use super::handler::{EndRequest, MountHandler};
-use super::point;
+use super::{point, supervisor};
 use crate::cli::failure::Failure;
 use crate::cli::signals::Signals;
 use crate::cli::{Outcome, text};
@@ -37,13 +37,17 @@ pub(in crate::cli) struct Running {
     server: Arc<Server>,
     serving: AbortOnDropHandle<()>,
     requests: mpsc::Receiver<EndRequest>,
+    /// Who asked for the end and waits for it.
+    askers: Vec<oneshot::Sender<Result<u64, String>>>,
 }
 
 enum Cause {
     Signal,
     /// Somebody else unmounted it.
     Unmounted,
-    Asked(EndRequest),
+    Asked {
+        now: bool,
+    },
 }
 
 impl Running {
@@ -73,6 +77,7 @@ impl Running {
             server,
             serving,
             requests,
+            askers: Vec::new(),
         })
     }
 
@@ -82,22 +87,32 @@ impl Running {
 
     /// Serves until a signal, a request or somebody else ends the mount; then drains and unmounts.
     pub async fn until_end(mut self) -> Outcome {
+        supervisor::ready(&format!("Mounted at {}", self.mount_point.display()));
         let cause = tokio::select! {
             name = self.signals.next() => {
                 tracing::info!("{name}: the mount ends");
                 Cause::Signal
             }
             () = self.parts.mounted.wait_ended() => Cause::Unmounted,
-            Some(reply) = self.requests.recv() => Cause::Asked(reply),
+            Some(request) = self.requests.recv() => {
+                self.askers.push(request.reply);
+                Cause::Asked { now: request.now }
+            }
         };
+        supervisor::stopping("Ending");
         self.parts.vfs.refuse_writes();
-        let in_time = self.drain().await;
+        let in_time = match cause {
+            Cause::Asked { now: true } => false,
+            _ => self.drain().await,
+        };
+        supervisor::still_stopping();
         let Running {
             mount_point,
             parts,
             server,
             serving,
-            requests,
+            mut requests,
+            mut askers,
             mut signals,
             ..
         } = self;
@@ -126,35 +141,54 @@ impl Running {
                 parts.state_dir.path().display()
             );
         }
-        if let Cause::Asked(reply) = cause {
+        while let Ok(request) = requests.try_recv() {
+            askers.push(request.reply);
+        }
+        for asker in askers {
             let answer = unmounted.as_ref().map(|()| left).map_err(ToString::to_string);
             // Whoever asked may have gone.
-            let _ = reply.send(answer);
+            let _ = asker.send(answer);
         }
         drop((serving, requests));
         server.finish(FAREWELL_LIMIT).await;
         unmounted
     }
 
-    /// Uploads what can be uploaded within the time for it, or until a second signal. False after that.
+    /// Uploads what can be uploaded within the time for it, or until somebody asks for the end at once. False after
+    /// that.
     async fn drain(&mut self) -> bool {
         let waiting = self.parts.uploads.unfinished() as u64;
         if waiting > 0 {
             let files = text::count(waiting, "file", "files");
             eprintln!("lockerfs: uploading {files} before the end; a second ^C ends at once");
+            supervisor::stopping(&format!("Uploading {files} before the end"));
         } else if !self.parts.uploads.is_busy() {
             return true;
         }
-        tokio::select! {
-            drained = tokio::time::timeout(self.stop_timeout, self.parts.uploads.drain()) => {
-                if drained.is_err() {
-                    tracing::warn!("not all was uploaded within {:?}", self.stop_timeout);
+        let mut drained = std::pin::pin!(tokio::time::timeout(
+            self.stop_timeout,
+            self.parts.uploads.drain()
+        ));
+        let mut patience = tokio::time::interval(supervisor::MORE_TIME_EVERY);
+        loop {
+            tokio::select! {
+                drained = &mut drained => {
+                    if drained.is_err() {
+                        tracing::warn!("not all was uploaded within {:?}", self.stop_timeout);
+                    }
+                    return true;
                 }
-                true
-            }
-            name = self.signals.next() => {
-                tracing::info!("{name} again: the mount ends at once");
-                false
+                name = self.signals.next() => {
+                    tracing::info!("{name} again: the mount ends at once");
+                    return false;
+                }
+                Some(request) = self.requests.recv() => {
+                    self.askers.push(request.reply);
+                    if request.now {
+                        return false;
+                    }
+                }
+                _ = patience.tick() => supervisor::still_stopping(),
             }
         }
     }
