@@ -62,9 +62,9 @@ pub(super) struct LinkArgs {
     #[arg(long, value_name = "ACCOUNT", conflicts_with_all = ["paths", "kind", "recursive"])]
     made_today: Option<String>,
     #[command(flatten)]
-    terms: TermArgs,
-    #[command(flatten)]
     form: FormArgs,
+    #[command(flatten)]
+    terms: TermArgs,
 }
 
 #[derive(Args)]

@@ -220,6 +220,17 @@ fn a_text_file_is_made_without_an_upload_and_the_mount_shows_it_at_once() {
         "Made media:top.txt.\n"
     );
     assert_eq!(mount.list("media"), ["album", "top.txt"]);
+    // A mount hears of it wherever its state is.
+    let elsewhere = world.home.path("elsewhere");
+    let made = std::process::Command::new(env!("CARGO_BIN_EXE_lockerfs"))
+        .arg("--config")
+        .arg(world.home.config())
+        .args(["create", &mount.path("media/album/third.txt")])
+        .env("XDG_STATE_HOME", &elsewhere)
+        .stdout(std::process::Stdio::null())
+        .status();
+    assert!(made.unwrap().success() && !elsewhere.exists());
+    assert_eq!(mount.list("media/album"), ["new.txt", "old.txt", "third.txt"]);
     let calls = world.calls();
     assert!(!calls.keys().any(|call| call.starts_with("upload/")), "{calls:?}");
     for path in [new.as_str(), "media:top.txt"] {
