@@ -145,14 +145,16 @@ pub(super) async fn names_above(api: &Api, folder: &FolderId) -> Result<Vec<Stri
     let depth = node
         .get("folder_depth")
         .ok_or_else(|| lacks(DEPTH, "the folder's path"))?;
-    // Innermost first, the folder itself among them.
     let chain = depth.items("chain_folders", "folder");
-    let names = chain.into_iter().filter(|folder| {
-        let key = folder.text("folderkey").or_else(|| folder.text("folder_key"));
-        key.as_deref() != Some(ROOT)
-    });
-    let mut names: Vec<String> = names.filter_map(|folder| folder.text("name")).collect();
-    names.reverse();
+    let key = |folder: &Node<'_>| folder.text("folderkey").or_else(|| folder.text("folder_key"));
+    // The folder itself is at one end, and tells which way round the others are.
+    let is_topmost_first = chain.last().and_then(key).as_deref() == Some(folder.as_str())
+        && chain.first().and_then(key).as_deref() != Some(folder.as_str());
+    let below_top = chain.iter().filter(|folder| key(folder).as_deref() != Some(ROOT));
+    let mut names: Vec<String> = below_top.filter_map(|folder| folder.text("name")).collect();
+    if !is_topmost_first {
+        names.reverse();
+    }
     Ok(names)
 }
 
