@@ -31,7 +31,7 @@ pub(super) fn run(global: &Global, args: &ArtworkArgs) -> Outcome {
     session::with(global, async |session: &mut Session| {
         let target = session.find(&args.path).await?;
         let image = session.find(&args.image).await?;
-        if image.account != target.account {
+        if !image.is_beside(&target) {
             return Err(Failure::new(format!(
                 "{} is in account {}: the image must be in {}, as the file is",
                 image.shown, image.account, target.account

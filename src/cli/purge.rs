@@ -1,6 +1,5 @@
 //! `lockerfs purge`: delete for good, past the trash.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -52,24 +51,29 @@ pub(super) fn run(global: &Global, args: &PurgeArgs) -> Outcome {
             println!("Nothing was deleted.");
             return Ok(());
         }
-        let mut of_account: BTreeMap<&str, Vec<&Target>> = BTreeMap::new();
-        for target in &targets {
-            of_account.entry(&target.account).or_default().push(target);
-        }
-        for (account, targets) in of_account {
-            let items: Vec<ItemId> = targets.iter().map(|target| target.item.clone()).collect();
-            let Some(first) = targets.first() else { continue };
-            for target in &targets {
-                session.changed(target);
-            }
-            let deleted = first.provider.delete(&items, DeleteMode::Purge).await;
-            deleted.map_err(|error| Failure::of_provider(account, &error))?;
-            let has_folders = items.iter().any(|item| matches!(item, ItemId::Folder(_)));
-            session.wait_for(account, &first.provider, has_folders).await?;
+        let mut left: Vec<&Target> = targets.iter().collect();
+        while let Some(first) = left.first().copied() {
+            let (some, others) = left.into_iter().partition(|target| target.is_beside(first));
+            left = others;
+            delete(session, first, some).await?;
         }
         println!("Deleted {count} for good.");
         Ok(())
     })
+}
+
+/// Deletes items of the account that `first` is in.
+async fn delete(session: &mut Session, first: &Target, targets: Vec<&Target>) -> Outcome {
+    let items: Vec<ItemId> = targets.iter().map(|target| target.item.clone()).collect();
+    for target in targets {
+        session.changed(target);
+    }
+    let deleted = first.provider.delete(&items, DeleteMode::Purge).await;
+    deleted.map_err(|error| Failure::of_provider(&first.account, &error))?;
+    let has_folders = items.iter().any(|item| matches!(item, ItemId::Folder(_)));
+    session
+        .wait_for(&first.account, &first.provider, has_folders)
+        .await
 }
 
 /// Refuses what cannot be deleted for good, before anything is.

@@ -6,6 +6,7 @@
 mod catalog;
 mod resolve;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -28,11 +29,22 @@ const PATIENCE: Duration = Duration::from_secs(600);
 
 pub(super) struct Session {
     paths: Paths,
-    config: Config,
-    connected: BTreeMap<String, Connected>,
+    /// The config was named, and holds for all mounts as well.
+    is_config_named: bool,
+    /// By their paths.
+    configs: BTreeMap<PathBuf, Config>,
+    connected: BTreeMap<Login, Connected>,
     /// Accounts that were changed, each with the state directory of a mount that may serve it.
     changed: BTreeSet<(PathBuf, String)>,
     catalogs: catalog::Catalogs,
+}
+
+/// An account of a config, with the list of what was published with it or without.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Login {
+    config: PathBuf,
+    account: String,
+    in_mount: bool,
 }
 
 struct Connected {
@@ -46,6 +58,8 @@ pub(super) struct Target {
     /// As it was named, fit for a terminal.
     pub shown: String,
     pub account: String,
+    /// The config that names the account.
+    config: PathBuf,
     pub provider: Arc<dyn Provider>,
     pub item: ItemId,
     /// Where it is in a mount, if it was named so.
@@ -72,40 +86,60 @@ pub(super) fn with(global: &Global, work: impl AsyncFnOnce(&mut Session) -> Outc
 impl Session {
     pub fn open(global: &Global) -> Result<Self, Failure> {
         let paths = global.paths()?;
-        let config = Config::load(&paths.config)?;
         let catalogs = catalog::Catalogs::of(&paths.state_dir);
         Ok(Session {
             paths,
-            config,
+            is_config_named: global.config.is_some(),
+            configs: BTreeMap::new(),
             connected: BTreeMap::new(),
             changed: BTreeSet::new(),
             catalogs,
         })
     }
 
-    pub fn config(&self) -> &Config {
-        &self.config
+    /// The accounts that a person names.
+    pub fn config(&mut self) -> Result<&Config, Failure> {
+        let path = self.paths.config.clone();
+        self.config_at(&path)
+    }
+
+    fn config_at(&mut self, path: &Path) -> Result<&Config, Failure> {
+        match self.configs.entry(path.to_owned()) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(place) => Ok(place.insert(Config::load(path)?)),
+        }
     }
 
     /// An account of the config.
     pub async fn account(&mut self, name: &str) -> Result<Arc<dyn Provider>, Failure> {
-        Ok(Arc::clone(&self.connect(name).await?.provider))
+        Ok(Arc::clone(&self.connect(self.named(name)).await?.provider))
     }
 
-    async fn connect(&mut self, name: &str) -> Result<&Connected, Failure> {
-        if !self.connected.contains_key(name) {
-            let account = self.config.account(name)?;
-            let plain = self.config.connect(account, None).await?;
+    fn named(&self, account: &str) -> Login {
+        Login {
+            config: self.paths.config.clone(),
+            account: account.to_owned(),
+            in_mount: false,
+        }
+    }
+
+    async fn connect(&mut self, login: Login) -> Result<&Connected, Failure> {
+        if !self.connected.contains_key(&login) {
+            self.config_at(&login.config)?;
+            let config = self.configs.get(&login.config);
+            let config = config.ok_or_else(|| Failure::new("the config is not there any more"))?;
+            let account = config.account(&login.account)?;
+            let plain = config.connect(account, None).await?;
             let publishes = !plain.capabilities().has(Capability::List);
-            let provider = match publishes {
+            let provider = match publishes && !login.in_mount {
                 false => plain,
-                true => self.catalogs.over(&self.config, account, plain).await?,
+                true => self.catalogs.over(config, account, plain).await?,
             };
             let connected = Connected { provider, publishes };
-            self.connected.insert(name.to_owned(), connected);
+            self.connected.insert(login.clone(), connected);
         }
-        let connected = self.connected.get(name);
-        connected.ok_or_else(|| Failure::new(format!("account {name} is not connected")))
+        let connected = self.connected.get(&login);
+        connected.ok_or_else(|| Failure::new(format!("account {} is not connected", login.account)))
     }
 
     /// The item that a person named: in a mount where something is there under the name, else in an account.
@@ -129,21 +163,33 @@ impl Session {
     async fn in_mount(&mut self, path: PathBuf, shown: String) -> Result<Target, Failure> {
         let stored = stored_in_mount(&path).map_err(|why| Failure::new(format!("{shown} {why}")))?;
         let StoredItem { account, item } = stored;
-        let connected = self.connect(&account).await?;
+        let usual = |told: Option<PathBuf>, usual: &PathBuf| told.unwrap_or_else(|| usual.clone());
+        let config = match self.is_config_named {
+            true => self.paths.config.clone(),
+            false => usual(of_mount(&path, which::config_told_by), &self.paths.config),
+        };
+        let state_dir = usual(of_mount(&path, which::told_by), &self.paths.state_dir);
+        let login = Login {
+            config: config.clone(),
+            account: account.clone(),
+            in_mount: true,
+        };
+        let connected = self.connect(login).await?;
         Ok(Target {
             shown,
             provider: Arc::clone(&connected.provider),
             publishes: connected.publishes,
             account,
+            config,
             item,
-            state_dir: state_dir_of(&path).unwrap_or_else(|| self.paths.state_dir.clone()),
+            state_dir,
             place: Some(path),
             path: None,
         })
     }
 
     async fn in_account(&mut self, account: &str, path: &str, shown: String) -> Result<Target, Failure> {
-        let connected = self.connect(account).await?;
+        let connected = self.connect(self.named(account)).await?;
         let (provider, publishes) = (Arc::clone(&connected.provider), connected.publishes);
         if !provider.capabilities().has(Capability::List) {
             // Only the mount that holds the list can tell.
@@ -159,6 +205,7 @@ impl Session {
             item: item.map_err(|unmet| unmet.told(&shown))?,
             shown,
             account: account.to_owned(),
+            config: self.paths.config.clone(),
             provider,
             place: None,
             path: Some(path.trim_matches('/').to_owned()),
@@ -175,6 +222,7 @@ impl Session {
         let target = |(path, file): (String, FileId)| Target {
             shown: printable(&format!("{}:{path}", folder.account)),
             account: folder.account.clone(),
+            config: folder.config.clone(),
             provider: Arc::clone(&folder.provider),
             item: ItemId::File(file),
             place: None,
@@ -254,6 +302,11 @@ impl Session {
         };
         let mut waiting = report.pending.iter();
         Ok(waiting.any(|file| file.account == target.account && is_below(&file.path)))
+    }
+
+    /// Whether an item is in an account that a person named.
+    pub fn is_in(&self, target: &Target, account: &str) -> bool {
+        target.account == account && target.config == self.paths.config
     }
 
     /// Notes that something of an account was changed, which a running mount hears of at the end.
@@ -344,6 +397,11 @@ impl Target {
         }
     }
 
+    /// Whether both are in one account.
+    pub fn is_beside(&self, other: &Target) -> bool {
+        self.account == other.account && self.config == other.config
+    }
+
     /// Refuses the top folder of an account, with which nothing can be done but to look.
     pub fn below_top(&self) -> Outcome {
         match &self.item {
@@ -401,10 +459,10 @@ pub(super) async fn or_files_below(
     }
 }
 
-/// The state directory of the mount that a path is in, as its top tells it.
-fn state_dir_of(path: &Path) -> Option<PathBuf> {
+/// What the top of the mount that a path is in tells.
+fn of_mount(path: &Path, tell: impl Fn(&Path) -> Option<PathBuf>) -> Option<PathBuf> {
     let path = path.canonicalize().ok()?;
-    path.ancestors().find_map(which::told_by)
+    path.ancestors().find_map(tell)
 }
 
 struct StoredItem {

@@ -193,7 +193,7 @@ async fn destination(session: &mut Session, account: &str, to: &Path) -> Result<
         false => PathBuf::from(format!("{account}:{}", to.to_string_lossy())),
     };
     let target = session.find(&named).await?;
-    if target.account != account {
+    if !session.is_in(&target, account) {
         return Err(Failure::new(format!(
             "{} is in account {}: name a folder of {account}",
             target.shown, target.account

@@ -60,7 +60,7 @@ pub(super) fn run(global: &Global, args: &ZipArgs) -> Outcome {
         let Some((first, others)) = targets.split_first() else {
             return Ok(());
         };
-        if let Some(other) = others.iter().find(|other| other.account != first.account) {
+        if let Some(other) = others.iter().find(|other| !other.is_beside(first)) {
             return Err(Failure::new(format!(
                 "{} is in account {}, and {} in {}: an archive holds files of one account",
                 first.shown, first.account, other.shown, other.account

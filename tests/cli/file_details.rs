@@ -220,12 +220,11 @@ fn a_text_file_is_made_without_an_upload_and_the_mount_shows_it_at_once() {
         "Made media:top.txt.\n"
     );
     assert_eq!(mount.list("media"), ["album", "top.txt"]);
-    // A mount hears of it wherever its state is.
+    // A mount tells what its accounts are, and hears of it wherever its state is.
     let elsewhere = world.home.path("elsewhere");
     let made = std::process::Command::new(env!("CARGO_BIN_EXE_lockerfs"))
-        .arg("--config")
-        .arg(world.home.config())
         .args(["create", &mount.path("media/album/third.txt")])
+        .env("XDG_CONFIG_HOME", &elsewhere)
         .env("XDG_STATE_HOME", &elsewhere)
         .stdout(std::process::Stdio::null())
         .status();

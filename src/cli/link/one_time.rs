@@ -226,11 +226,11 @@ pub(super) fn change(global: &Global, link: &str, args: &TermArgs, form: Form) -
 }
 
 /// The account that the link is of: the one that is named, or else the only one that has such links.
-fn account(session: &Session, named: Option<&str>) -> Result<String, Failure> {
+fn account(session: &mut Session, named: Option<&str>) -> Result<String, Failure> {
     if let Some(named) = named {
         return Ok(named.to_owned());
     }
-    let accounts = session.config().accounts.iter();
+    let accounts = session.config()?.accounts.iter();
     let able: Vec<&str> = accounts
         .filter(|account| matches!(account.service, Service::MediaFire(_)))
         .map(|account| account.name.as_str())

@@ -31,7 +31,7 @@ pub(super) fn run(global: &Global, paths: &[PathBuf], recursive: bool, kind: Kin
         let (targets, mut missing) = files(session, paths, recursive).await;
         let mut links = Vec::new();
         // Files of one account in a row are asked for together.
-        for some in targets.chunk_by(|one, other| one.account == other.account) {
+        for some in targets.chunk_by(Target::is_beside) {
             for (target, link) in some.iter().zip(ask(some, kind).await?) {
                 match link {
                     Ok(url) => links.push(Link {
