@@ -1,45 +1,8 @@
 //! `lockerfs trash` and `lockerfs purge`.
 
-use std::process::Command;
 use std::time::Duration;
 
 use crate::world::{MEDIA, World};
-
-/// Runs the program at a terminal of its own and types a line into it: exit status, and what was shown.
-fn at_a_terminal(world: &World, args: &[&str], typed: &str) -> (i32, String) {
-    const SCRIPT: &str = "
-import os, pty, sys
-typed = sys.argv[1].encode() + b'\\n'
-pid, terminal = pty.fork()
-if pid == 0:
-    os.execv(sys.argv[2], sys.argv[2:])
-shown = b''
-while True:
-    try:
-        some = os.read(terminal, 4096)
-    except OSError:
-        break
-    if not some:
-        break
-    shown += some
-    if typed and b'[y/N]' in shown:
-        os.write(terminal, typed)
-        typed = b''
-_, status = os.waitpid(pid, 0)
-sys.stdout.buffer.write(shown)
-sys.exit(os.waitstatus_to_exitcode(status))
-";
-    let ran = Command::new("python3")
-        .args(["-c", SCRIPT, typed, env!("CARGO_BIN_EXE_lockerfs"), "--config"])
-        .arg(world.home.config())
-        .arg("--state-dir")
-        .arg(world.home.path("state"))
-        .args(args)
-        .output()
-        .unwrap();
-    assert!(ran.stderr.is_empty(), "{}", String::from_utf8_lossy(&ran.stderr));
-    (ran.status.code().unwrap(), String::from_utf8(ran.stdout).unwrap())
-}
 
 fn names(world: &World) -> Vec<String> {
     let listed = world.json(&["trash", "list", "--json", MEDIA]);
@@ -157,7 +120,7 @@ fn the_trash_is_emptied_when_a_person_says_so_and_not_otherwise() {
         world.change(MEDIA, "trash", name);
     }
     world.refuses(&["trash", "empty", MEDIA], "say --yes where nobody can be asked");
-    let (status, shown) = at_a_terminal(&world, &["trash", "empty", MEDIA], "n");
+    let (status, shown) = world.at_a_terminal(&["trash", "empty", MEDIA], "n");
     assert_eq!(status, 0, "{shown}");
     assert!(
         shown.contains("Delete 2 items of the trash of media for good? [y/N]"),
@@ -165,7 +128,7 @@ fn the_trash_is_emptied_when_a_person_says_so_and_not_otherwise() {
     );
     assert!(shown.contains("Nothing was deleted."), "{shown}");
     assert_eq!(names(&world).len(), 2);
-    let (status, shown) = at_a_terminal(&world, &["trash", "empty", MEDIA], "y");
+    let (status, shown) = world.at_a_terminal(&["trash", "empty", MEDIA], "y");
     assert_eq!(status, 0, "{shown}");
     assert!(shown.contains("Deleted 2 items for good."), "{shown}");
     assert!(names(&world).is_empty());
@@ -190,7 +153,7 @@ fn what_is_purged_is_gone_for_good_and_from_the_mount_at_once() {
     assert_eq!(mount.list("media/old"), ["deep"]);
     let (a, old) = (mount.path("media/a.txt"), mount.path("media/old"));
     world.refuses(&["purge", &a], "say --yes where nobody can be asked");
-    let (status, shown) = at_a_terminal(&world, &["purge", &a], "");
+    let (status, shown) = world.at_a_terminal(&["purge", &a], "");
     assert!(status == 0 && shown.contains("Nothing was deleted."), "{shown}");
     assert!(shown.contains(&a), "it is told what would go: {shown}");
     let told = world.prints(&["purge", "--yes", &a, &old, "media:b.txt"]);

@@ -128,3 +128,29 @@ fn a_file_that_waits_for_its_upload_is_refused_with_what_to_do() {
         2
     );
 }
+
+#[test]
+fn what_fails_for_a_moment_is_done_again_unless_it_would_then_be_done_twice() {
+    let world = World::new();
+    let id = world.put(MEDIA, "letter.txt", "first");
+    world.put(MEDIA, "letter.txt", "second");
+    let first = world.file(MEDIA, &id)["versions"][0]["revision"].to_string();
+    world.faults(json!([
+        {"match": "file/get_versions", "fault": "status", "status": 503, "times": 1},
+        {"match": "file/update", "fault": "lost_reply", "times": 1},
+        {"match": "file/restore", "fault": "lost_reply", "times": 1},
+    ]));
+    world.prints(&["versions", "media:letter.txt"]);
+    world.prints(&["describe", "media:letter.txt", "text"]);
+    assert_eq!(world.file(MEDIA, &id)["description"], "text");
+    let lost = world.run(&["restore", "media:letter.txt", &first]);
+    assert_eq!((lost.status, lost.out.as_str()), (1, ""));
+    assert!(
+        lost.err.contains("is the network up, and the service?"),
+        "{}",
+        lost.err
+    );
+    let calls = world.calls();
+    let made = ["file/get_versions", "file/update", "file/restore"].map(|call| calls[call]);
+    assert_eq!(made, [2, 2, 1]);
+}

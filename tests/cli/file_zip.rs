@@ -183,3 +183,19 @@ fn an_interrupt_leaves_nothing_behind() {
     assert_eq!(told, "lockerfs: stopped: no archive was written\n");
     assert!(left(&world).is_empty());
 }
+
+#[test]
+fn a_terminal_shows_how_far_it_has_come() {
+    let world = World::with(|options| options.per_connection = Some(2_000_000));
+    world.put(MEDIA, "album/long.txt", &"long ".repeat(200_000));
+    let (status, shown) = world.at_a_terminal(&["zip", "media:album", "-o", "x.zip"], "");
+    assert_eq!(status, 0, "{shown}");
+    assert!(
+        shown.contains("% ") && shown.contains(" of about 1.0 MB"),
+        "{shown}"
+    );
+    assert!(shown.contains("Saved 1.0 MB as x.zip."), "{shown}");
+    let (status, shown) = world.at_a_terminal(&["zip", "media:album", "-o", "-"], "");
+    assert_eq!(status, 1, "{shown}");
+    assert!(shown.contains("an archive is nothing for a terminal"), "{shown}");
+}

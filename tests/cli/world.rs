@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::Command;
 
 use lockerfs::http::{ApiClient, ApiOptions};
 use lockerfs::sandbox::{Account, Options, Sandbox};
@@ -18,6 +19,30 @@ pub const CLOUD: &str = "cloud";
 pub const MIRROR: &str = "mirror";
 pub const MIRRORED: &str = "mirrored";
 const ACCOUNTS: [&str; 4] = [MEDIA, CLOUD, MIRROR, MIRRORED];
+
+/// Runs its arguments after the first at a terminal, types the first when it is asked for, and says what was shown.
+const AT_A_TERMINAL: &str = "
+import os, pty, sys
+typed = sys.argv[1].encode() + b'\\n'
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[2], sys.argv[2:])
+shown = b''
+while True:
+    try:
+        some = os.read(terminal, 4096)
+    except OSError:
+        break
+    if not some:
+        break
+    shown += some
+    if typed and b'[y/N]' in shown:
+        os.write(terminal, typed)
+        typed = b''
+_, status = os.waitpid(pid, 0)
+sys.stdout.buffer.write(shown)
+sys.exit(os.waitstatus_to_exitcode(status))
+";
 
 pub struct World {
     pub home: Home,
@@ -202,6 +227,27 @@ impl World {
         assert_eq!((status, out.as_str()), (2, ""), "{args:?}: {err}");
         assert!(err.contains(expected), "{args:?}: {err}");
         assert_eq!(ACCOUNTS.map(|account| self.state(account)), before, "{args:?}");
+    }
+
+    /// Runs the program at a terminal of its own and types a line into it when it asks: exit status, and what was shown.
+    pub fn at_a_terminal(&self, args: &[&str], typed: &str) -> (i32, String) {
+        let ran = Command::new("python3")
+            .args([
+                "-c",
+                AT_A_TERMINAL,
+                typed,
+                env!("CARGO_BIN_EXE_lockerfs"),
+                "--config",
+            ])
+            .arg(self.home.config())
+            .arg("--state-dir")
+            .arg(self.home.path("state"))
+            .args(args)
+            .current_dir(self.home.path(""))
+            .output()
+            .unwrap();
+        assert!(ran.stderr.is_empty(), "{}", String::from_utf8_lossy(&ran.stderr));
+        (ran.status.code().unwrap(), String::from_utf8(ran.stdout).unwrap())
     }
 
     /// Mounts all accounts until the value is dropped. It asks the services for nothing by itself.
