@@ -66,6 +66,15 @@ fn what_wraps_a_provider_hands_every_method_on() {
         let missing: Vec<_> = all.difference(&methods(file, "Provider for ")).cloned().collect();
         assert!(missing.is_empty(), "{file}: {missing:?}");
     }
+    let services = methods("provider/services.rs", "pub trait FileServices");
+    assert!(services.contains("zip") && services.len() > 15, "{services:?}");
+    let wrapped = methods("provider/wrap/services.rs", "FileServices for ");
+    assert_eq!(wrapped, services, "what goes around services hands them all on");
+    // These are laid over providers, whose services they hand on as they are.
+    for file in ["provider/catalog.rs", "vfs/local/folders.rs"] {
+        let handed_on = methods(file, "Provider for ");
+        assert!(handed_on.contains("services"), "{file}: services");
+    }
 }
 
 #[test]

@@ -135,6 +135,14 @@ impl Handler for Mount {
     async fn pause(&self, account: Option<&str>, paused: bool) -> Result<u64, String> {
         Ok(u64::from(paused) + u64::from(account.is_none()))
     }
+
+    async fn refresh(&self, account: &str) -> Result<bool, String> {
+        match account {
+            "media" => Ok(true),
+            "away" => Err("what changed in away is not known yet".to_owned()),
+            _ => Ok(false),
+        }
+    }
 }
 
 /// Leaves a file when an export is dropped.

@@ -26,13 +26,30 @@ impl Failure {
 
     /// A provider's failure for a person, with what can be done about it.
     pub fn of_provider(account: &str, error: &ProviderError) -> Self {
-        let remedy = match error.kind {
-            ErrorKind::LoginRefused => format!("; run `lockerfs login {account}` to give its secret anew"),
-            ErrorKind::RateLimited => "; wait a while".to_owned(),
-            ErrorKind::Timeout | ErrorKind::Unavailable => "; is the network up, and the service?".to_owned(),
-            _ => String::new(),
-        };
-        Failure(format!("account {account}: {error}{remedy}"))
+        Failure(format!("account {account}: {error}{}", remedy(account, error)))
+    }
+
+    /// The same, where what a service does not offer is told in its sentence alone.
+    pub fn of_account(account: &str, error: &ProviderError) -> Self {
+        Failure::of_item(account, &format!("account {account}"), error)
+    }
+
+    /// The same, of an item that a person named. What a service does not offer is told in its sentence alone.
+    pub fn of_item(account: &str, shown: &str, error: &ProviderError) -> Self {
+        match error.kind {
+            ErrorKind::Unsupported => Failure(format!("{shown}: {}", error.message)),
+            _ => Failure(format!("{shown}: {error}{}", remedy(account, error))),
+        }
+    }
+}
+
+/// What can be done about it, after the sentence on it.
+fn remedy(account: &str, error: &ProviderError) -> String {
+    match error.kind {
+        ErrorKind::LoginRefused => format!("; run `lockerfs login {account}` to give its secret anew"),
+        ErrorKind::RateLimited => "; wait a while".to_owned(),
+        ErrorKind::Timeout | ErrorKind::Unavailable => "; is the network up, and the service?".to_owned(),
+        _ => String::new(),
     }
 }
 

@@ -37,6 +37,15 @@ impl Config {
         })
     }
 
+    /// As [`connect`](Self::connect), for a command that ends before its secrets change.
+    pub async fn connect_once(
+        &self,
+        account: &AccountConfig,
+        index: Option<&Database>,
+    ) -> Result<Arc<dyn Provider>> {
+        Ok(wrapped(account, self.provider(account, index).await?))
+    }
+
     /// The provider of an account, bare.
     pub async fn provider(
         &self,

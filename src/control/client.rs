@@ -125,6 +125,13 @@ impl Client {
             .await
     }
 
+    /// Returns when who looks into the mount sees what changed on the service of an account; false where the mount
+    /// does not serve it.
+    pub async fn refresh(self, account: String) -> Result<bool, ControlError> {
+        let count = self.count(&Request::Refresh { account }, Some(SILENCE)).await?;
+        Ok(count > 0)
+    }
+
     async fn count(mut self, request: &Request, silence: Option<Duration>) -> Result<u64, ControlError> {
         self.send(request).await?;
         match self.next(silence).await? {

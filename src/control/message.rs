@@ -41,6 +41,10 @@ pub(super) enum Request {
     LogIn {
         account: String,
     },
+    /// Look at once for what changed on the service of an account.
+    Refresh {
+        account: String,
+    },
     /// Begin no more uploads, or go on with them; of one account, or of all.
     Pause {
         account: Option<String>,

@@ -59,6 +59,9 @@ pub trait Handler: Send + Sync + 'static {
     /// Begins no more uploads of an account, or of all, or goes on with them; the number of accounts that this
     /// changes.
     async fn pause(&self, account: Option<&str>, paused: bool) -> Result<u64, String>;
+
+    /// Looks at once for what changed on the service of an account; false where it is not in this mount.
+    async fn refresh(&self, account: &str) -> Result<bool, String>;
 }
 
 /// The listening socket. Dropping it removes the socket.
@@ -196,6 +199,7 @@ async fn answer(
         Request::Cancel { choice } => handler.cancel(&choice).await,
         Request::Export { item, to, replace } => handler.export(&item, &to, replace).await,
         Request::LogIn { account } => handler.log_in(&account).await,
+        Request::Refresh { account } => handler.refresh(&account).await.map(u64::from),
         Request::Pause { account, paused } => handler.pause(account.as_deref(), paused).await,
     };
     Ok(result.map_or_else(

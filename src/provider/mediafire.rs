@@ -9,6 +9,7 @@ mod changes;
 mod errors;
 mod files;
 mod folders;
+mod services;
 mod session;
 mod uploads;
 mod web;
@@ -24,6 +25,7 @@ use url::Url;
 
 use self::call::Api;
 use self::wire::{Node, Params, ROOT};
+use super::services::FileServices;
 use super::{
     AccountInfo, Capabilities, Capability, ChangeCursor, Changes, DeleteMode, DownloadLink, FileEntry,
     FileId, FolderEntry, FolderId, FolderState, ItemId, ListHint, Listing, NameRules, Provider, Result,
@@ -119,6 +121,10 @@ impl MediaFire {
 impl Provider for MediaFire {
     fn kind(&self) -> &'static str {
         "mediafire"
+    }
+
+    fn services(&self) -> &dyn FileServices {
+        self
     }
 
     fn capabilities(&self) -> Capabilities {

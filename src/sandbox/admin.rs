@@ -6,6 +6,7 @@
 //! | `POST /sandbox/calls/reset` | counts from zero |
 //! | `POST /sandbox/rescan` | takes up what was done to the live files by hand |
 //! | `GET /sandbox/files?account=NAME` | the live files: path, size, sha256, id (`quickkey`, too) |
+//! | `GET /sandbox/state?account=NAME` | all that is kept of an account: its tree, with trash, versions, privacy, descriptions and artwork, and MediaFire's one-time links by token |
 //! | `GET /sandbox/spoiled` | SHA-256 of all contents that a mishap had stored in the place of what was sent |
 //! | `GET /sandbox/accounts` | the accounts: name, service, e-mail, directory of live files |
 //! | `POST /sandbox/faults` | a JSON list of rules, which replace the former ones |
@@ -58,6 +59,7 @@ pub async fn answer(shared: &Arc<Shared>, request: Request) -> Response {
         )),
         "GET /sandbox/accounts" => Ok(accounts(shared)),
         "GET /sandbox/files" => files(shared, request.uri().query().unwrap_or_default()),
+        "GET /sandbox/state" => state(shared, request.uri().query().unwrap_or_default()),
         "POST /sandbox/faults" => faults(shared, request).await,
         "POST /sandbox/limit" => limit(shared, request).await,
         "POST /sandbox/storage" => storage(shared, request).await,
@@ -146,6 +148,19 @@ fn files(shared: &Shared, query: &str) -> Answer {
             }
         }
         Ok(Value::Array(files))
+    })
+}
+
+fn state(shared: &Shared, query: &str) -> Answer {
+    let account = account_in(query).unwrap_or_default();
+    shared.with(|world| {
+        let index = world.account(&account);
+        let Some((index, account)) = index.and_then(|index| Some((index, world.accounts.get(index)?))) else {
+            return Err((StatusCode::NOT_FOUND, "no such account".to_owned()));
+        };
+        let tree = serde_json::to_value(&account.tree);
+        let tree = tree.map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+        Ok(json!({ "tree": tree, "one_time_links": world.mediafire.one_time_links(index) }))
     })
 }
 

@@ -218,6 +218,7 @@ fn shown(plan: &Plan) -> vfs::Options {
         umask: mount.umask,
         alone: plan.alone,
         state_dir: plan.paths.state_dir.clone(),
+        config: plan.paths.config.clone(),
     }
 }
 

@@ -199,6 +199,11 @@ impl Handler for MountHandler {
         }
         Ok(changed)
     }
+
+    async fn refresh(&self, account: &str) -> Result<bool, String> {
+        let looked = self.vfs.look_for_news(account).await;
+        looked.map_err(|error| format!("what changed in {account} is not known yet: {error}"))
+    }
 }
 
 /// What an id stands for.
