@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::config::ConfigError;
 use crate::control::ControlError;
-use crate::provider::{ErrorKind, ProviderError};
+use crate::provider::{ErrorKind, ProviderError, Retry};
 use crate::state::StateError;
 
 #[derive(Debug)]
@@ -27,6 +27,9 @@ impl Failure {
     /// A provider's failure for a person, with what can be done about it.
     pub fn of_provider(account: &str, error: &ProviderError) -> Self {
         let remedy = match error.kind {
+            ErrorKind::LoginRefused if matches!(error.retry, Retry::AfterWait(_)) => {
+                "; wait a while".to_owned()
+            }
             ErrorKind::LoginRefused => format!("; run `lockerfs login {account}` to give its secret anew"),
             ErrorKind::RateLimited => "; wait a while".to_owned(),
             ErrorKind::Timeout | ErrorKind::Unavailable => "; is the network up, and the service?".to_owned(),
