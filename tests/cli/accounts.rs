@@ -187,7 +187,18 @@ fn what_is_wrong_or_missing_is_told_in_a_sentence_and_changes_nothing() {
     let url = service.url("media");
     let home = Home::with("# mine\n");
     let add = |more: &[&'static str]| [&["account", "add"], more].concat();
-    let cases: [(&[&str], &str); 12] = [
+    let cases: [(&[&str], &str); 13] = [
+        (
+            &[
+                "m",
+                "--kind",
+                "mediafire",
+                "--session-token",
+                "--password-command",
+                "x",
+            ],
+            "--password-command means nothing",
+        ),
         (&[], "say lockerfs account add NAME"),
         (&["m"], "say --kind KIND (one of mediafire, "),
         (&["m", "--kind", "mediafire"], "say --email ADDRESS"),
