@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::config::ConfigError;
 use crate::control::ControlError;
-use crate::provider::{ErrorKind, ProviderError};
+use crate::provider::{ErrorKind, ProviderError, Retry};
 use crate::state::StateError;
 
 #[derive(Debug)]
@@ -46,6 +46,7 @@ impl Failure {
 /// What can be done about it, after the sentence on it.
 fn remedy(account: &str, error: &ProviderError) -> String {
     match error.kind {
+        ErrorKind::LoginRefused if matches!(error.retry, Retry::AfterWait(_)) => "; wait a while".to_owned(),
         ErrorKind::LoginRefused => format!("; run `lockerfs login {account}` to give its secret anew"),
         ErrorKind::RateLimited => "; wait a while".to_owned(),
         ErrorKind::Timeout | ErrorKind::Unavailable => "; is the network up, and the service?".to_owned(),

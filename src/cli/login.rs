@@ -73,14 +73,14 @@ async fn store(asker: &mut Asker, path: &Path, name: &str) -> Outcome {
         let new = match &place {
             SecretPlace::Command => continue,
             SecretPlace::Nowhere => {
-                let place = NewPlace::choose(keeper().await?, name, secret);
+                let keeper = asker.unless_stopped(UNCHANGED, keeper()).await?;
+                let place = NewPlace::choose(keeper, name, secret);
                 place.check(path)?;
                 Some(place)
             }
             SecretPlace::Keyring(_) => {
-                check_keyring()
-                    .await
-                    .map_err(|error| Failure::new(error.to_string()))?;
+                let unlocked = async { check_keyring().await.map_err(|e| Failure::new(e.to_string())) };
+                asker.unless_stopped(UNCHANGED, unlocked).await?;
                 None
             }
             _ => None,

@@ -329,6 +329,22 @@ mod tests {
     }
 
     #[test]
+    fn accounts_with_dotted_keys_get_another_one_beside_them() {
+        let mut draft = draft("accounts.a.kind = \"mediafire\"\naccounts.a.email = \"a@example.org\"\n");
+        let entries = text(&[("kind", "mediafire"), ("email", "c@example.org")]);
+        draft.add_account("c", &entries).unwrap();
+        draft.rename_account("a", "b").unwrap();
+        let names: Vec<_> = draft
+            .config()
+            .unwrap()
+            .accounts
+            .into_iter()
+            .map(|a| a.name)
+            .collect();
+        assert_eq!(names, ["b", "c"]);
+    }
+
+    #[test]
     fn accounts_in_one_line_get_another_one_there() {
         let mut draft = draft("accounts = { a = { kind = \"mediafire\", email = \"a@example.org\" } }\n");
         draft

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::{ExposeSecret, SecretSlice, SecretString};
 
 use super::draft::{Entry, make_folders, replace};
 use super::error::ConfigError;
@@ -41,7 +41,7 @@ pub struct Kept {
 enum Undo {
     RemoveFile(PathBuf),
     RemoveFolders(Vec<PathBuf>),
-    RestoreFile(PathBuf, SecretString),
+    RestoreFile(PathBuf, SecretSlice<u8>),
     RemoveEntry(String),
     RestoreEntry(String, String, SecretString),
 }
@@ -148,7 +148,7 @@ impl Kept {
                     }
                     target => target.map_err(failed)?,
                 };
-                let before = fs::read_to_string(&target).map_err(failed)?;
+                let before = fs::read(&target).map_err(failed)?;
                 replace(&target, line(secret).expose_secret().as_bytes()).map_err(failed)?;
                 self.undo.push(Undo::RestoreFile(target, before.into()));
                 Ok(())
@@ -188,7 +188,7 @@ impl Kept {
                     continue;
                 }
                 Undo::RestoreFile(path, before) => {
-                    let restored = replace(&path, before.expose_secret().as_bytes());
+                    let restored = replace(&path, before.expose_secret());
                     (path.display().to_string(), restored.map_err(|e| e.to_string()))
                 }
                 Undo::RemoveEntry(entry) => {

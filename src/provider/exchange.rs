@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use url::Url;
 
+use super::services::{self, FileServices};
 use super::{
     AccountInfo, Capabilities, ChangeCursor, Changes, DailyCalls, DeleteMode, DownloadLink, FileEntry,
     FileId, FolderEntry, FolderId, FolderState, ItemId, ListHint, Listing, NameRules, Pace, Provider,
@@ -51,6 +52,11 @@ impl Provider for Exchange {
 
     fn id_space(&self) -> String {
         self.current().id_space()
+    }
+
+    /// None: what is used while its secrets change is a mount, which wants no more than a filesystem does.
+    fn services(&self) -> &dyn FileServices {
+        &services::Nothing
     }
 
     fn name_rules(&self) -> NameRules {

@@ -106,6 +106,9 @@ fn judge(account: &str, error: &ProviderError) -> Verdict {
     let park = |sentence: &str| Verdict::Park(format!("{sentence} ({error})"));
     match (error.kind, error.retry) {
         (ErrorKind::QuotaExceeded, _) => park("the account is full: make room on the service, or get more"),
+        (ErrorKind::LoginRefused, Retry::AfterWait(_)) => {
+            Verdict::Pause(format!("the service refuses the login for now ({error})"))
+        }
         (ErrorKind::LoginRefused, _) => Verdict::Pause(format!(
             "the service refuses the login: run `lockerfs login {account}` ({error})"
         )),

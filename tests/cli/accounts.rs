@@ -1,5 +1,6 @@
 //! Accounts are added, listed, checked, renamed and removed; a command that fails has changed nothing.
 
+use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, symlink};
 
 use lockerfs::sandbox::Account;
@@ -186,7 +187,18 @@ fn what_is_wrong_or_missing_is_told_in_a_sentence_and_changes_nothing() {
     let url = service.url("media");
     let home = Home::with("# mine\n");
     let add = |more: &[&'static str]| [&["account", "add"], more].concat();
-    let cases: [(&[&str], &str); 12] = [
+    let cases: [(&[&str], &str); 13] = [
+        (
+            &[
+                "m",
+                "--kind",
+                "mediafire",
+                "--session-token",
+                "--password-command",
+                "x",
+            ],
+            "--password-command means nothing",
+        ),
         (&[], "say lockerfs account add NAME"),
         (&["m"], "say --kind KIND (one of mediafire, "),
         (&["m", "--kind", "mediafire"], "say --email ADDRESS"),
@@ -346,6 +358,26 @@ fn control_c_at_the_question_changes_nothing_and_leaves_the_terminal_as_it_was()
     assert!(home.snapshot().is_empty());
 }
 
+#[test]
+fn control_c_while_the_service_is_asked_changes_nothing() {
+    let home = Home::with("# mine\n");
+    // Takes connections, and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", silent.local_addr().unwrap());
+    let before = home.snapshot();
+    let mut terminal = Terminal::run(home.command(&add_media("media", &url, &[])));
+    terminal.answer("Password", "demo-password");
+    terminal.wait_for("Logging in ...");
+    terminal.interrupt();
+    let (status, shown) = terminal.end();
+    assert_eq!(status, 1, "{shown}");
+    assert!(
+        shown.contains("stopped by SIGINT; nothing was changed"),
+        "{shown}"
+    );
+    assert_eq!(home.snapshot(), before);
+}
+
 fn wait_until_hidden(terminal: &Terminal) {
     crate::home::wait_for("what is typed is hidden", || !terminal.echoes());
 }
@@ -414,6 +446,8 @@ fn a_renamed_account_keeps_what_waits_and_is_pinned_and_published() {
         "",
         "there is an account ace already",
     );
+    let unnamed = ["account", "rename", "media", "a/b"];
+    home.refuses(&unnamed, "", "cannot be a directory's name");
     let before = home.read("config.toml");
     home.succeeds(&["account", "rename", "media", "drive"], "");
     home.succeeds(&["account", "rename", "ace", "public"], "");
@@ -437,6 +471,7 @@ fn a_renamed_account_keeps_what_waits_and_is_pinned_and_published() {
         std::fs::read_to_string(mount.path("drive/waits.txt")).unwrap(),
         "waits"
     );
+    assert_eq!(mount.status()["accounts"][0]["paused"], true);
     home.succeeds(&["queue", "resume", "--account", "drive"], "");
     home.succeeds(&["drain"], "");
     let stored = service.files_dir("media").join("waits.txt");

@@ -276,6 +276,23 @@ fn what_login_cannot_do_is_told_and_changes_nothing() {
 }
 
 #[test]
+fn a_mount_whose_environment_holds_the_old_secret_says_so() {
+    let (service, home) = media();
+    let variables = [("LOCKERFS_MEDIA_PASSWORD", "demo-password")];
+    let ran = home.run_with(&["mount", "--daemon", "mount"], "", &variables);
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    let mount = home.mounted();
+    service.change_login(&json!({ "account": "media", "password": "changed" }));
+    let ran = home.run_with(&["login", "media"], "changed\n", &[]);
+    assert_eq!(ran.status, 1, "{}", ran.out);
+    let told = "the new secret of media is stored, but the mount does not use it: it was started with \
+                LOCKERFS_MEDIA_PASSWORD in its environment";
+    assert!(ran.err.contains(told), "{}", ran.err);
+    mount.unmount();
+    assert_eq!(home.read("media.password"), "changed\n");
+}
+
+#[test]
 fn an_account_that_is_another_one_in_the_config_now_does_not_take_the_place_of_the_mounted_one() {
     let other = Account {
         email: "other@example.com".to_owned(),

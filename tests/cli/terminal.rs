@@ -15,7 +15,7 @@ pub struct Terminal {
     screen: File,
     /// All that it showed.
     shown: Arc<Mutex<String>>,
-    reader: JoinHandle<()>,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Terminal {
@@ -63,7 +63,7 @@ impl Terminal {
             child,
             screen,
             shown,
-            reader,
+            reader: Some(reader),
         }
     }
 
@@ -108,7 +108,15 @@ impl Terminal {
     /// Waits for the program's end: its exit status, and all that was shown.
     pub fn end(mut self) -> (i32, String) {
         let status = self.child.wait().unwrap().code().unwrap();
-        self.reader.join().unwrap();
+        self.reader.take().unwrap().join().unwrap();
         (status, self.shown.lock().unwrap().clone())
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // Of a test that failed: nobody answers it any more.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

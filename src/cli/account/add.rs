@@ -181,7 +181,10 @@ async fn add(asker: &mut Asker, path: &std::path::Path, args: AddArgs) -> Outcom
     let needs = needs(kind, &name, &args);
     let unprinted = needs.iter().any(|need| args.commands.of(need.flag).is_none());
     let keeper = match unprinted {
-        true => Some(keeper(args.store, &needs, &args).await?),
+        true => {
+            let keeper = keeper(args.store, &needs, &args);
+            Some(asker.unless_stopped(UNCHANGED, keeper).await?)
+        }
         false => None,
     };
     let (mut given, mut places) = (Vec::new(), Vec::new());
@@ -255,7 +258,7 @@ fn check_flags(kind: &str, args: &AddArgs) -> Result<(), Failure> {
         (
             "--password-command",
             is_given("password"),
-            media || (yetishare && args.username.is_some()),
+            (media && !by_token(args)) || (yetishare && args.username.is_some()),
         ),
         (
             "--session-token-command",

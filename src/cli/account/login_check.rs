@@ -3,7 +3,7 @@
 use crate::cli::failure::Failure;
 use crate::cli::text;
 use crate::config::{AccountConfig, Config, KINDS};
-use crate::provider::{AccountInfo, ErrorKind, ProviderError};
+use crate::provider::{AccountInfo, ErrorKind, ProviderError, Retry};
 
 /// Logs in with what the config says and with nothing that another process holds.
 pub(in crate::cli) async fn log_in(config: &Config, account: &AccountConfig) -> Result<AccountInfo, Failure> {
@@ -16,7 +16,7 @@ pub(in crate::cli) async fn log_in(config: &Config, account: &AccountConfig) -> 
 /// For a login whose secrets were given just now.
 fn failure(account: &AccountConfig, error: &ProviderError) -> Failure {
     match error.kind {
-        ErrorKind::LoginRefused => Failure::new(format!(
+        ErrorKind::LoginRefused if error.retry == Retry::Never => Failure::new(format!(
             "account {}: {error}; nothing was changed: check what you gave",
             account.name
         )),

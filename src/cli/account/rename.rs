@@ -12,8 +12,8 @@ use crate::state::{Pins, StateError};
 
 const HELP: &str = "\
 The account's directory in the mount has the new name from the next mount on. What waits to be \
-uploaded, what was published and what is pinned goes with it; secrets stay where they are. What the \
-cache holds of it is fetched again when it is read.
+uploaded, what was published and what is pinned goes with it; secrets stay where they are, and what \
+the cache holds stays of use.
 
 Exit status: 0 when it was renamed, 1 when not, and nothing has changed, 2 for wrong use.";
 

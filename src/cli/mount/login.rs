@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::assemble::Account;
-use crate::config::Config;
+use crate::config::{Config, SecretPlace};
 use crate::state::Database;
 use crate::upload::Uploads;
 
@@ -25,6 +25,15 @@ pub(super) async fn take_up(
     if entry.identity() != account.identity {
         return Err(format!(
             "the config has another account under the name {name} than what is mounted: unmount it, then mount again"
+        ));
+    }
+    let shadowed = entry.login().into_iter().find_map(|secret| match secret.place() {
+        SecretPlace::Environment(variable) => Some(variable),
+        _ => None,
+    });
+    if let Some(variable) = shadowed {
+        return Err(format!(
+            "it was started with {variable} in its environment, which goes before what is stored: start it without"
         ));
     }
     let provider = config.provider(entry, Some(database)).await;
