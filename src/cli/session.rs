@@ -4,6 +4,7 @@
 //! Each account is connected once for a command, with a login of its own, and given back at the end.
 
 mod catalog;
+mod mounted;
 mod resolve;
 
 use std::collections::btree_map::Entry;
@@ -15,11 +16,13 @@ use std::time::{Duration, Instant};
 
 use super::failure::Failure;
 use super::text::printable;
-use super::{Global, Outcome, attribute, block_on, which};
+use super::{Global, Outcome, block_on, which};
 use crate::config::{Config, Paths};
 use crate::control::{Client, ControlError};
 use crate::provider::services::FileServices;
 use crate::provider::{Capability, FileId, FolderId, ItemId, Provider, ProviderError};
+pub(super) use mounted::reason;
+use mounted::{StoredItem, of_mount, stored_in_mount};
 
 /// How long a service may take at the end to give back its tokens.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -456,57 +459,5 @@ pub(super) async fn or_files_below(
             "{} is a directory: name files in it, or say -r for all files below it",
             target.shown
         ))),
-    }
-}
-
-/// What the top of the mount that a path is in tells.
-fn of_mount(path: &Path, tell: impl Fn(&Path) -> Option<PathBuf>) -> Option<PathBuf> {
-    let path = path.canonicalize().ok()?;
-    path.ancestors().find_map(tell)
-}
-
-struct StoredItem {
-    account: String,
-    item: ItemId,
-}
-
-/// What a path of a mount stands for on the service, or what follows the path in a sentence on why it is nothing there.
-fn stored_in_mount(path: &Path) -> Result<StoredItem, String> {
-    let about = path.symlink_metadata().map_err(|error| reason(&error))?;
-    let read = |name: &str| attribute::read(path, OsStr::new(name)).map_err(|error| reason(&error));
-    let Some(account) = read("user.lockerfs.account")? else {
-        return Err(match read("user.lockerfs.state")? {
-            Some(_) => "is in a mount of an older lockerfs: mount it anew".to_owned(),
-            None => "is not in a mount of lockerfs (and names no account, as media:a.txt would)".to_owned(),
-        });
-    };
-    let state = read("user.lockerfs.state")?;
-    let id = read("user.lockerfs.id")?;
-    let item = match (about.is_dir(), id, state.as_deref()) {
-        (true, Some(id), None) => ItemId::Folder(FolderId::new(id)),
-        (false, Some(id), Some("stored")) => ItemId::File(FileId::new(id)),
-        (_, _, state) => return Err(not_stored(state.unwrap_or("not known there"))),
-    };
-    Ok(StoredItem { account, item })
-}
-
-/// Why nothing can be done with it on the service, as what follows its path.
-fn not_stored(state: &str) -> String {
-    match state {
-        "list" => "is the list of its folder's links, and is not on the service".to_owned(),
-        "local" | "kept" => "stays on this machine, and is not on the service".to_owned(),
-        "parked" => "is not uploaded and needs you: `lockerfs status` says why".to_owned(),
-        "open" => "is written to at present: close it, and say this again when it is uploaded".to_owned(),
-        _ => {
-            format!("waits for its upload ({state}): say this again when `lockerfs drain` has ended")
-        }
-    }
-}
-
-pub(super) fn reason(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => "is not there".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "may not be read".to_owned(),
-        _ => format!("cannot be asked: {error}"),
     }
 }

@@ -11,6 +11,7 @@ use super::session::{self, Session};
 use super::{Global, Outcome, json, text};
 use crate::provider::services::TrashedItem;
 use crate::provider::{FolderId, ItemId, Provider};
+use crate::vfs::names;
 
 const EXAMPLES: &str = "\
 `rm` in a mount puts files into the trash of their service, unless the config says delete = \"purge\".
@@ -154,11 +155,18 @@ async fn restore(session: &mut Session, args: &RestoreArgs) -> Outcome {
     };
     let ids: Vec<ItemId> = chosen.iter().map(|item| item.item.clone()).collect();
     let restored = provider.services().restore_from_trash(&ids, &folder).await;
-    let goes_on = restored.map_err(|error| Failure::of_account(&args.account, &error))?;
+    let restored = restored.map_err(|error| Failure::of_account(&args.account, &error))?;
     session.changed_in(&args.account);
-    session.wait_for(&args.account, &provider, goes_on).await?;
+    session
+        .wait_for(&args.account, &provider, restored.goes_on)
+        .await?;
     let items = text::count(ids.len() as u64, "item", "items");
     println!("Restored {items} into {into}.");
+    let rules = provider.name_rules();
+    for name in &restored.renamed {
+        let name = text::printable(&names::to_local(name, &rules));
+        println!("One has the name {name} now, since its own was taken.");
+    }
     Ok(())
 }
 

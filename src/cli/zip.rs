@@ -74,6 +74,14 @@ pub(super) fn run(global: &Global, args: &ZipArgs) -> Outcome {
         let failed = |error| Failure::of_item(&first.account, &named(&targets), &error);
         // Before anything is written, and before the service packs for nothing.
         first.services().check_zip(&items, terms).await.map_err(failed)?;
+        for target in &targets {
+            if Session::waits_below(target).await? {
+                eprintln!(
+                    "lockerfs: files below {} wait for their upload: the archive lacks them",
+                    target.shown
+                );
+            }
+        }
         let screen = Screen::on_stderr();
         let expected = match screen {
             Some(_) => size(&targets).await?,

@@ -9,7 +9,8 @@ mod values;
 
 pub use archive::Archive;
 pub use values::{
-    Details, FileVersion, OneTimeCounts, OneTimeLink, OneTimeTerms, Privacy, TrashedItem, WebLink, ZipTerms,
+    Details, FileVersion, OneTimeCounts, OneTimeLink, OneTimeTerms, Privacy, Restored, TrashedItem, WebLink,
+    ZipTerms,
 };
 
 use async_trait::async_trait;
@@ -70,9 +71,8 @@ pub trait FileServices: Send + Sync {
         refuse("trash", NO_TRASH)
     }
 
-    /// Takes items out of the trash, into a folder, under their names or names that are free; true where that goes on
-    /// after the answer. Idempotent.
-    async fn restore_from_trash(&self, _items: &[ItemId], _folder: &FolderId) -> Result<bool> {
+    /// Takes items out of the trash, into a folder, under their names or names that are free. Idempotent.
+    async fn restore_from_trash(&self, _items: &[ItemId], _folder: &FolderId) -> Result<Restored> {
         refuse("trash", NO_TRASH)
     }
 

@@ -64,6 +64,16 @@ fn what_is_restored_is_where_it_was_told_to_be_and_the_mount_shows_it_at_once() 
     world.prints(&["trash", "restore", MEDIA, &id]);
     assert_eq!(mount.read("media/old/deep/a.txt"), "deep");
     assert!(names(&world).is_empty());
+    // A name that is taken is told.
+    world.put(MEDIA, "twin.txt", "first");
+    world.change(MEDIA, "trash", "twin.txt");
+    world.put(MEDIA, "twin.txt", "second");
+    let told = world.prints(&["trash", "restore", MEDIA, "twin.txt"]);
+    assert!(
+        told.ends_with("One has the name twin(2).txt now, since its own was taken.\n"),
+        "{told}"
+    );
+    assert_eq!(mount.read("media/twin(2).txt"), "first");
     // The folder may be named as any other path.
     world.change(MEDIA, "trash", "album/x.jpg");
     let to = mount.path("media/old");

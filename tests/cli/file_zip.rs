@@ -157,6 +157,23 @@ fn what_cannot_be_packed_is_told_before_anything_is_written() {
 }
 
 #[test]
+fn what_waits_for_its_upload_is_told_to_be_missing() {
+    let world = full();
+    let mount = world.mount();
+    world.prints(&["queue", "pause"]);
+    mount.write("media/album/new.txt", "new");
+    let Ran { status, err, .. } = world.run(&["zip", &mount.path("media/album"), "-o", "x.zip"]);
+    assert_eq!(status, 0, "{err}");
+    assert!(
+        err.contains("album wait for their upload: the archive lacks them"),
+        "{err}"
+    );
+    assert_eq!(unpacked(&world.home.path("x.zip")).len(), 2);
+    world.prints(&["queue", "resume"]);
+    world.prints(&["drain"]);
+}
+
+#[test]
 fn an_interrupt_leaves_nothing_behind() {
     let world = World::with(|options| options.per_connection = Some(50_000));
     world.put(MEDIA, "album/long.txt", &"long ".repeat(400_000));

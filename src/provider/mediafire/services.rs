@@ -13,7 +13,7 @@ use url::Url;
 
 use super::MediaFire;
 use crate::provider::services::{
-    Archive, Details, FileServices, FileVersion, OneTimeCounts, OneTimeLink, OneTimeTerms, Privacy,
+    Archive, Details, FileServices, FileVersion, OneTimeCounts, OneTimeLink, OneTimeTerms, Privacy, Restored,
     TrashedItem, WebLink, ZipTerms,
 };
 use crate::provider::{FileEntry, FileId, FolderId, ItemId, Result};
@@ -55,7 +55,7 @@ impl FileServices for MediaFire {
         trash::list(&self.api).await
     }
 
-    async fn restore_from_trash(&self, items: &[ItemId], folder: &FolderId) -> Result<bool> {
+    async fn restore_from_trash(&self, items: &[ItemId], folder: &FolderId) -> Result<Restored> {
         trash::restore(&self.api, items, folder).await
     }
 

@@ -109,6 +109,15 @@ pub struct TrashedItem {
     pub deleted: Option<String>,
 }
 
+/// What came of taking items out of the trash.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Restored {
+    /// It goes on after the answer.
+    pub goes_on: bool,
+    /// New names of items whose own were taken.
+    pub renamed: Vec<String>,
+}
+
 /// What a one-time link allows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OneTimeTerms {

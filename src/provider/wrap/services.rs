@@ -5,7 +5,7 @@ use url::Url;
 
 use super::{Around, Operation, Wrapped};
 use crate::provider::services::{
-    Archive, Details, FileServices, FileVersion, OneTimeCounts, OneTimeLink, OneTimeTerms, Privacy,
+    Archive, Details, FileServices, FileVersion, OneTimeCounts, OneTimeLink, OneTimeTerms, Privacy, Restored,
     TrashedItem, WebLink, ZipTerms,
 };
 use crate::provider::{FileEntry, FileId, FolderId, ItemId, Result};
@@ -78,7 +78,7 @@ impl<A: Around> FileServices for Wrapped<A> {
         self.around.around(Operation::TRASH, call).await
     }
 
-    async fn restore_from_trash(&self, items: &[ItemId], folder: &FolderId) -> Result<bool> {
+    async fn restore_from_trash(&self, items: &[ItemId], folder: &FolderId) -> Result<Restored> {
         let operation = Operation::RESTORE_FROM_TRASH.of_items(items.len(), self.batches());
         let call = || self.inner.services().restore_from_trash(items, folder);
         self.around.around(operation, call).await

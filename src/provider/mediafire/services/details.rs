@@ -46,7 +46,7 @@ pub(super) async fn of_file(api: &Api, file: &FileId) -> Result<Details> {
         details.links = PAGES.iter().filter_map(page).collect();
     }
     let more = [
-        ("sort", told.text("filetype")),
+        ("category", told.text("filetype")),
         (
             "ready",
             told.flag("ready")

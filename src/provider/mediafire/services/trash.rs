@@ -8,7 +8,7 @@ use crate::provider::mediafire::call::Api;
 use crate::provider::mediafire::errors::Failure;
 use crate::provider::mediafire::wire::{Node, Params};
 use crate::provider::mediafire::{MAX_KEYS, by_kind, joined};
-use crate::provider::services::TrashedItem;
+use crate::provider::services::{Restored, TrashedItem};
 use crate::provider::{ErrorKind, FileId, FolderId, ItemId, ProviderError, Result, Retry};
 
 const LIST: &str = "device/get_trash";
@@ -73,27 +73,32 @@ fn read(item: Node<'_>) -> Option<TrashedItem> {
 }
 
 /// Moving an item is how it leaves the trash.
-pub(super) async fn restore(api: &Api, items: &[ItemId], folder: &FolderId) -> Result<bool> {
+pub(super) async fn restore(api: &Api, items: &[ItemId], folder: &FolderId) -> Result<Restored> {
     let (files, folders) = by_kind(items);
-    let mut goes_on = false;
+    let mut restored = Restored::default();
     for batch in files.chunks(MAX_KEYS) {
         let params = Params::new()
             .with("quick_key", &joined(batch.iter().map(FileId::as_str)))
             .with("folder_key", folder.as_str());
-        goes_on |= moved(api.call("file/move", &params).await)?;
+        moved(api.call("file/move", &params).await, &mut restored)?;
     }
     for batch in folders.chunks(MAX_KEYS) {
         let params = Params::new()
             .with("folder_key_src", &joined(batch.iter().map(FolderId::as_str)))
             .with("folder_key_dst", folder.as_str());
-        goes_on |= moved(api.call("folder/move", &params).await)?;
+        moved(api.call("folder/move", &params).await, &mut restored)?;
     }
-    Ok(goes_on)
+    Ok(restored)
 }
 
-fn moved(answer: std::result::Result<Value, Failure>) -> Result<bool> {
+fn moved(answer: std::result::Result<Value, Failure>, restored: &mut Restored) -> Result<()> {
     match answer {
-        Ok(reply) => Ok(Node(&reply).flag("asynchronous").unwrap_or(false)),
+        Ok(reply) => {
+            let node = Node(&reply);
+            restored.goes_on |= node.flag("asynchronous").unwrap_or(false);
+            restored.renamed.extend(new_names(node));
+            Ok(())
+        }
         Err(failure) if matches!(failure.code, Some(209..=211)) => {
             let message =
                 "the service does not let this out of the trash from here: restore it on its web site";
@@ -101,6 +106,17 @@ fn moved(answer: std::result::Result<Value, Failure>) -> Result<bool> {
             Err(error.with_source(failure.error))
         }
         Err(failure) => Err(failure.error),
+    }
+}
+
+/// By the key of each item, or as a list.
+fn new_names(node: Node<'_>) -> Vec<String> {
+    match node.0.get("new_names") {
+        Some(Value::Object(map)) => map
+            .values()
+            .filter_map(|name| name.as_str().map(str::to_owned))
+            .collect(),
+        _ => node.texts("new_names", "new_name"),
     }
 }
 
