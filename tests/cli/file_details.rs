@@ -248,7 +248,7 @@ fn a_service_that_is_away_or_refuses_the_login_is_told_in_a_sentence() {
     std::fs::write(world.home.config(), config.replace("demo-password", "hunter2")).unwrap();
     world.home.fails(
         &["info", "media:a.txt"],
-        "check the account in the config, and its secrets",
+        "run `lockerfs login media` to give its secret anew",
     );
     std::fs::write(world.home.config(), config).unwrap();
     world.stop_service();

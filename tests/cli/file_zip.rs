@@ -30,7 +30,7 @@ with zipfile.ZipFile(sys.argv[1]) as archive:
 fn left(world: &World) -> Vec<String> {
     let entries = std::fs::read_dir(world.home.path("")).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let ours = ["config.toml", "mount", "state", "cache"];
+    let ours = ["config.toml", "mount", "state", "cache", "run", "tmp"];
     let mut left: Vec<String> = names.filter(|name| !ours.contains(&name.as_str())).collect();
     left.sort();
     left
