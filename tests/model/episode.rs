@@ -1,27 +1,26 @@
 //! One sequence of operations, done on a mount and on a local folder, with comparisons.
 
-use std::collections::{BTreeMap, HashSet};
+mod account;
+mod compare;
+
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use super::calls::{self, Outcome, Stat};
+use self::compare::walk;
+use super::calls::{self, Outcome};
 use super::differences::{Differences, REFUSED};
 use super::durable::{Durable, sum};
 use super::operation::{Operation, SLOTS};
 use super::side::{Seen, Side, read_file};
 use crate::harness::kind::ONE_CLOUD_FILE;
-use crate::harness::{Kind, MEDIA, MEDIAFIRE, Mount, Tune, World, sha256_of};
+use crate::harness::{Kind, MEDIA, MEDIAFIRE, Mount, Tune, World};
 
 const CLOUD: &str = "cloud";
 /// Operations between two comparisons of the whole trees.
 const COMPARED_EACH: usize = 50;
 /// How long all may take to be uploaded.
 const DRAIN: Duration = Duration::from_secs(60);
-/// How far times may be apart that nobody set, beside the longest time that any operation took.
-const SLACK: i64 = 3;
-
-/// How long a mount may show what was before.
-const BEHIND: Duration = Duration::from_secs(8);
 
 /// Where an episode is played.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,22 +98,6 @@ pub fn play(
     })
 }
 
-/// In what the trees differ.
-enum Wrong {
-    Time(String),
-    /// With its path.
-    Added(String, String),
-    Other(String),
-}
-
-impl Wrong {
-    fn text(&self) -> &str {
-        match self {
-            Wrong::Time(text) | Wrong::Added(_, text) | Wrong::Other(text) => text,
-        }
-    }
-}
-
 struct Episode {
     host: Host,
     mount: Option<Mount>,
@@ -128,14 +111,6 @@ struct Episode {
     history: HashSet<u64>,
     longest: Duration,
     world: World,
-}
-
-/// What is known of a file before an operation changes it.
-struct Before {
-    stat: Stat,
-    sum: u64,
-    /// Whether the slot is open for writing.
-    writes: bool,
 }
 
 impl Episode {
@@ -237,70 +212,6 @@ impl Episode {
         file.is_some_and(|file| calls::stat_open(&file.fd).links == 0)
     }
 
-    fn ino(&self, path: &str) -> Option<u64> {
-        calls::stat(&self.reference.path(path)).ok().map(|stat| stat.ino)
-    }
-
-    /// The path at which an operation may make a file.
-    fn made_by(&self, operation: &Operation) -> Option<String> {
-        match operation {
-            Operation::Open { path, .. } | Operation::WriteFile { path, .. } => Some(path.clone()),
-            Operation::CopyFile { to, .. } => Some(to.clone()),
-            _ => None,
-        }
-    }
-
-    /// The file whose content an operation may change.
-    fn before(&self, operation: &Operation) -> Option<Before> {
-        let of_path = |path: &str| {
-            let path = self.reference.path(path);
-            let stat = calls::stat(&path).ok().filter(|stat| !stat.is_folder)?;
-            let sum = sum(&read_file(&path).ok()?);
-            let writes = false;
-            Some(Before { stat, sum, writes })
-        };
-        match operation {
-            Operation::WriteAt { slot, .. }
-            | Operation::Write { slot, .. }
-            | Operation::Cut { slot, .. }
-            | Operation::Map { slot, .. }
-            | Operation::Sync { slot }
-            | Operation::TouchOpen { slot, .. }
-            | Operation::Close { slot }
-            | Operation::CopyRange { to: slot, .. } => self.of_slot(*slot),
-            Operation::Open { path, .. }
-            | Operation::CutPath { path, .. }
-            | Operation::Touch { path, .. }
-            | Operation::WriteFile { path, .. }
-            | Operation::CopyFile { to: path, .. } => of_path(path),
-            Operation::Rename { from, .. } => of_path(from),
-            _ => None,
-        }
-    }
-
-    fn of_slot(&self, slot: usize) -> Option<Before> {
-        let file = self.reference.open_file(slot)?;
-        let stat = calls::stat_open(&file.fd);
-        let content = content_of(&file.fd).filter(|_| !stat.is_folder)?;
-        Some(Before {
-            stat,
-            sum: sum(&content),
-            writes: file.writes,
-        })
-    }
-
-    /// The file that a rename replaces.
-    fn replaced(&self, operation: &Operation) -> Option<Before> {
-        let Operation::Rename { to, .. } = operation else {
-            return None;
-        };
-        let path = self.reference.path(to);
-        let stat = calls::stat(&path).ok().filter(|stat| !stat.is_folder)?;
-        let sum = sum(&read_file(&path).ok()?);
-        let writes = false;
-        Some(Before { stat, sum, writes })
-    }
-
     /// What a local disk can do and a mount refuses is undone, and is to be refused with this.
     fn refused(&mut self, operation: &Operation) -> Outcome<Seen> {
         match operation {
@@ -314,119 +225,6 @@ impl Episode {
             }
             _ => Err(libc::EOPNOTSUPP),
         }
-    }
-
-    /// Keeps account of what was changed, and of what is safe.
-    fn note(
-        &mut self,
-        operation: &Operation,
-        outcome: &Outcome<Seen>,
-        before: Option<Before>,
-        replaced: Option<Before>,
-        existed: bool,
-    ) {
-        let ino = before.as_ref().map(|before| before.stat.ino);
-        match operation {
-            Operation::Open { slot, path, how } if outcome.is_ok() => {
-                if !existed && let Some(ino) = self.ino(path) {
-                    self.durable.made(ino);
-                    self.undated.remove(&ino);
-                }
-                if existed && how.contains('t') {
-                    self.changed_in(*slot, before);
-                }
-            }
-            Operation::WriteAt { slot, .. }
-            | Operation::Write { slot, .. }
-            | Operation::Cut { slot, .. }
-            | Operation::Map { slot, .. }
-            | Operation::CopyRange { to: slot, .. } => self.changed_in(*slot, before),
-            Operation::Sync { .. } | Operation::Close { .. } => {
-                let is_safe = |before: &Before| before.writes || matches!(operation, Operation::Sync { .. });
-                if let Some(before) = before.filter(is_safe) {
-                    self.durable.committed(before.stat.ino);
-                }
-            }
-            Operation::Touch { .. } | Operation::TouchOpen { .. } if outcome.is_ok() => {
-                if let Some(ino) = ino {
-                    self.undated.remove(&ino);
-                }
-            }
-            Operation::CutPath { path, .. } if outcome.is_ok() => {
-                if let Some(before) = before {
-                    let now = sum(&read_file(&self.reference.path(path)).unwrap_or_default());
-                    let ino = before.stat.ino;
-                    if now != before.sum {
-                        self.undated.remove(&ino);
-                    }
-                    match self.is_written(ino) {
-                        true => self.durable.changed(ino, before.sum, now),
-                        false => self.durable.committed(ino),
-                    }
-                }
-            }
-            Operation::WriteFile { path, .. } | Operation::CopyFile { to: path, .. } if outcome.is_ok() => {
-                if let Some(ino) = self.ino(path) {
-                    self.durable.committed(ino);
-                    self.undated.remove(&ino);
-                }
-            }
-            Operation::Rename { .. } if outcome.is_ok() => {
-                if let (Some(ino), Some(replaced)) = (ino, replaced)
-                    && replaced.stat.ino != ino
-                {
-                    self.durable.renamed_over(ino, replaced.stat.ino, replaced.sum);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn changed_in(&mut self, slot: usize, before: Option<Before>) {
-        let Some(before) = before else { return };
-        // A change to what is there already still is one of the time.
-        if let Some(now) = self.of_slot(slot)
-            && (before.sum, before.stat.changed) != (now.sum, now.stat.changed)
-        {
-            self.undated.remove(&now.stat.ino);
-            self.durable.changed(now.stat.ino, before.sum, now.sum);
-        }
-    }
-
-    /// Whether somebody has a file open for writing.
-    fn is_written(&self, ino: u64) -> bool {
-        let mut open = (0..SLOTS).filter_map(|slot| self.reference.open_file(slot));
-        open.any(|file| file.writes && calls::stat_open(&file.fd).ino == ino)
-    }
-
-    /// Each attribute that is listed can be read, but for those that come and go with an upload; a hash is that of the
-    /// content.
-    fn check_attributes(&self, path: &str) -> Result<(), String> {
-        let (local, path) = (self.reference.path(path), self.mounted.path(path));
-        let Ok(names) = calls::attributes(&path) else {
-            return Ok(());
-        };
-        let Ok(wanted) = calls::stat(&local) else {
-            return Ok(());
-        };
-        if !wanted.is_folder && !names.iter().any(|name| name == "user.lockerfs.state") {
-            return Err(format!("{path:?} tells no state: {names:?}"));
-        }
-        match calls::attribute(&path, "user.other") {
-            Err(libc::ENODATA) => {}
-            other => return Err(format!("an attribute that {path:?} has not: {other:?}")),
-        }
-        for name in names {
-            let value = match calls::attribute(&path, &name) {
-                Err(libc::ENODATA) => continue,
-                value => value.map_err(|error| format!("{name} of {path:?}: {}", words(error)))?,
-            };
-            let hash = sha256_of(&read_file(&local).unwrap_or_default());
-            if name == "user.lockerfs.sha256" && value != hash {
-                return Err(format!("{name} of {path:?} is {value} and not {hash}"));
-            }
-        }
-        Ok(())
     }
 
     /// Closes all slots on both sides, as a program does that ends well.
@@ -545,34 +343,6 @@ impl Episode {
         self.compare("in a mount that knows nothing of before")
     }
 
-    /// The service holds each content as often as there are files of it, and nothing else.
-    fn compare_with_the_service(&self) -> Result<(), String> {
-        let mut wanted = BTreeMap::<String, Vec<String>>::new();
-        for (path, stat) in walk(&self.reference)? {
-            if stat.is_folder || stat.size == 0 && !self.differences.takes_empty_files() {
-                continue;
-            }
-            let content = read_file(&self.reference.path(&path)).map_err(words)?;
-            wanted.entry(sha256_of(&content)).or_default().push(path);
-        }
-        let mut found = BTreeMap::<String, Vec<String>>::new();
-        for (path, stored) in self.world.service.all_stored(self.host.account()) {
-            found.entry(stored.sha256).or_default().push(path);
-        }
-        let counts = |all: &BTreeMap<String, Vec<String>>| -> Vec<(String, usize)> {
-            all.iter()
-                .map(|(hash, paths)| (hash.clone(), paths.len()))
-                .collect()
-        };
-        if counts(&wanted) == counts(&found) {
-            return Ok(());
-        }
-        wanted.retain(|hash, paths| found.get(hash).is_none_or(|found| found.len() != paths.len()));
-        Err(format!(
-            "the service holds something else; of the reference: {wanted:#?}, of the service: {found:#?}"
-        ))
-    }
-
     fn end(&mut self) -> Result<(), String> {
         self.compare("at the end")?;
         self.forget()?;
@@ -580,87 +350,6 @@ impl Episode {
             mount.unmount(&self.world.config());
         }
         Ok(())
-    }
-
-    /// Names, kinds, sizes, contents and times. What a mount may show a moment late is looked at again.
-    fn compare(&mut self, when: &str) -> Result<(), String> {
-        let began = Instant::now();
-        loop {
-            let wrong = self.differing()?;
-            if wrong.is_empty() {
-                return Ok(());
-            }
-            let is_late = |wrong: &Wrong| match wrong {
-                Wrong::Time(_) => self.differences.may_show_former_times(when),
-                Wrong::Added(path, _) => self.is_left_behind(path),
-                Wrong::Other(_) => false,
-            };
-            if !wrong.iter().all(is_late) || began.elapsed() > BEHIND {
-                let wrong: Vec<_> = wrong.iter().map(Wrong::text).collect();
-                return Err(format!("the trees differ {when}: {wrong:#?}"));
-            }
-            for wrong in wrong {
-                if let Wrong::Added(path, text) = wrong {
-                    let removed = std::fs::remove_file(self.mounted.path(&path));
-                    eprintln!("what a replaced file left is removed: {text} {removed:?}");
-                }
-            }
-            std::thread::sleep(Duration::from_millis(200));
-        }
-    }
-
-    /// Whether something in the mount is a content that a file had before another took its place, under a name that
-    /// tells so.
-    fn is_left_behind(&self, path: &str) -> bool {
-        let content = read_file(&self.mounted.path(path)).unwrap_or_default();
-        self.differences.may_be_left_behind(path) && self.history.contains(&sum(&content))
-    }
-
-    fn differing(&self) -> Result<Vec<Wrong>, String> {
-        let (wanted, found) = (walk(&self.reference)?, walk(&self.mounted)?);
-        let mut wrong = Vec::new();
-        let paths: std::collections::BTreeSet<_> = wanted.keys().chain(found.keys()).collect();
-        for path in paths {
-            match (wanted.get(path), found.get(path)) {
-                (Some(wanted), Some(found)) => self.compare_one(path, wanted, found, &mut wrong),
-                (Some(_), None) => wrong.push(Wrong::Other(format!("{path} is missing"))),
-                (None, Some(found)) => {
-                    wrong.push(Wrong::Added(path.clone(), format!("{path} is there: {found:?}")));
-                }
-                (None, None) => {}
-            }
-        }
-        Ok(wrong)
-    }
-
-    fn compare_one(&self, path: &str, wanted: &Stat, found: &Stat, wrong: &mut Vec<Wrong>) {
-        if wanted.is_folder != found.is_folder || !wanted.is_folder && wanted.size != found.size {
-            wrong.push(Wrong::Other(format!("{path}: {wanted:?} is {found:?}")));
-            return;
-        }
-        if wanted.is_folder {
-            return;
-        }
-        let read = |side: &Side| read_file(&side.path(path)).map_err(words);
-        match (read(&self.reference), read(&self.mounted)) {
-            (Ok(wanted), Ok(found)) if wanted == found => {}
-            (Ok(wanted), Ok(found)) => {
-                let (wanted, found) = (Seen::Bytes(wanted), Seen::Bytes(found));
-                wrong.push(Wrong::Other(format!("{path}: {wanted} is {found}")));
-            }
-            (wanted, found) => wrong.push(Wrong::Other(format!(
-                "{path} cannot be read: {:?} on a local disk, {:?} in the mount",
-                wanted.err(),
-                found.err()
-            ))),
-        }
-        let slack = SLACK + self.longest.as_secs() as i64;
-        if (wanted.mtime - found.mtime).abs() > slack && !self.undated.contains(&wanted.ino) {
-            wrong.push(Wrong::Time(format!(
-                "{path} is of {} and should be of {}",
-                found.mtime, wanted.mtime
-            )));
-        }
     }
 
     fn clear_up(&mut self, failed: bool) {
@@ -672,38 +361,6 @@ impl Episode {
             drop(mount);
         }
     }
-}
-
-fn content_of(fd: &std::os::fd::OwnedFd) -> Option<Vec<u8>> {
-    use std::os::fd::AsRawFd;
-    // By its own path, since it may not be open for reading, or have no name any more.
-    std::fs::read(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()
-}
-
-/// All entries below, by path.
-fn walk(side: &Side) -> Result<BTreeMap<String, Stat>, String> {
-    let mut found = BTreeMap::new();
-    let mut left = vec![String::new()];
-    while let Some(folder) = left.pop() {
-        let names = calls::list(&side.path(&folder), || {});
-        let names = names.map_err(|error| format!("list {folder:?}: {}", words(error)))?;
-        for (name, times) in names {
-            let path = match folder.as_str() {
-                "" => name,
-                folder => format!("{folder}/{name}"),
-            };
-            if times != 1 {
-                return Err(format!("{path} is listed {times} times"));
-            }
-            let stat = calls::stat(&side.path(&path));
-            let stat = stat.map_err(|error| format!("{path} is listed, but stat says: {}", words(error)))?;
-            if stat.is_folder {
-                left.push(path.clone());
-            }
-            found.insert(path, stat);
-        }
-    }
-    Ok(found)
 }
 
 fn told(outcome: &Outcome<Seen>) -> String {
