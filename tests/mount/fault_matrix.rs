@@ -82,12 +82,13 @@ fn mishaps() -> Vec<(&'static str, Value)> {
             json!({"fault": "delay", "milliseconds": 500}),
         ),
         (
-            "no answer for a minute",
-            json!({"fault": "delay", "milliseconds": 60_000}),
+            "no answer for a long time",
+            json!({"fault": "delay", "milliseconds": 12_000}),
         ),
     ];
     if KIND.has(Capability::ChangeFeed) {
         all.extend([
+            ("login expires each time", json!({"fault": "expire_token"})),
             (
                 "the service's error 100 (internal)",
                 json!({"fault": "error", "code": 100}),
