@@ -9,6 +9,7 @@ mod capability;
 mod catalog;
 mod error;
 mod form;
+mod json;
 pub mod mediafire;
 pub mod mirrorace;
 pub mod mirrored_to;
@@ -35,6 +36,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use url::Url;
 
+use self::types::{sensible_size, sensible_text};
 use crate::http::FileRange;
 
 /// Polls under way at once where a service takes one upload in each.

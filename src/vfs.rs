@@ -41,7 +41,7 @@ mod link_list;
 mod listing;
 mod local;
 mod locks;
-mod names;
+pub mod names;
 mod namespace;
 mod pages;
 mod reconcile;
