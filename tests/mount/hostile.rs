@@ -7,6 +7,7 @@ mod host;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -365,4 +366,59 @@ fn a_file_that_drips_ends_in_time_for_each_program_and_holds_nobody_else_up() {
         slow.join().expect("it ends with an error");
     });
     assert_no_harm(&mount, "a file that drips");
+}
+
+/// Whatever the mask of who starts it.
+#[test]
+fn nobody_else_can_read_what_a_mount_keeps() {
+    let (host, files) = (Host::start(), Host::start());
+    host.files(GOOD);
+    host.link("good", format!("http://{}/good", files.address));
+    files.act("/good", Some(Act::Raw(whole("x-more: x", b"data"))));
+    let world = World::new();
+    world.write_config(&host.config());
+    let place = world.place();
+    let mount = Mount::start_under(
+        &["sh", "-c", "umask 0; exec \"$@\"", "sh"],
+        &world.config(),
+        &place,
+    );
+    assert_eq!(mount.read("good.txt"), b"data");
+    mount.write("waiting.txt", b"not uploaded yet");
+    let kept = [&place.state, &place.cache];
+    for folder in kept {
+        let own = fs::metadata(folder).expect("its folder");
+        assert_eq!(own.mode() & 0o777, 0o700, "{}", folder.display());
+        for path in below(folder) {
+            let found = fs::symlink_metadata(&path).expect("what was found");
+            let others = found.mode() & 0o077;
+            assert!(
+                found.is_symlink() || others == 0,
+                "{}: {others:o}",
+                path.display()
+            );
+        }
+    }
+    let all: usize = kept.map(|folder| below(folder).len()).iter().sum();
+    assert!(all > 5, "{all} files and folders: the test looks elsewhere");
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("the kernel's word");
+    let own = place.mount_point.to_string_lossy().into_owned();
+    let own = mounts
+        .lines()
+        .find(|line| line.contains(&own))
+        .expect("the mount");
+    assert!(!own.contains("allow_other"), "{own}");
+}
+
+fn below(folder: &Path) -> Vec<PathBuf> {
+    let (mut found, mut open) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(at) = open.pop() {
+        for entry in fs::read_dir(&at).expect("a folder").flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                open.push(entry.path());
+            }
+            found.push(entry.path());
+        }
+    }
+    found
 }
