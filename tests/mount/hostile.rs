@@ -408,6 +408,9 @@ fn nobody_else_can_read_what_a_mount_keeps() {
         .find(|line| line.contains(&own))
         .expect("the mount");
     assert!(!own.contains("allow_other"), "{own}");
+    for option in ["nosuid", "nodev"] {
+        assert!(own.contains(option), "{own}");
+    }
 }
 
 fn below(folder: &Path) -> Vec<PathBuf> {
