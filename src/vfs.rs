@@ -84,6 +84,8 @@ pub struct Options {
     pub alone: bool,
     /// Where whoever asks the mount for it finds its control socket.
     pub state_dir: PathBuf,
+    /// Where whoever asks the mount for it finds what its accounts are.
+    pub config: PathBuf,
 }
 
 /// Told when something that the kernel may have cached is no longer true. Called from a thread of its

@@ -4,6 +4,8 @@
 mod endless;
 #[path = "support/odd_service.rs"]
 mod odd_service;
+#[path = "provider_mediafire/services.rs"]
+mod services;
 #[path = "provider_mediafire/web.rs"]
 mod web;
 
