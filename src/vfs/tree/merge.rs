@@ -517,10 +517,18 @@ impl Claims {
     }
 
     fn free_name(&self, wanted: String, id: &str) -> String {
-        if !self.children.contains_key(&names::key(&wanted)) {
+        let is_free = |name: &str| !self.children.contains_key(&names::key(name));
+        if is_free(&wanted) {
             return wanted;
         }
-        names::with_suffix(&wanted, id)
+        let mut name = names::with_suffix(&wanted, id);
+        // Another entry may bear just that name.
+        let mut number = 2;
+        while !is_free(&name) {
+            name = names::with_suffix(&wanted, &format!("{id} {number}"));
+            number += 1;
+        }
+        name
     }
 }
 

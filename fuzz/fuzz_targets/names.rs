@@ -1,0 +1,8 @@
+#![no_main]
+
+#[path = "../targets/contract.rs"]
+mod contract;
+#[path = "../targets/names.rs"]
+mod names;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| names::run(input));
