@@ -223,8 +223,9 @@ pub struct MountOptions {
     /// The owner of all files; the user who mounts where absent.
     pub uid: Option<u32>,
     pub gid: Option<u32>,
-    /// Permission bits taken from all files, as with umask(2).
-    pub umask: u32,
+    /// Permission bits that no file has, whatever a program says; those that programs give, and the usual ones for
+    /// what they gave none, where absent.
+    pub umask: Option<u32>,
 }
 
 impl Default for MountOptions {
@@ -239,7 +240,7 @@ impl Default for MountOptions {
             cache_size: 10 << 30,
             uid: None,
             gid: None,
-            umask: 0o022,
+            umask: None,
         }
     }
 }
@@ -267,7 +268,7 @@ impl MountOptions {
                 .unwrap_or(self.cache_size),
             uid: section.number("uid", 0..u32::MAX)?.or(self.uid),
             gid: section.number("gid", 0..u32::MAX)?.or(self.gid),
-            umask: section.string_as("umask", parse_umask)?.unwrap_or(self.umask),
+            umask: section.string_as("umask", parse_umask)?.or(self.umask),
         })
     }
 }

@@ -89,7 +89,7 @@ impl Filesystem for Adapter {
         &self,
         _request: &Request,
         ino: INodeNo,
-        _mode: Option<u32>,
+        mode: Option<u32>,
         uid: Option<u32>,
         gid: Option<u32>,
         size: Option<u64>,
@@ -119,6 +119,9 @@ impl Filesystem for Adapter {
             if let Some(mtime) = mtime {
                 vfs.set_mtime(ino.0, mtime).await?;
             }
+            if let Some(mode) = mode {
+                vfs.set_mode(ino.0, mode).await?;
+            }
             vfs.attributes(ino.0)
         };
         self.later("setattr", self.holding([ino.0], work), move |result| {
@@ -146,7 +149,7 @@ impl Filesystem for Adapter {
         let vfs = self.vfs.clone();
         let held = self.in_flight.enter([parent.0]);
         let work = self.holding([parent.0], async move {
-            let (attributes, opened) = vfs.create(parent.0, &name).await?;
+            let (attributes, opened) = vfs.create(parent.0, &name, mode).await?;
             let flushed = vfs.flush(opened.handle).await;
             vfs.release(opened.handle).await;
             flushed.map(|()| attributes)
@@ -159,7 +162,7 @@ impl Filesystem for Adapter {
         _request: &Request,
         parent: INodeNo,
         name: &OsStr,
-        _mode: u32,
+        mode: u32,
         _umask: u32,
         reply: ReplyEntry,
     ) {
@@ -168,7 +171,8 @@ impl Filesystem for Adapter {
             Err(errno) => return reply.error(errno),
         };
         let vfs = self.vfs.clone();
-        let work = self.holding([parent.0], async move { vfs.make_folder(parent.0, &name).await });
+        let work = async move { vfs.make_folder(parent.0, &name, mode).await };
+        let work = self.holding([parent.0], work);
         self.later_entered("mkdir", self.in_flight.enter([parent.0]), reply, work);
     }
 
@@ -246,7 +250,7 @@ impl Filesystem for Adapter {
         _request: &Request,
         parent: INodeNo,
         name: &OsStr,
-        _mode: u32,
+        mode: u32,
         _umask: u32,
         _flags: i32,
         reply: ReplyCreate,
@@ -259,7 +263,7 @@ impl Filesystem for Adapter {
         let held = self.in_flight.enter([parent.0]);
         self.later_opened(
             "create",
-            self.holding([parent.0], async move { vfs.create(parent.0, &name).await }),
+            self.holding([parent.0], async move { vfs.create(parent.0, &name, mode).await }),
             move |result| {
                 match result {
                     Ok((attributes, file)) => reply.created(

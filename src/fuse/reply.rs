@@ -24,7 +24,7 @@ pub fn attr(attributes: &Attributes) -> FileAttr {
         blocks: attributes.size.div_ceil(512),
         atime: attributes.mtime,
         mtime: attributes.mtime,
-        ctime: attributes.mtime,
+        ctime: attributes.ctime,
         crtime: UNIX_EPOCH,
         kind: file_type(attributes.kind),
         perm: attributes.mode,

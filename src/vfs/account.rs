@@ -87,7 +87,12 @@ impl Account {
         let cursor = setup.indexed.as_ref().and_then(|indexed| indexed.cursor.clone());
         Account {
             rules,
-            facts: Facts::new(database.clone(), provider.id_space(), needs_facts),
+            facts: Facts::new(
+                database.clone(),
+                setup.name.clone(),
+                provider.id_space(),
+                needs_facts,
+            ),
             dates: Dates::default(),
             indexed: setup.indexed.as_ref().map(|indexed| indexed.account),
             walk: Walk::default(),

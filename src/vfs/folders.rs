@@ -349,8 +349,8 @@ impl Vfs {
         }
     }
 
-    /// Makes a folder on the service and shows it.
-    pub async fn make_folder(self: &Arc<Self>, parent: u64, name: &str) -> Result<Attributes> {
+    /// Makes a folder on the service and shows it, with these permission bits.
+    pub async fn make_folder(self: &Arc<Self>, parent: u64, name: &str, mode: u32) -> Result<Attributes> {
         let (index, account) = self.account_to_change(parent)?;
         let remote_name = account.remote_name(name)?;
         self.ensure_listed(parent).await?;
@@ -366,8 +366,12 @@ impl Vfs {
             .wait_until_deleted(&account.setup.name, &parent_id, &remote_name, CLEARING)
             .await?;
         let made = account.provider().create_folder(&parent_id, &remote_name).await?;
-        let mut tree = self.tree();
         let item = crate::provider::ItemId::Folder(made.id.clone());
+        let mode = self.mode_to_keep(FileKind::Folder, mode);
+        if mode.is_some() {
+            account.facts.set_mode(&item, mode).await?;
+        }
+        let mut tree = self.tree();
         let ino = match tree.by_item(index, &item) {
             Some(ino) => ino,
             None => {
@@ -393,7 +397,9 @@ impl Vfs {
                 ino
             }
         };
+        tree.note_names_changed(parent);
         let node = tree.get_mut(ino).ok_or_else(|| Error::plain(libc::ESTALE))?;
+        node.mode = mode;
         node.lookups += 1;
         Ok(self.attributes_of(ino, node))
     }

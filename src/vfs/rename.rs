@@ -15,7 +15,7 @@ use super::account::Account;
 use super::error::{Error, Result};
 use super::index::Changing;
 use super::settling::Settling;
-use super::tree::{Node, Remote};
+use super::tree::{Node, Remote, Tree};
 
 mod pinned;
 mod steps;
@@ -141,6 +141,7 @@ impl Vfs {
             }
             tree.detach(rename.ino);
             tree.attach(rename.ino, rename.new_parent, rename.new_name);
+            note_renamed(&mut tree, rename);
             if let Some(folder) = tree.get_mut(rename.ino).and_then(Node::folder_mut) {
                 folder.remote_name = rename.remote_name.clone();
             }
@@ -292,10 +293,12 @@ impl Vfs {
                 .get(target)
                 .and_then(Node::file)
                 .and_then(|file| file.remote.clone());
+            tree.note_changed(target);
             tree.unlink(target, keeps_remote);
         }
         tree.detach(rename.ino);
         tree.attach(rename.ino, rename.new_parent, rename.new_name);
+        note_renamed(&mut tree, rename);
         if keeps_remote && inherited.is_some() {
             tree.set_remote(rename.ino, inherited);
         }
@@ -430,5 +433,12 @@ impl Vfs {
             };
             self.tree().set_remote(rename.ino, Some(remote));
         }
+    }
+}
+
+fn note_renamed(tree: &mut Tree, rename: &Rename<'_>) {
+    tree.note_changed(rename.ino);
+    for folder in [rename.old_parent, rename.new_parent] {
+        tree.note_names_changed(folder);
     }
 }

@@ -126,6 +126,8 @@ impl Tree {
             parent: None,
             name,
             mtime,
+            mode: None,
+            changed: None,
             lookups: 0,
             handles: 0,
             uses: 0,

@@ -8,7 +8,7 @@ use crate::provider::{Capability, ItemId};
 use crate::upload::{Hold, NewPending, PendingId, Stage, StagedFile, UploadError, UploadStatus};
 
 use super::account::Account;
-use super::attributes::TimeChange;
+use super::attributes::{FileKind, TimeChange};
 use super::error::{Error, Result, errno_of};
 use super::handles::Opened;
 use super::settling::Settling;
@@ -49,8 +49,13 @@ struct CommitWork {
 }
 
 impl Vfs {
-    /// Makes a new file and opens it for writing.
-    pub async fn create(self: &Arc<Self>, parent: u64, name: &str) -> Result<(Attributes, Opened)> {
+    /// Makes a new file with these permission bits and opens it for writing.
+    pub async fn create(
+        self: &Arc<Self>,
+        parent: u64,
+        name: &str,
+        mode: u32,
+    ) -> Result<(Attributes, Opened)> {
         let (index, account) = self.account_to_change(parent)?;
         account.require(Capability::Write)?;
         account.remote_name(name)?;
@@ -77,7 +82,9 @@ impl Vfs {
         };
         let ino = tree.add(Some(index), name, SystemTime::now(), Kind::File(file));
         tree.attach(ino, parent, name);
+        tree.note_names_changed(parent);
         let node = tree.get_mut(ino).ok_or_else(|| Error::plain(libc::EIO))?;
+        node.mode = self.mode_to_keep(FileKind::File, mode);
         node.lookups += 1;
         node.handles += 1;
         let attributes = self.attributes_of(ino, node);
@@ -172,7 +179,7 @@ impl Vfs {
         let Some(node) = tree.get_mut(ino) else {
             return Written::Kept;
         };
-        node.mtime = SystemTime::now();
+        (node.mtime, node.changed) = (SystemTime::now(), None);
         match node.file_mut().and_then(|file| file.local.as_mut()) {
             Some(local)
                 if std::ptr::eq(&*local.staged, staged)
@@ -359,7 +366,7 @@ impl Vfs {
     }
 
     /// Who may keep a file's time: the service, the journal's row, or the commit that is still to come.
-    fn time_keepers(&self, ino: u64) -> Result<TimeKeepers> {
+    pub(super) fn time_keepers(&self, ino: u64) -> Result<TimeKeepers> {
         let tree = self.tree();
         let node = tree.get(ino).ok_or_else(|| Error::plain(libc::ESTALE))?;
         let local = node.file().and_then(|file| file.local.as_ref());
@@ -375,7 +382,7 @@ impl Vfs {
     fn show_mtime(&self, ino: u64, mtime: SystemTime) {
         let mut tree = self.tree();
         let parent = tree.get_mut(ino).and_then(|node| {
-            node.mtime = mtime;
+            (node.mtime, node.changed) = (mtime, None);
             if let Some(remote) = node.file_mut().and_then(|file| file.remote.as_mut()) {
                 remote.dated = true;
             }
@@ -526,6 +533,7 @@ impl Vfs {
                 folder,
                 name: service_name(account, node)?,
                 mtime: node.mtime,
+                mode: node.mode,
                 replaces: node
                     .file()
                     .and_then(|file| file.remote.as_ref())

@@ -14,6 +14,7 @@ mod faults;
 pub mod harness;
 mod links;
 mod local_only;
+mod modes;
 mod names;
 mod outage;
 mod patience;

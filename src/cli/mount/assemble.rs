@@ -139,6 +139,7 @@ pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
         inodes(&database).await,
         runtime,
     );
+    vfs.recall_top_modes().await;
     let providers = accounts
         .iter()
         .map(|account| (account.name.clone(), Arc::clone(&account.provider)));

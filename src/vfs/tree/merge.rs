@@ -18,6 +18,8 @@ pub struct PendingHere {
     /// As the service is told.
     pub name: String,
     pub mtime: SystemTime,
+    /// Permission bits that a program gave it.
+    pub mode: Option<u16>,
     pub replaces: Option<FileId>,
     pub staged: Arc<StagedFile>,
     /// On its way to the service, which may list it before the upload's end is told.
@@ -64,6 +66,8 @@ pub struct Told {
     pub from_index: bool,
     /// The numbers by which entries were shown before.
     pub inodes: HashMap<ItemId, u64>,
+    /// Permission bits that programs gave to entries.
+    pub modes: HashMap<ItemId, u16>,
 }
 
 impl Told {
@@ -76,6 +80,7 @@ impl Told {
             doubted: false,
             from_index: false,
             inodes: HashMap::new(),
+            modes: HashMap::new(),
         }
     }
 }
@@ -117,6 +122,7 @@ impl Tree {
             doubted,
             from_index,
             inodes,
+            modes,
         } = told;
         let before = self
             .get(folder)?
@@ -132,7 +138,7 @@ impl Tree {
         let mut merged = Merged::default();
         let (mut claimed, rows) = Claims::of(waiting, was_doubted);
         claimed.incomplete = listing.incomplete;
-        claimed.inodes = inodes;
+        (claimed.inodes, claimed.modes) = (inodes, modes);
         claimed.from_index = from_index;
         for (name, ino) in &before {
             let Some(node) = self.get(*ino) else { continue };
@@ -272,6 +278,9 @@ impl Tree {
                 self.add(Some(account), &name, row.mtime, Kind::File(file))
             }
         };
+        if let Some(node) = self.get_mut(ino) {
+            node.mode = row.mode;
+        }
         let left = self.place(ino, folder, &name, row.mtime);
         merged.names.extend(left);
         claimed.children.insert(names::key(&name), ino);
@@ -359,10 +368,16 @@ impl Tree {
                 }
                 ino
             }
-            None => match claimed.inodes.get(&item) {
-                Some(ino) => self.add_as(*ino, Some(account), &name, mtime, kind_of(&entry)),
-                None => self.add(Some(account), &name, mtime, kind_of(&entry)),
-            },
+            None => {
+                let ino = match claimed.inodes.get(&item) {
+                    Some(ino) => self.add_as(*ino, Some(account), &name, mtime, kind_of(&entry)),
+                    None => self.add(Some(account), &name, mtime, kind_of(&entry)),
+                };
+                if let Some(node) = self.get_mut(ino) {
+                    node.mode = claimed.modes.get(&item).copied();
+                }
+                ino
+            }
         };
         let left = self.place(ino, folder, &name, mtime);
         merged.names.extend(left);
@@ -479,6 +494,8 @@ struct Claims {
     from_index: bool,
     /// The numbers by which items were shown before.
     inodes: HashMap<ItemId, u64>,
+    /// Permission bits that programs gave to entries.
+    modes: HashMap<ItemId, u16>,
     /// Entries were left out that may be others'.
     hides: bool,
     /// Entries were left out that make no sense.

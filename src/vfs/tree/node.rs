@@ -189,6 +189,10 @@ pub struct Node {
     /// As programs see it.
     pub name: String,
     pub mtime: SystemTime,
+    /// Permission bits that a program gave it.
+    pub mode: Option<u16>,
+    /// When something of it but its content was changed from here last, if that was after the content was.
+    pub changed: Option<SystemTime>,
     /// How often the kernel was told of the inode and has not forgotten it.
     pub lookups: u64,
     pub handles: u32,
