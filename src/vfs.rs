@@ -51,6 +51,7 @@ mod settling;
 mod single_flight;
 mod steering;
 mod storms;
+mod symlinks;
 mod tree;
 mod walk;
 mod writing;

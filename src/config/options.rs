@@ -57,6 +57,8 @@ pub struct AccountOptions {
     pub on_close: OnClose,
     pub fsync: FsyncMode,
     pub delete: DeleteMode,
+    /// Whether symbolic links can be made, and are shown.
+    pub symlinks: bool,
     /// What stays on this machine.
     pub local_only: LocalOnly,
     /// Of an account that publishes only: whether its folders have a file that lists their links.
@@ -93,6 +95,7 @@ impl Default for AccountOptions {
             on_close: OnClose::default(),
             fsync: FsyncMode::default(),
             delete: DeleteMode::default(),
+            symlinks: false,
             local_only: LocalOnly::usual(),
             links_file: true,
             pin: false,
@@ -139,6 +142,7 @@ impl AccountOptions {
             local_only: section
                 .strings_as("local_only", LocalOnly::of)?
                 .unwrap_or_else(|| self.local_only.clone()),
+            symlinks: section.boolean("symlinks")?.unwrap_or(self.symlinks),
             links_file: section.boolean("links_file")?.unwrap_or(self.links_file),
             pin: section.boolean("pin")?.unwrap_or(self.pin),
             upload_delay: section

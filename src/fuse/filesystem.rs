@@ -2,6 +2,8 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Instant;
 
 use crate::vfs::{Error, Space, TimeChange};
@@ -174,6 +176,26 @@ impl Filesystem for Adapter {
         let work = async move { vfs.make_folder(parent.0, &name, mode).await };
         let work = self.holding([parent.0], work);
         self.later_entered("mkdir", self.in_flight.enter([parent.0]), reply, work);
+    }
+
+    fn symlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
+        let name = match text(name) {
+            Ok(name) => name,
+            Err(errno) => return reply.error(errno),
+        };
+        let (vfs, target) = (self.vfs.clone(), target.as_os_str().as_bytes().to_vec());
+        let held = self.in_flight.enter([parent.0]);
+        let work = async move { vfs.make_link(parent.0, &name, &target).await };
+        self.later_entered("symlink", held, reply, self.holding([parent.0], work));
+    }
+
+    fn readlink(&self, _request: &Request, ino: INodeNo, reply: ReplyData) {
+        let vfs = self.vfs.clone();
+        let work = self.holding([ino.0], async move { vfs.read_link(ino.0).await });
+        self.later("readlink", work, move |result| match result {
+            Ok(target) => reply.data(&target),
+            Err(errno) => reply.error(errno),
+        });
     }
 
     fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {

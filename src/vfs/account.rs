@@ -40,6 +40,8 @@ pub struct AccountSetup {
     pub delete: DeleteMode,
     /// Each folder has a file that lists the links of the others.
     pub links_file: bool,
+    /// Symbolic links can be made, and are shown.
+    pub symlinks: bool,
     /// Names of files and folders that stay on this machine.
     pub local_only: GlobSet,
     /// `close()` returns when the content is on the service.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::error::{Error, Result};
 use super::tree::{AccountIndex, Kind, Node, ROOT};
-use super::{Options, Vfs};
+use super::{Options, Vfs, symlinks};
 use crate::provider::{AccountInfo, FolderId, ItemId};
 use crate::upload::PendingId;
 
@@ -23,6 +23,8 @@ const UNDATED: Duration = Duration::from_secs(1);
 pub enum FileKind {
     File,
     Folder,
+    /// Symbolic.
+    Link,
 }
 
 /// What `stat` says of an inode.
@@ -85,6 +87,7 @@ impl Vfs {
     pub(super) fn attributes_of(&self, ino: u64, node: &Node) -> Attributes {
         let (kind, size) = match &node.kind {
             Kind::Folder(_) => (FileKind::Folder, 0),
+            Kind::File(file) if file.is_link() => (FileKind::Link, symlinks::length(file.size())),
             Kind::File(file) => (FileKind::File, file.size()),
             Kind::LinkList(list) => (FileKind::File, list.content.len() as u64),
         };

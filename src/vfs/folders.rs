@@ -9,7 +9,9 @@ use crate::provider::{Capability, FolderId, ListHint};
 use super::account::Account;
 use super::attributes::FileKind;
 use super::error::{Error, Result};
+use super::modes::kind_of;
 use super::single_flight::Flight;
+use super::symlinks::unread_link;
 use super::tree::{self, Folder, Kind, ListingState, ROOT, Told, Tree};
 use super::{Attributes, Vfs};
 
@@ -99,6 +101,7 @@ impl Vfs {
             let found = ino.and_then(|ino| self.remember(ino));
             return found.ok_or_else(|| Error::plain(libc::ENOENT));
         }
+        self.look_for_file(parent, name).await?;
         let mut tree = self.tree();
         let ino = tree.child(parent, name).ok_or_else(|| absent(name))?;
         let node = tree.get_mut(ino).ok_or_else(|| absent(name))?;
@@ -120,6 +123,7 @@ impl Vfs {
             Ok(Need::Nothing) => false,
         };
         let found = match tree.child(parent, name) {
+            None if unread_link(&tree, parent, name).is_some() => return None,
             None => Err(absent(name)),
             Some(ino) => {
                 let node = tree.get_mut(ino)?;
@@ -177,10 +181,7 @@ impl Vfs {
         // Early in the stream, before a newer one takes its place.
         for child in link_list.iter().chain(folder.children.values()) {
             if let Some(node) = tree.get(*child) {
-                let kind = match node.kind {
-                    Kind::Folder(_) => FileKind::Folder,
-                    Kind::File(_) | Kind::LinkList(_) => FileKind::File,
-                };
+                let kind = kind_of(node);
                 entries.push(DirectoryEntry {
                     ino: *child,
                     name: node.name.clone(),

@@ -109,6 +109,7 @@ impl Vfs {
         let rules = MergeRules {
             names: &account.rules,
             newest_first: account.can(Capability::ModificationTime),
+            links: account.has_links(),
         };
         let gone = match told.from_index {
             true => HashSet::new(),

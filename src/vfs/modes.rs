@@ -35,10 +35,9 @@ impl Vfs {
 
     /// The bits that a node shows.
     pub(super) fn mode_of(&self, node: &Node) -> u16 {
-        let never = self.options.umask.unwrap_or(0);
-        let mode = node
-            .mode
-            .map_or_else(|| usual(&self.options, kind_of(node)), u32::from);
+        let kind = kind_of(node);
+        let never = self.options.umask.filter(|_| kind != FileKind::Link).unwrap_or(0);
+        let mode = node.mode.map_or_else(|| usual(&self.options, kind), u32::from);
         // Both are bits of `MODE`.
         u16::try_from(mode & MODE & !never).unwrap_or(0)
     }
@@ -61,6 +60,9 @@ impl Vfs {
         let (before, mode, is_removed) = {
             let tree = self.tree();
             let node = tree.get(ino).ok_or_else(|| Error::plain(libc::ESTALE))?;
+            if node.is_link() {
+                return Err(Error::plain(libc::EOPNOTSUPP));
+            }
             (node.mode, self.mode_to_keep(kind_of(node), mode), node.removed)
         };
         if mode != before && !is_removed {
@@ -110,15 +112,18 @@ impl Tree {
     }
 }
 
-fn kind_of(node: &Node) -> FileKind {
-    match node.kind {
+pub(super) fn kind_of(node: &Node) -> FileKind {
+    match &node.kind {
         Kind::Folder(_) => FileKind::Folder,
+        Kind::File(file) if file.is_link() => FileKind::Link,
         Kind::File(_) | Kind::LinkList(_) => FileKind::File,
     }
 }
 
 fn usual(options: &Options, kind: FileKind) -> u32 {
     let most = match kind {
+        // Nobody is asked for those of a link.
+        FileKind::Link => return 0o777,
         FileKind::Folder => 0o777,
         FileKind::File => 0o666,
     };

@@ -67,7 +67,7 @@ impl Vfs {
         if from != to {
             return Err(Error::plain(libc::EXDEV));
         }
-        let remote_name = account.remote_name(new_name)?;
+        account.remote_name(new_name)?;
         self.ensure_listed(parent).await?;
         self.ensure_listed(new_parent).await?;
         let new_folder = self.folder_id(new_parent)?;
@@ -86,6 +86,8 @@ impl Vfs {
         if keep && target.is_some() {
             return Err(Error::plain(libc::EEXIST));
         }
+        let is_link = self.is_link(ino);
+        self.refuse_second_of_name(new_parent, new_name, is_link, Some(ino))?;
         let rename = Rename {
             account,
             ino,
@@ -94,7 +96,7 @@ impl Vfs {
             new_parent,
             new_folder,
             new_name,
-            remote_name,
+            remote_name: account.stored_name(new_name, is_link)?,
             target,
             stays_here: self.renamed_to_here(account, ino, new_parent, new_name, target)?,
         };

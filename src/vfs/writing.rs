@@ -8,12 +8,13 @@ use crate::provider::{Capability, ItemId};
 use crate::upload::{Hold, NewPending, PendingId, Stage, StagedFile, UploadError, UploadStatus};
 
 use super::account::Account;
-use super::attributes::{FileKind, TimeChange};
+use super::attributes::TimeChange;
 use super::error::{Error, Result, errno_of};
 use super::handles::Opened;
+use super::modes::kind_of;
 use super::settling::Settling;
-use super::tree::{AccountIndex, File, Kind, Local, Node, Remote};
-use super::{Attributes, Vfs, names};
+use super::tree::{AccountIndex, File, Form, Kind, Local, Node, Remote};
+use super::{Attributes, Vfs, names, symlinks};
 
 /// How often a `close()` that waits for the service looks whether the upload has failed for now.
 const WAITING_LOOK: Duration = Duration::from_millis(250);
@@ -56,12 +57,24 @@ impl Vfs {
         name: &str,
         mode: u32,
     ) -> Result<(Attributes, Opened)> {
+        self.create_as(parent, name, mode, Form::Plain).await
+    }
+
+    pub(super) async fn create_as(
+        self: &Arc<Self>,
+        parent: u64,
+        name: &str,
+        mode: u32,
+        form: Form,
+    ) -> Result<(Attributes, Opened)> {
         let (index, account) = self.account_to_change(parent)?;
         account.require(Capability::Write)?;
-        account.remote_name(name)?;
+        let is_link = form != Form::Plain;
+        account.stored_name(name, is_link)?;
         self.ensure_listed(parent).await?;
         self.folder_id(parent)?;
         self.refuse_link_list(parent, name)?;
+        self.refuse_second_of_name(parent, name, is_link, None)?;
         let staged = self.uploads.new_staged()?;
         let mut tree = self.tree();
         if tree.child(parent, name).is_some() {
@@ -79,12 +92,13 @@ impl Vfs {
             writers: 1,
             cached_is_true: true,
             foreign: 0,
+            form,
         };
         let ino = tree.add(Some(index), name, SystemTime::now(), Kind::File(file));
         tree.attach(ino, parent, name);
         tree.note_names_changed(parent);
         let node = tree.get_mut(ino).ok_or_else(|| Error::plain(libc::EIO))?;
-        node.mode = self.mode_to_keep(FileKind::File, mode);
+        node.mode = self.mode_to_keep(kind_of(node), mode);
         node.lookups += 1;
         node.handles += 1;
         let attributes = self.attributes_of(ino, node);
@@ -552,10 +566,10 @@ impl Vfs {
 /// it, as that of a twin, stays as it is there.
 fn service_name(account: &Account, node: &Node) -> Result<String> {
     if let Some(remote) = node.file().and_then(|file| file.remote.as_ref()) {
-        let shown = names::to_local(&remote.name, &account.rules);
+        let shown = symlinks::shown(&remote.name, node.is_link(), &account.rules);
         if node.name == shown || node.name == names::with_suffix(&shown, remote.id.as_str()) {
             return Ok(remote.name.clone());
         }
     }
-    account.remote_name(&node.name)
+    account.stored_name(&node.name, node.is_link())
 }

@@ -23,6 +23,7 @@ mod reading;
 mod reading_ahead;
 mod renaming;
 mod steering;
+mod symlinks;
 mod system;
 mod tree;
 mod two_mounts;

@@ -321,6 +321,7 @@ fn setup(
         provider,
         delete: account.options.delete,
         links_file: publishes && account.options.links_file,
+        symlinks: account.options.symlinks,
         local_only: account.options.local_only.names.clone(),
         on_close_wait: account.options.on_close == OnClose::Wait,
         fsync_remote: account.options.fsync == FsyncMode::Remote,
