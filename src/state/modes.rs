@@ -1,7 +1,7 @@
 //! The permission bits that programs gave to files and folders of a service, which no service holds.
 //!
-//! They are kept by account and item for as long as the item is there, and only where a program gave them; what has no
-//! entry shows the usual ones. Those of a file that waits for its upload are in its row of the journal, and come
+//! They are kept by account and item for as long as the item is there and the account is the same person's on the same
+//! service, and only where a program gave them; what has no entry shows the usual ones. Those of a file that waits for its upload are in its row of the journal, and come
 //! here in the transaction that takes the row out. What is kept of an item that is gone does no harm: its id is not
 //! used again.
 
@@ -138,6 +138,37 @@ mod tests {
         let expected = HashMap::from([(other.clone(), 0o600), (same_id.clone(), 0o700)]);
         assert_eq!(database.modes("a", all.clone()).await.unwrap(), expected);
         database.set_mode("a", same_id, None).await.unwrap();
+        database.close().await;
+    }
+
+    #[tokio::test]
+    async fn bits_are_forgotten_with_the_login_or_the_owner_of_their_account() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("state.db")).unwrap();
+        let top = ItemKey::Folder("0".into());
+        let account = database.indexed_account("a", "login", "0").await.unwrap();
+        database.note_owner(account.account, "ann").await.unwrap();
+        let give = || database.set_mode("a", top.clone(), Some(0o700));
+        let are_given = async || !database.modes("a", vec![top.clone()]).await.unwrap().is_empty();
+        give().await.unwrap();
+        database.indexed_account("a", "login", "0").await.unwrap();
+        database.note_owner(account.account, "ann").await.unwrap();
+        assert!(are_given().await);
+        database.note_owner(account.account, "bob").await.unwrap();
+        assert!(!are_given().await);
+        give().await.unwrap();
+        database.indexed_account("a", "another", "0").await.unwrap();
+        assert!(!are_given().await);
+        database.close().await;
+    }
+
+    #[tokio::test]
+    async fn bits_of_items_that_are_gone_are_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("state.db")).unwrap();
+        let other = ItemKey::File("2".into());
+        let all = vec![other.clone()];
+        database.set_mode("a", other.clone(), Some(0o600)).await.unwrap();
         database.forget_modes("a", vec![other]).await.unwrap();
         assert!(database.modes("a", all).await.unwrap().is_empty());
         database.close().await;

@@ -217,6 +217,10 @@ const MIGRATIONS: &[&str] = &[
         mode              INTEGER NOT NULL,
         PRIMARY KEY (account, item)
     ) STRICT, WITHOUT ROWID;
+    -- Another login's items may have the same ids.
+    CREATE TRIGGER forget_modes AFTER DELETE ON indexed_accounts BEGIN
+        DELETE FROM modes WHERE account = OLD.name;
+    END;
 ",
 ];
 

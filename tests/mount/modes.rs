@@ -393,3 +393,23 @@ fn bits_of_what_stays_here_and_of_a_removed_file_are_in_nobodys_way() {
     assert_modes(&mount, &wanted, "mounted again");
     mount.unmount(&world.config());
 }
+
+#[test]
+fn of_twins_each_has_its_own_bits() {
+    let world = World::new();
+    // To the service these are two names, here they are two forms of one.
+    world.put("caf\u{e9}.txt", b"composed");
+    world.put("cafe\u{301}.txt", b"decomposed");
+    let mount = world.mount();
+    let twins = mount.list("");
+    assert_eq!(twins.len(), 2, "{twins:?}");
+    chmod(&mount, &twins[0], 0o600);
+    chmod(&mount, &twins[1], 0o755);
+    let wanted = [(twins[0].as_str(), 0o600), (twins[1].as_str(), 0o755)];
+    assert_modes(&mount, &wanted, "given");
+    mount.unmount(&world.config());
+    let mount = world.mount();
+    assert_eq!(mount.list(""), twins);
+    assert_modes(&mount, &wanted, "mounted again");
+    mount.unmount(&world.config());
+}

@@ -410,7 +410,9 @@ fn a_link_whose_upload_has_to_wait_is_one_and_is_sent_when_the_service_is_back()
     let mount = world.mount();
     mount.write("file", b"file");
     assert_eq!(mount.list(""), ["file"]);
-    world.drain();
+    mount.unmount(&world.config());
+    let mount = world.mount();
+    assert_eq!(mount.list(""), ["file"]);
     world.service.stop();
     symlink("file", mount.path("link")).expect("symlink");
     assert_eq!(mount.list(""), ["file", "link"]);
@@ -422,5 +424,32 @@ fn a_link_whose_upload_has_to_wait_is_one_and_is_sent_when_the_service_is_back()
     world.lockerfs(&["retry"]).succeeded();
     world.drain();
     assert!(world.stored().contains_key("link.lockerfs-link"));
+    mount.unmount(&world.config());
+}
+
+#[test]
+fn of_twin_links_both_are_shown_and_each_leads_to_its_own_target() {
+    let world = world();
+    // To the service these are two names, here they are two forms of one.
+    let stored = ["caf\u{e9}.lockerfs-link", "cafe\u{301}.lockerfs-link"];
+    for name in stored {
+        world.put(name, format!("{MARK}to {}", name.len()).as_bytes());
+    }
+    let mount = world.mount();
+    let names = mount.list("");
+    assert_eq!(names.len(), 2, "{names:?}");
+    let mut targets: Vec<_> = names.iter().map(|name| link(&mount, name)).collect();
+    targets.sort();
+    assert_eq!(
+        targets,
+        stored.map(|name| PathBuf::from(format!("to {}", name.len())))
+    );
+    let twin = names.iter().find(|name| name.contains(" (")).expect("a twin");
+    let target = link(&mount, twin);
+    fs::remove_file(mount.path(twin)).expect("unlink");
+    world.drain();
+    let left: Vec<_> = world.stored().into_keys().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert_ne!(target, PathBuf::from(format!("to {}", left[0].len())));
     mount.unmount(&world.config());
 }
