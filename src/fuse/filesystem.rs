@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Instant;
 
-use crate::vfs::{Error, Space, TimeChange};
+use crate::vfs::{Error, TimeChange};
 use fuser::{
     BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo,
     InitFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate,
@@ -16,16 +16,13 @@ use fuser::{
 
 use super::adapter::Adapter;
 use super::dispatch::{now, now_if_known};
-use super::reply::{attr, done, entered, file_type, opened, send_value, text, told};
+use super::reply::{attr, counted, done, entered, file_type, opened, send_names, send_value, text, told};
 
 /// The largest write and read-ahead that is asked of the kernel, in bytes.
 const LARGEST_TRANSFER: u32 = 1 << 20;
 
 /// The most that one answer can tell to have been copied, in whole pages.
 const LARGEST_COPY: u64 = 0xffff_f000;
-
-/// The size of the blocks in which `statfs` counts, in bytes.
-const BLOCK: u32 = 4096;
 
 impl Filesystem for Adapter {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
@@ -561,20 +558,12 @@ impl Filesystem for Adapter {
     }
 
     fn statfs(&self, _request: &Request, ino: INodeNo, reply: ReplyStatfs) {
-        let answer = |reply: ReplyStatfs, result: std::result::Result<Space, Errno>| match result {
-            Ok(space) => {
-                let block = u64::from(BLOCK);
-                let free = space.free / block;
-                reply.statfs(space.total / block, free, free, 0, 0, BLOCK, 255, BLOCK);
-            }
-            Err(errno) => reply.error(errno),
-        };
         if let Some(result) = now_if_known("statfs", || self.vfs.space_known(ino.0).map(Ok)) {
-            return answer(reply, result);
+            return counted(reply, result);
         }
         let vfs = self.vfs.clone();
         let work = self.holding([ino.0], async move { Ok(vfs.space(ino.0)) });
-        self.later("statfs", work, move |result| answer(reply, result));
+        self.later("statfs", work, move |result| counted(reply, result));
     }
 
     fn getxattr(&self, _request: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
@@ -592,20 +581,13 @@ impl Filesystem for Adapter {
     }
 
     fn listxattr(&self, _request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
-        let answer = move |reply: ReplyXattr, names: std::result::Result<Vec<String>, Errno>| {
-            let list = names.map(|names| {
-                let names = names.into_iter();
-                names.flat_map(|name| (name + "\0").into_bytes()).collect()
-            });
-            send_value(reply, size, list);
-        };
         // `ls -l` asks for each entry.
         if let Some(names) = now_if_known("listxattr", || self.vfs.list_xattrs_known(ino.0)) {
-            return answer(reply, names);
+            return send_names(reply, size, names);
         }
         let vfs = self.vfs.clone();
         let work = self.holding([ino.0], async move { vfs.list_xattrs(ino.0) });
-        self.later("listxattr", work, move |names| answer(reply, names));
+        self.later("listxattr", work, move |names| send_names(reply, size, names));
     }
 
     fn setxattr(
