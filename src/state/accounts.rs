@@ -25,7 +25,7 @@ impl AccountRows {
 }
 
 /// The tables with a column that holds an account's name, and that column.
-const COLUMNS: [(&str, &str); 9] = [
+const COLUMNS: [(&str, &str); 10] = [
     ("pending", "account"),
     ("pending", "base_account"),
     ("deletions", "account"),
@@ -34,11 +34,16 @@ const COLUMNS: [(&str, &str); 9] = [
     ("local_folders", "account"),
     ("catalog_folders", "account"),
     ("catalog_files", "account"),
+    ("modes", "account"),
     ("indexed_accounts", "name"),
 ];
 
 /// Those of them that are made anew, or decided anew.
-const FORGETTABLE: [(&str, &str); 2] = [("paused", "account"), ("indexed_accounts", "name")];
+const FORGETTABLE: [(&str, &str); 3] = [
+    ("paused", "account"),
+    ("modes", "account"),
+    ("indexed_accounts", "name"),
+];
 
 impl Database {
     /// What there is of an account.
