@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lockerfs::http::{ApiClient, ApiOptions, FileRange};
+use lockerfs::provider::services::{OneTimeTerms, Privacy, WebLink, ZipTerms};
 use lockerfs::provider::{
     ChangeCursor, DeleteMode, Entry, FileId, FolderId, ItemId, ListHint, Provider, Result, SentUpload,
     UploadPlan, UploadProgress, UploadRequest, UploadTicket,
@@ -13,7 +14,7 @@ use lockerfs::provider::{
 use crate::contract;
 
 /// The scripts of [`run`].
-pub const SCRIPTS: u8 = 7;
+pub const SCRIPTS: u8 = 9;
 
 const FILE: &str = "aaaaaaaaaaaaaaa";
 const FOLDER: &str = "bbbbbbbbbbbbb";
@@ -57,7 +58,9 @@ pub async fn run(provider: &dyn Provider, script: u8) {
         3 => change(provider).await,
         4 => upload(provider, SMALL).await,
         5 => upload(provider, LARGE).await,
-        _ => hand_on(provider).await,
+        6 => hand_on(provider).await,
+        7 => look_closer(provider).await,
+        _ => manage(provider).await,
     }
     provider.close().await;
 }
@@ -236,4 +239,61 @@ async fn hand_on(provider: &dyn Provider) {
             .rename(&ItemId::File(FileId::new(FILE)), "again", Some(asked))
             .await,
     );
+}
+
+/// What a person asks for by name, and that changes nothing.
+async fn look_closer(provider: &dyn Provider) {
+    let services = provider.services();
+    let rules = provider.name_rules();
+    let (file, folder) = (FileId::new(FILE), FolderId::new(FOLDER));
+    for item in [ItemId::File(file.clone()), ItemId::Folder(folder.clone())] {
+        if let Some(details) = checked(services.details(&item).await) {
+            for (_, url) in &details.links {
+                contract::link(url);
+            }
+        }
+    }
+    for kind in [WebLink::View, WebLink::Edit, WebLink::Stream] {
+        let files = std::slice::from_ref(&file);
+        let links = checked(services.web_links(files, kind).await).unwrap_or_default();
+        for link in links.into_iter().filter_map(checked) {
+            contract::link(&link);
+        }
+    }
+    checked(services.one_time_counts().await);
+    checked(services.versions(&file).await);
+    checked(services.trash().await);
+    checked(services.works().await);
+    for file in checked(services.recent(50).await).unwrap_or_default() {
+        contract::file(&file, &rules);
+    }
+    checked(services.names_above(&folder).await);
+}
+
+/// What a person has changed by name.
+async fn manage(provider: &dyn Provider) {
+    let services = provider.services();
+    let (file, folder) = (FileId::new(FILE), FolderId::new(FOLDER));
+    let items = [ItemId::File(file.clone()), ItemId::Folder(folder.clone())];
+    let terms = OneTimeTerms::default();
+    if let Some(link) = checked(services.make_one_time_link(&file, &terms).await) {
+        contract::link(&link.download);
+        link.view.iter().for_each(contract::link);
+        checked(services.change_one_time_link(&link.token, &terms).await);
+    }
+    checked(services.restore_version(&file, "1").await);
+    checked(services.restore_from_trash(&items, &folder).await);
+    checked(services.empty_trash().await);
+    checked(services.check_zip(&items, ZipTerms::default()).await);
+    if let Some(mut archive) = checked(services.zip(&items, ZipTerms::default()).await) {
+        while let Some(bytes) = checked(archive.chunk().await).flatten() {
+            assert!(!bytes.is_empty(), "a chunk without bytes");
+        }
+    }
+    checked(services.set_artwork(&file, &file).await);
+    for item in &items {
+        checked(services.set_privacy(item, Privacy::Private, true).await);
+        checked(services.set_description(item, "words").await);
+    }
+    checked(services.create_text_file(&folder, "new.txt").await);
 }
