@@ -95,7 +95,7 @@ impl Filesystem for Adapter {
         _atime: Option<TimeOrNow>,
         mtime: Option<TimeOrNow>,
         _ctime: Option<std::time::SystemTime>,
-        _handle: Option<FileHandle>,
+        handle: Option<FileHandle>,
         _crtime: Option<std::time::SystemTime>,
         _chgtime: Option<std::time::SystemTime>,
         _bkuptime: Option<std::time::SystemTime>,
@@ -106,14 +106,14 @@ impl Filesystem for Adapter {
             TimeOrNow::SpecificTime(time) => TimeChange::At(time),
             TimeOrNow::Now => TimeChange::Now,
         });
-        let vfs = self.vfs.clone();
+        let (vfs, has_handle) = (self.vfs.clone(), handle.is_some());
         let work = async move {
             let now_is = vfs.attributes(ino.0)?;
             if uid.is_some_and(|uid| uid != now_is.uid) || gid.is_some_and(|gid| gid != now_is.gid) {
                 return Err(Error::plain(libc::EPERM));
             }
             if let Some(size) = size {
-                vfs.set_size(ino.0, size).await?;
+                vfs.set_size(ino.0, size, has_handle).await?;
             }
             if let Some(mtime) = mtime {
                 vfs.set_mtime(ino.0, mtime).await?;

@@ -320,7 +320,7 @@ impl StagedFile {
     }
 
     /// The remote content that it was begun from, whether it is still needed or not.
-    pub(super) fn begun_from(&self) -> Option<&Base> {
+    pub fn begun_from(&self) -> Option<&Base> {
         self.base.as_ref()
     }
 
@@ -391,6 +391,12 @@ impl StagedFile {
     /// Whether a row of the journal promises it, or did before another content took its place.
     pub(super) fn is_journaled(&self) -> bool {
         self.journaled.load(Ordering::Acquire)
+    }
+
+    /// The journal promises nothing of it any more: its file was removed, and who has that open changes it in place.
+    pub fn end_promise(&self) {
+        self.journaled.store(false, Ordering::Release);
+        self.unseal();
     }
 
     /// Whether a change may only be made in another staged file, which takes this one's place with the next

@@ -115,7 +115,16 @@ impl Vfs {
         }
         let Some(local) = file.local.as_mut() else { return };
         let hold = local.hold.take();
-        if local.pending.is_none() && !local.dirty && file.remote.is_some() {
+        if let Some(remote) = &file.remote
+            && local.pending.is_none()
+            && !local.dirty
+        {
+            // Who had it open before the writer came reads what it was then, and no other content.
+            let was_changed = local
+                .staged
+                .begun_from()
+                .is_some_and(|base| !remote.same_content_as_base(base));
+            file.foreign += u64::from(was_changed);
             tree.set_local(ino, None);
         }
         drop(tree);

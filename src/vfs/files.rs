@@ -62,7 +62,7 @@ impl Vfs {
             opened
         };
         let handle = self.handles.add_file(ino, write, foreign);
-        if truncate && let Err(error) = self.set_size(ino, 0).await {
+        if truncate && let Err(error) = self.resize(ino, 0).await {
             self.release(handle).await;
             return Err(error);
         }

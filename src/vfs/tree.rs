@@ -261,6 +261,9 @@ impl Tree {
             node.removed = true;
             if let Some(file) = node.file_mut() {
                 file.foreign += u64::from(lives_on);
+                if let Some(local) = &file.local {
+                    local.staged.end_promise();
+                }
             }
         }
         self.drop_if_unused(ino);

@@ -309,12 +309,21 @@ impl Vfs {
         }
     }
 
-    /// Cuts or extends a file. Without an open writer it is committed at once, since no `close()` follows.
-    pub async fn set_size(self: &Arc<Self>, ino: u64, size: u64) -> Result<()> {
+    /// Cuts or extends a file. By its name, one that has the size already is left alone, with its time; through a
+    /// handle it is a change all the same, as on a local disk.
+    pub async fn set_size(self: &Arc<Self>, ino: u64, size: u64, has_handle: bool) -> Result<()> {
         self.refuse_change_of_list(ino)?;
         let (_, account) = self.account_to_change(ino)?;
         account.require(Capability::Write)?;
         self.check_replaceable(account, ino)?;
+        if !has_handle && self.is_file(ino) && self.attributes(ino)?.size == size {
+            return Ok(());
+        }
+        self.resize(ino, size).await
+    }
+
+    /// Cuts or extends a file. Without an open writer it is committed at once, since no `close()` follows.
+    pub(super) async fn resize(self: &Arc<Self>, ino: u64, size: u64) -> Result<()> {
         match self.tree().file_mut(ino) {
             Some(file) => file.writers += 1,
             None => return Err(Error::plain(libc::EISDIR)),
@@ -387,7 +396,8 @@ impl Vfs {
         let dirty = local.is_some_and(|local| local.dirty);
         Ok((
             node.account,
-            node.item(),
+            // What was removed is nobody's but who has it open.
+            node.item().filter(|_| !node.removed),
             local.and_then(|local| local.pending),
             dirty,
         ))
@@ -426,11 +436,9 @@ impl Vfs {
         }
     }
 
+    /// Whoever asks: a handle that only reads makes safe what another one wrote.
     pub async fn fsync(self: &Arc<Self>, handle: u64) -> Result<()> {
         let handle = self.handles.file(handle)?;
-        if !handle.write {
-            return Ok(());
-        }
         let pending = self.commit(handle.ino).await?;
         self.secure_copy(handle.ino, pending).await?;
         let (_, account) = self.account_of(handle.ino)?;

@@ -90,6 +90,21 @@ fn truncating_by_path_without_an_open_file_is_uploaded() {
 }
 
 #[test]
+fn a_file_that_is_cut_to_the_size_that_it_has_keeps_its_time_and_is_not_uploaded() {
+    let (world, mount) = with_file("kept.txt", b"eight...");
+    let path = mount.path("kept.txt");
+    run("touch", &[&"-d", &"2001-02-03T04:05:06Z", &path]).succeeded();
+    let name = std::ffi::CString::new(path.to_str().expect("a UTF-8 path")).expect("a path");
+    let calls = world.counted(|| {
+        // SAFETY: `name` is a valid C string for the time of the call.
+        assert_eq!(unsafe { libc::truncate(name.as_ptr(), 8) }, 0);
+        world.drain();
+    });
+    assert_eq!(calls.of(Call::AnyUpload), 0, "{calls:?}");
+    assert_eq!(fs::metadata(&path).expect("stat").mtime(), 981_173_106);
+}
+
+#[test]
 fn overwriting_a_part_of_a_remote_file_fetches_only_the_rest() {
     let old = content(2, 24 << 20);
     let (world, mount) = with_file("image.bin", &old);

@@ -44,14 +44,14 @@ impl Tree {
     }
 
     /// Notes what the service says of a file that has newer content here, which is shown already: under a name
-    /// that is claimed, or in another folder. Whether there is such content.
+    /// that is claimed, or in another folder. Whether there is such content. It may be the upload of what is here, of
+    /// which nobody was told yet, so who has the file open reads on.
     pub(super) fn note_behind_local(&mut self, ino: u64, entry: &FileEntry) -> bool {
         let Some(file) = self.file_mut(ino).filter(|file| file.local.is_some()) else {
             return false;
         };
         let fresh = Remote::of(entry).dated_as(file.remote.as_ref());
         if file.remote.as_ref().is_some_and(|old| !old.same_content(&fresh)) {
-            file.foreign += 1;
             file.cached_is_true = false;
         }
         self.set_remote(ino, Some(fresh));
