@@ -461,7 +461,9 @@ fn a_link_for_which_the_account_has_no_room_is_not_made() {
     world.put("big", &vec![7; (1 << 20) - 3]);
     let mount = world.mount();
     let df = || run("df", &[&"-B1", &"--output=avail", &mount.path("")]).stdout;
-    wait_for("the quota is known", || df().split_whitespace().last() == Some("0"));
+    wait_for("the quota is known", || {
+        df().split_whitespace().last() == Some("0")
+    });
     let made = || symlink("target", mount.path("link"));
     assert_eq!(errno(made()), Some(libc::EDQUOT));
     assert_eq!(mount.list(""), ["big"]);
