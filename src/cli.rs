@@ -4,29 +4,46 @@
 //! the work is done, 1 for a failure, 2 for wrong use. No secret is ever taken from an argument.
 
 mod account;
+mod artwork;
+mod ask;
 mod attribute;
 mod completions;
+mod confirm;
+mod create;
 mod daemon;
 mod demo;
+mod describe;
+mod doctor;
 mod drain;
 mod failure;
 mod helper;
+mod info;
+mod json;
 mod link;
 mod logging;
+mod login;
 mod man;
 mod mount;
+mod privacy;
 mod progress;
+mod purge;
 mod queue;
+mod recent;
 mod report;
+mod restore;
 mod retry;
 mod sandbox;
 mod screen;
 mod seen;
+mod session;
 mod signals;
 mod status;
 mod text;
+mod trash;
 mod unmount;
+mod versions;
 mod which;
+mod zip;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -44,8 +61,8 @@ macro_rules! examples {
         "\
 Examples:
   lockerfs demo                    try it out, without an account
-  lockerfs account --help          how to write the config
-  lockerfs account check media     does the login of account `media` work?
+  lockerfs account add             add an account: it asks for what it needs
+  lockerfs account check           do the logins work?
   lockerfs mount --daemon ~/cloud  mount all accounts of the config
   lockerfs status                  what is not uploaded yet?
   lockerfs unmount ~/cloud         upload what waits, then unmount
@@ -144,10 +161,36 @@ enum Command {
     Retry(retry::RetryArgs),
     /// Print the links under which people find files on their services
     Link(link::LinkArgs),
+    /// Tell all that a service knows of a file or directory
+    Info(info::InfoArgs),
+    /// List the contents that a file has had
+    Versions(versions::VersionsArgs),
+    /// Make an old content of a file the present one
+    Restore(restore::RestoreArgs),
+    /// List, restore or empty the trash of an account
+    Trash(trash::TrashArgs),
+    /// Delete files and directories for good, past the trash
+    Purge(purge::PurgeArgs),
+    /// List the files of an account that changed last
+    Recent(recent::RecentArgs),
+    /// Download files and directories as one archive
+    Zip(zip::ZipArgs),
+    /// Say who may see a file or directory on its service
+    Privacy(privacy::PrivacyArgs),
+    /// Set the text that a service shows with a file or directory
+    Describe(describe::DescribeArgs),
+    /// Give an audio or video file an image
+    Artwork(artwork::ArtworkArgs),
+    /// Make an empty text file on the service, without an upload
+    Create(create::CreateArgs),
     /// Show the accounts, and the files that are not uploaded yet
     Status(status::StatusArgs),
-    /// List the accounts of the config, or check one
+    /// Look at all that a mount needs, and say what to do about what is missing
+    Doctor(doctor::DoctorArgs),
+    /// Add, list, check, rename or remove accounts
     Account(account::AccountArgs),
+    /// Give an account its password or keys anew, also while it is mounted
+    Login(login::LoginArgs),
     /// Print what a shell needs to complete command lines of lockerfs
     Completions(completions::CompletionsArgs),
     /// Print the manual, or write its pages to a folder
@@ -205,8 +248,21 @@ fn run(cli: Cli) -> u8 {
         Command::Queue(args) => queue::run(&cli.global, args),
         Command::Retry(args) => retry::run(&cli.global, &args),
         Command::Link(args) => link::run(&cli.global, args),
+        Command::Info(args) => info::run(&cli.global, &args),
+        Command::Versions(args) => versions::run(&cli.global, &args),
+        Command::Restore(args) => restore::run(&cli.global, &args),
+        Command::Trash(args) => trash::run(&cli.global, args),
+        Command::Purge(args) => purge::run(&cli.global, &args),
+        Command::Recent(args) => recent::run(&cli.global, &args),
+        Command::Zip(args) => zip::run(&cli.global, &args),
+        Command::Privacy(args) => privacy::run(&cli.global, &args),
+        Command::Describe(args) => describe::run(&cli.global, &args),
+        Command::Artwork(args) => artwork::run(&cli.global, &args),
+        Command::Create(args) => create::run(&cli.global, &args),
         Command::Status(args) => status::run(&cli.global, &args),
-        Command::Account(args) => account::run(&cli.global, &args),
+        Command::Doctor(args) => doctor::run(&cli.global, &args),
+        Command::Account(args) => account::run(&cli.global, args),
+        Command::Login(args) => login::run(&cli.global, &args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
     };

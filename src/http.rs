@@ -7,6 +7,7 @@
 mod api;
 mod client;
 mod data;
+mod date;
 mod error;
 mod file_range;
 mod retry_after;
@@ -14,5 +15,6 @@ mod retry_after;
 pub use api::*;
 pub use client::{InsecureUrl, check_url};
 pub use data::*;
+pub use date::date_of;
 pub use error::{HttpError, HttpErrorKind};
 pub use file_range::{FileRange, Taken};

@@ -8,12 +8,14 @@
 mod capability;
 mod catalog;
 mod error;
+mod exchange;
 mod form;
 pub mod mediafire;
 pub mod mirrorace;
 pub mod mirrored_to;
 mod numbered;
 mod publish;
+pub mod services;
 mod types;
 pub mod wrap;
 pub mod yetishare;
@@ -21,6 +23,7 @@ pub mod yetishare;
 pub use capability::{Capabilities, Capability};
 pub use catalog::{Catalog, drop_unlisted};
 pub use error::{ErrorKind, ProviderError, Result, Retry};
+pub use exchange::Exchange;
 pub use numbered::{is_numbered_twin, without_number};
 pub use publish::Clock;
 pub use types::{
@@ -36,6 +39,7 @@ use async_trait::async_trait;
 use url::Url;
 
 use crate::http::FileRange;
+use services::FileServices;
 
 /// Polls under way at once where a service takes one upload in each.
 const POLLS_AT_ONCE: usize = 8;
@@ -286,6 +290,11 @@ pub trait Provider: Send + Sync + 'static {
     /// How calls are held back at present, where this was put into [`wrap::standard`]. Makes no call.
     fn pace(&self) -> Pace {
         Pace::default()
+    }
+
+    /// What else the account does with files, for those who ask by name.
+    fn services(&self) -> &dyn FileServices {
+        &services::Nothing
     }
 
     /// Gives back what the login took (tokens), at a clean end. Best effort.

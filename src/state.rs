@@ -4,6 +4,7 @@
 //! right afterwards does not undo it. This room knows SQLite and nothing else: not what an account, a
 //! service or a mount is. It holds no secret.
 
+mod accounts;
 mod catalog;
 mod daily_calls;
 mod database;
@@ -20,6 +21,7 @@ mod renames;
 mod schema;
 mod steering;
 
+pub use accounts::AccountRows;
 pub use catalog::{CatalogChange, CatalogFileRow, CatalogFolderRow, CatalogItem, Sought};
 pub use daily_calls::DailyCallsRow;
 pub use database::Database;

@@ -42,7 +42,7 @@ mod listing;
 mod local;
 mod locks;
 mod modes;
-mod names;
+pub mod names;
 mod namespace;
 mod pages;
 mod reconcile;
@@ -86,6 +86,8 @@ pub struct Options {
     pub alone: bool,
     /// Where whoever asks the mount for it finds its control socket.
     pub state_dir: PathBuf,
+    /// Where whoever asks the mount for it finds what its accounts are.
+    pub config: PathBuf,
 }
 
 /// Told when something that the kernel may have cached is no longer true. Called from a thread of its

@@ -10,7 +10,13 @@ const ROOMS: [&str; 12] = [
 ];
 
 /// Crates that one room alone may name.
-const OWNED_CRATES: [(&str, &str); 3] = [("fuser", "fuse"), ("reqwest", "http"), ("rusqlite", "state")];
+const OWNED_CRATES: [(&str, &str); 5] = [
+    ("fuser", "fuse"),
+    ("reqwest", "http"),
+    ("rusqlite", "state"),
+    ("dbus_secret_service", "config"),
+    ("toml_edit", "config"),
+];
 
 /// Rooms that know nothing of the emulators, so that a misreading of a service cannot hide in both.
 const APART_FROM_SANDBOX: [&str; 4] = ["provider", "http", "download", "upload"];
@@ -56,9 +62,18 @@ fn what_wraps_a_provider_hands_every_method_on() {
     };
     let all = methods("provider.rs", "pub trait Provider");
     assert!(all.contains("upload_begin") && all.len() > 30, "{all:?}");
-    for file in ["provider/wrap.rs", "vfs/local/folders.rs"] {
+    for file in ["provider/wrap.rs", "provider/exchange.rs", "vfs/local/folders.rs"] {
         let missing: Vec<_> = all.difference(&methods(file, "Provider for ")).cloned().collect();
         assert!(missing.is_empty(), "{file}: {missing:?}");
+    }
+    let services = methods("provider/services.rs", "pub trait FileServices");
+    assert!(services.contains("zip") && services.len() > 15, "{services:?}");
+    let wrapped = methods("provider/wrap/services.rs", "FileServices for ");
+    assert_eq!(wrapped, services, "what goes around services hands them all on");
+    // These are laid over providers, whose services they hand on as they are.
+    for file in ["provider/catalog.rs", "vfs/local/folders.rs"] {
+        let handed_on = methods(file, "Provider for ");
+        assert!(handed_on.contains("services"), "{file}: services");
     }
 }
 

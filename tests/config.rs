@@ -275,13 +275,18 @@ async fn a_secret_that_is_not_to_be_had_says_why() {
     let cases = [
         (
             "",
-            "is missing: give password, password_file or password_command there, or set LOCKERFS_MEDIA_PASSWORD",
+            "is missing: give password, password_file, password_command or password_keyring there, or set \
+             LOCKERFS_MEDIA_PASSWORD",
         ),
         ("password_file = \"open.secret\"", "run `chmod 600"),
         ("password_file = \"empty.secret\"", "first line is empty"),
         ("password_file = \"no.secret\"", "No such file"),
         ("password_command = \"exit 3\"", "exit status: 3"),
         ("password_command = \"true\"", "printed an empty first line"),
+        (
+            "password_file = \"x\"\npassword_keyring = \"y\"",
+            "both password_file and password_keyring are given",
+        ),
         (
             "password = \"hunter2\"\npassword_file = \"x\"",
             "both password and password_file are given",

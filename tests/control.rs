@@ -128,8 +128,20 @@ impl Handler for Mount {
         std::future::pending().await
     }
 
+    async fn log_in(&self, account: &str) -> Result<u64, String> {
+        Ok(account.len() as u64)
+    }
+
     async fn pause(&self, account: Option<&str>, paused: bool) -> Result<u64, String> {
         Ok(u64::from(paused) + u64::from(account.is_none()))
+    }
+
+    async fn refresh(&self, account: &str) -> Result<bool, String> {
+        match account {
+            "media" => Ok(true),
+            "away" => Err("what changed in away is not known yet".to_owned()),
+            _ => Ok(false),
+        }
     }
 }
 
@@ -189,6 +201,8 @@ async fn a_long_state_directory_serves_all_requests() {
     assert_eq!(client.cancel(choice(&["1", "/a"])).await.expect("cancel"), 2);
     let client = connect(&running).await;
     assert_eq!(client.pause(None, true).await.expect("pause"), 2);
+    let client = connect(&running).await;
+    assert_eq!(client.log_in("media".to_owned()).await.expect("login"), 5);
     let found = connect(&running).await.find(choice(&[])).await.expect("rows");
     assert_eq!(found, (0..FILES).map(pending).collect::<Vec<_>>());
     let none = connect(&running).await.find(choice(&["9"])).await;

@@ -370,3 +370,57 @@ async fn bodies_pass_no_faster_than_the_rate_that_all_of_them_share() {
     assert!(elapsed >= Duration::from_millis(1200), "{elapsed:?}");
     assert!(elapsed < Duration::from_secs(20), "{elapsed:?}");
 }
+
+#[tokio::test]
+async fn an_opened_answer_comes_in_parts_and_may_be_larger_than_any_other() {
+    let (url, served) = server(|mut stream| {
+        read_request(&mut stream);
+        answer(
+            &mut stream,
+            "418 Teapot\r\ncontent-type: application/zip",
+            &[7; 300_000],
+        );
+    });
+    let options = ApiOptions {
+        max_answer: 1000,
+        ..ApiOptions::default()
+    };
+    let client = ApiClient::new(options).unwrap();
+    let mut opened = client.open(ApiRequest::form(url, "a=b")).await.unwrap();
+    assert_eq!((opened.status, opened.length), (418, Some(300_000)));
+    assert_eq!(opened.content_type.as_deref(), Some("application/zip"));
+    let mut came = 0;
+    while let Some(bytes) = opened.chunk().await.unwrap() {
+        came += bytes.len();
+    }
+    assert_eq!(came, 300_000);
+    served.join().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_opened_answer_that_breaks_off_or_stands_still_is_an_error() {
+    for stands_still in [false, true] {
+        let (url, served) = server(move |mut stream| {
+            read_request(&mut stream);
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf")
+                .unwrap();
+            // Until the client has hung up, or at once.
+            if stands_still {
+                let _ = stream.read(&mut [0; 1]);
+            }
+        });
+        let options = ApiOptions {
+            stall_timeout: Duration::from_millis(200),
+            ..ApiOptions::default()
+        };
+        let client = ApiClient::new(options).unwrap();
+        let mut opened = client.open(ApiRequest::form(url, "token=hunter2")).await.unwrap();
+        assert_eq!(&opened.chunk().await.unwrap().unwrap()[..], b"half");
+        let error = opened.chunk().await.unwrap_err();
+        assert_eq!(error.kind, HttpErrorKind::Body, "{error}");
+        assert!(!error.to_string().contains("hunter2"));
+        drop(opened);
+        served.join().unwrap();
+    }
+}

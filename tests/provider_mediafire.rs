@@ -2,6 +2,8 @@
 
 #[path = "support/odd_service.rs"]
 mod odd_service;
+#[path = "provider_mediafire/services.rs"]
+mod services;
 #[path = "provider_mediafire/web.rs"]
 mod web;
 

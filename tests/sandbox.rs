@@ -537,10 +537,8 @@ async fn wrong_use_is_told_by_number() {
         service.call("file/delete", &[("quick_key", &key)]).await["error"],
         210
     );
-    assert_eq!(
-        service.call("file/move", &[("quick_key", &key)]).await["error"],
-        211
-    );
+    let changed = [("quick_key", key.as_str()), ("description", "x")];
+    assert_eq!(service.call("file/update", &changed).await["error"], 211);
     let both = service
         .call(
             "file/get_info",
@@ -551,6 +549,86 @@ async fn wrong_use_is_told_by_number() {
         (&both["file_infos"][0]["quickkey"], &both["skipped"]),
         (&json!(key), &json!("nosuchkey000000"))
     );
+}
+
+#[tokio::test]
+async fn what_is_moved_out_of_the_trash_is_there_again_with_all_below_it() {
+    let service = start(|_| {}).await;
+    let folder = service.folder("old", "myfiles").await;
+    service
+        .upload("inner.txt", b"inner", &[("folder_key", &folder)])
+        .await;
+    let key = service.upload("a.txt", b"a", &[]).await["quickkey"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let target = service.folder("target", "myfiles").await;
+    service
+        .upload("a.txt", b"taken", &[("folder_key", &target)])
+        .await;
+    service.call("file/delete", &[("quick_key", &key)]).await;
+    service.call("folder/delete", &[("folder_key", &folder)]).await;
+    let before = service.call("user/get_info", &[]).await["user_info"]["used_storage_size"].clone();
+    let moved = service
+        .call("file/move", &[("quick_key", &key), ("folder_key", &target)])
+        .await;
+    assert_eq!(moved["new_names"][&key], "a(2).txt");
+    let moved = service
+        .call(
+            "folder/move",
+            &[("folder_key_src", &folder), ("folder_key_dst", &target)],
+        )
+        .await;
+    assert_eq!(moved["result"], "Success");
+    assert_eq!(service.names("folders", &target).await, ["old"]);
+    assert_eq!(service.names("files", &folder).await, ["inner.txt"]);
+    let trash = service.call("device/get_trash", &[]).await;
+    assert_eq!(
+        (&trash["file_count"], &trash["folder_count"]),
+        (&json!("0"), &json!("0"))
+    );
+    let after = service.call("user/get_info", &[]).await["user_info"]["used_storage_size"].clone();
+    let bytes = |told: &Value| told.as_str().unwrap().parse::<u64>().unwrap();
+    assert_eq!(bytes(&after), bytes(&before) + 6, "it takes room again");
+}
+
+#[tokio::test]
+async fn terms_of_one_time_links_that_make_no_sense_are_refused_and_addresses_hold() {
+    let service = start(|_| {}).await;
+    let key = service.upload("a.txt", b"a", &[]).await["quickkey"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    for wrong in [
+        ("duration", "0"),
+        ("duration", "soon"),
+        ("duration", "43201"),
+        ("email_notification", "maybe"),
+        ("burn_after_use", ""),
+    ] {
+        let made = service
+            .call("file/one_time_key", &[("quick_key", &key), wrong])
+            .await;
+        assert_eq!(made["error"], 129, "{wrong:?}");
+    }
+    for (addresses, status) in [
+        ("10.0.0.0/8", 404),
+        ("10.0.0.1-10.0.0.9, 127.0.0.1", 200),
+        ("127.0.0.1/8", 200),
+        ("126.0.0.0-128.0.0.0", 200),
+        ("0.0.0.0/0", 200),
+        ("nonsense", 404),
+    ] {
+        let made = service
+            .call(
+                "file/one_time_key",
+                &[("quick_key", &key), ("bind_ip", addresses)],
+            )
+            .await;
+        let link = made["links"]["download"].as_str().unwrap();
+        let answer = service.http.get(link).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{addresses}");
+    }
 }
 
 #[tokio::test]

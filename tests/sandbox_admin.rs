@@ -244,3 +244,25 @@ async fn very_many_files_are_there_at_once_and_not_on_the_disk() {
     service.admin(Method::POST, "rescan", json!({})).await;
     assert_eq!(service.paths().await.len(), 4500);
 }
+
+#[tokio::test]
+async fn a_changed_login_ends_sessions_and_is_the_only_one_that_is_taken() {
+    let service = start(|_| {}).await;
+    let result = |answer: &Value| answer["result"].as_str().unwrap().to_owned();
+    assert_eq!(result(&service.call("user/get_info", &[]).await), "Success");
+    let change = json!({ "account": "mediafire", "password": "changed" });
+    service.admin(Method::POST, "login", change).await;
+    let ended = service.call("user/get_info", &[]).await;
+    assert_eq!(
+        (result(&ended), &ended["error"]),
+        ("Error".to_owned(), &json!(105))
+    );
+    let refused = service.login("demo@example.com", "1").await;
+    assert_eq!(
+        (result(&refused), &refused["error"]),
+        ("Error".to_owned(), &json!(107))
+    );
+    let back = json!({ "account": "mediafire", "password": "demo-password" });
+    service.admin(Method::POST, "login", back).await;
+    assert_eq!(result(&service.login("demo@example.com", "1").await), "Success");
+}

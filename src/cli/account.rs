@@ -1,15 +1,22 @@
 //! `lockerfs account`: the accounts of the config.
 
+mod add;
+pub(super) mod check;
+mod list;
+pub(super) mod login_check;
+mod remove;
+mod rename;
+mod resting;
+
 use clap::{Args, Subcommand};
 
 use super::failure::Failure;
-use super::{Global, Outcome, block_on, text};
-use crate::config::{Config, KINDS, Service};
-use crate::provider::Capability;
+use super::{Global, Outcome};
+use crate::config::{ConfigError, Kept};
 
 const CONFIG_HELP: &str = "\
-The config is a TOML file that only you can read (chmod 600), by default
-~/.config/lockerfs/config.toml:
+`lockerfs account add` writes the config. It is a TOML file that only you can read (chmod 600), by
+default ~/.config/lockerfs/config.toml, and may be written by hand as well:
 
     on_close = \"queue\"                 # options stand at the top; an account may override them
 
@@ -18,8 +25,9 @@ The config is a TOML file that only you can read (chmod 600), by default
     email = \"you@example.org\"
     password_file = \"media.secret\"     # beside the config, mode 0600, the password alone in it
 
-A secret such as password may also be given by password_command = \"pass show media\", by the
-environment variable LOCKERFS_MEDIA_PASSWORD, or as password = \"...\" in the config itself.";
+A secret such as password may also be given by password_command = \"pass show media\", by
+password_keyring = \"ENTRY\" (an entry that lockerfs made in the system's keyring), by the environment
+variable LOCKERFS_MEDIA_PASSWORD, or as password = \"...\" in the config itself.";
 
 #[derive(Args)]
 #[command(after_long_help = CONFIG_HELP)]
@@ -30,88 +38,33 @@ pub(super) struct AccountArgs {
 
 #[derive(Subcommand)]
 enum AccountCommand {
+    /// Add an account: ask for what it needs, try the login, write it down
+    Add(Box<add::AddArgs>),
     /// List the accounts of the config
-    List,
-    /// Log in to an account and show its owner and quota
-    Check {
-        /// The account's name in the config
-        name: String,
-    },
+    List(list::ListArgs),
+    /// Log in to accounts and show owners and quotas
+    Check(check::CheckArgs),
+    /// Take an account out of the config, with its secrets
+    Remove(remove::RemoveArgs),
+    /// Give an account another name, with all that is kept under the old one
+    Rename(rename::RenameArgs),
 }
 
-pub(super) fn run(global: &Global, args: &AccountArgs) -> Outcome {
+pub(super) fn run(global: &Global, args: AccountArgs) -> Outcome {
     super::logging::start(global.verbose, global.log_file.as_deref())?;
-    let config = Config::load(&global.paths()?.config)?;
-    match &args.command {
-        AccountCommand::List => {
-            list(&config);
-            Ok(())
-        }
-        AccountCommand::Check { name } => block_on(check(&config, name)),
+    match args.command {
+        AccountCommand::Add(args) => add::run(global, *args),
+        AccountCommand::List(args) => list::run(global, &args),
+        AccountCommand::Check(args) => check::run(global, &args),
+        AccountCommand::Remove(args) => remove::run(global, &args),
+        AccountCommand::Rename(args) => rename::run(global, &args),
     }
 }
 
-fn list(config: &Config) {
-    if config.accounts.is_empty() {
-        println!(
-            "{} has no accounts yet (see `lockerfs account --help`).",
-            config.path.display()
-        );
-        return;
+/// Takes back what was kept before a failure, and says so where that fails, too.
+pub(super) async fn taken_back(kept: Kept, error: ConfigError) -> Failure {
+    match kept.undo().await {
+        Ok(()) => error.into(),
+        Err(left) => Failure::new(format!("{error}; {left}")),
     }
-    let mut rows = vec![["NAME", "KIND", "LOGIN", "SERVICE"].map(str::to_owned).to_vec()];
-    rows.extend(config.accounts.iter().map(|account| {
-        let (login, otherwise) = match &account.service {
-            Service::MediaFire(service) => (&service.email, "session token"),
-            Service::YetiShare(service) => (&service.username, "API keys"),
-            Service::MirrorAce(_) => (&None, "API key and token"),
-            Service::MirroredTo(_) => (&None, "API key"),
-        };
-        let login = login.clone().unwrap_or_else(|| otherwise.to_owned());
-        let url = account.base_url.to_string();
-        vec![account.name.clone(), account.kind.to_owned(), login, url]
-    }));
-    print!("{}", text::table(&rows));
-}
-
-/// What a drive is used for each day; a host may have left any of it out.
-const DAILY: [Capability; 8] = [
-    Capability::List,
-    Capability::Read,
-    Capability::Write,
-    Capability::CreateFolder,
-    Capability::Rename,
-    Capability::Move,
-    Capability::Copy,
-    Capability::Trash,
-];
-
-async fn check(config: &Config, name: &str) -> Outcome {
-    let account = config.account(name)?;
-    let provider = config.connect(account, None).await?;
-    let info = provider.account_info().await;
-    let able = provider.capabilities();
-    let missing = DAILY.into_iter().filter(|capability| !able.has(*capability));
-    provider.close().await;
-    let info = info.map_err(|error| Failure::of_provider(name, &error))?;
-    let service = KINDS
-        .iter()
-        .find(|kind| kind.name == account.kind)
-        .map_or(account.kind, |kind| kind.service);
-    println!(
-        "The login works: {} on {service}.",
-        info.owner.as_deref().unwrap_or("an account without a name")
-    );
-    match (info.storage_used, info.storage_limit) {
-        (Some(used), Some(limit)) => println!("Used: {} of {}", text::size(used), text::size(limit)),
-        (Some(used), None) => println!("Used: {}", text::size(used)),
-        _ => {}
-    }
-    if let Some(largest) = info.max_file_size {
-        println!("Largest file: {}", text::size(largest));
-    }
-    for missing in missing {
-        println!("This account cannot {}.", missing.describe());
-    }
-    Ok(())
 }

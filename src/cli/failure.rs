@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::config::ConfigError;
 use crate::control::ControlError;
-use crate::provider::{ErrorKind, ProviderError};
+use crate::provider::{ErrorKind, ProviderError, Retry};
 use crate::state::StateError;
 
 #[derive(Debug)]
@@ -26,13 +26,31 @@ impl Failure {
 
     /// A provider's failure for a person, with what can be done about it.
     pub fn of_provider(account: &str, error: &ProviderError) -> Self {
-        let remedy = match error.kind {
-            ErrorKind::LoginRefused => "; check the account in the config, and its secrets",
-            ErrorKind::RateLimited => "; wait a while",
-            ErrorKind::Timeout | ErrorKind::Unavailable => "; is the network up, and the service?",
-            _ => "",
-        };
-        Failure(format!("account {account}: {error}{remedy}"))
+        Failure(format!("account {account}: {error}{}", remedy(account, error)))
+    }
+
+    /// The same, where what a service does not offer is told in its sentence alone.
+    pub fn of_account(account: &str, error: &ProviderError) -> Self {
+        Failure::of_item(account, &format!("account {account}"), error)
+    }
+
+    /// The same, of an item that a person named. What a service does not offer is told in its sentence alone.
+    pub fn of_item(account: &str, shown: &str, error: &ProviderError) -> Self {
+        match error.kind {
+            ErrorKind::Unsupported => Failure(format!("{shown}: {}", error.message)),
+            _ => Failure(format!("{shown}: {error}{}", remedy(account, error))),
+        }
+    }
+}
+
+/// What can be done about it, after the sentence on it.
+fn remedy(account: &str, error: &ProviderError) -> String {
+    match error.kind {
+        ErrorKind::LoginRefused if matches!(error.retry, Retry::AfterWait(_)) => "; wait a while".to_owned(),
+        ErrorKind::LoginRefused => format!("; run `lockerfs login {account}` to give its secret anew"),
+        ErrorKind::RateLimited => "; wait a while".to_owned(),
+        ErrorKind::Timeout | ErrorKind::Unavailable => "; is the network up, and the service?".to_owned(),
+        _ => String::new(),
     }
 }
 

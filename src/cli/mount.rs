@@ -4,6 +4,7 @@ mod assemble;
 mod descriptors;
 mod handler;
 mod health;
+mod login;
 mod options;
 pub(super) mod point;
 mod running;
@@ -95,7 +96,7 @@ pub(super) fn run(global: &Global, args: MountArgs) -> Outcome {
     }
     if config.accounts.is_empty() {
         let message = format!(
-            "{} has no accounts yet: see `lockerfs account --help`",
+            "{} has no accounts yet: run `lockerfs account add`",
             paths.config.display()
         );
         return Err(Failure::new(message));

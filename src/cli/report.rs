@@ -264,6 +264,12 @@ fn accounts(accounts: &[AccountStatus]) -> String {
         if let Some(message) = &account.message {
             shown.push_str(&format!("{}: {}\n", account.name, text::printable(message)));
         }
+        if account.state == AccountState::LoginRefused {
+            let name = &account.name;
+            shown.push_str(&format!(
+                "{name}: run `lockerfs login {name}`, and what waits for the login goes on\n"
+            ));
+        }
         if let Some(calls) = account.calls {
             let renewed = SystemTime::UNIX_EPOCH + Duration::from_secs(calls.renewed);
             shown.push_str(&format!(

@@ -62,6 +62,14 @@ pub(super) fn until(moment: SystemTime, now: SystemTime) -> String {
     }
 }
 
+/// A moment for a person, for example `2015-05-07 16:07:05 UTC`.
+pub(super) fn moment(at: SystemTime) -> String {
+    let format = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
+    time::OffsetDateTime::from(at)
+        .format(format)
+        .unwrap_or_else(|_| "at no time".to_owned())
+}
+
 /// Whole percent; all of nothing is there.
 pub(super) fn percent(part: u64, whole: u64) -> u64 {
     let hundredfold = u128::from(part) * 100;

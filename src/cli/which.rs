@@ -28,6 +28,12 @@ pub(super) fn state_dir(global: &Global, mount_point: Option<&Path>) -> Result<P
     }
 }
 
+/// The config of the mount, as it says itself.
+pub(super) fn config_told_by(place: &Path) -> Option<PathBuf> {
+    let told = attribute::read(place, OsStr::new("user.lockerfs.config"));
+    told.ok().flatten().map(PathBuf::from)
+}
+
 /// What the mount itself says.
 pub(super) fn told_by(place: &Path) -> Option<PathBuf> {
     let told = attribute::read(place, OsStr::new("user.lockerfs.state_dir"));

@@ -1,5 +1,6 @@
 //! Accounts and their kinds.
 
+use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 use url::Url;
 
@@ -155,6 +156,53 @@ impl AccountConfig {
         hex::encode(&hash.finalize()[..16])
     }
 
+    /// All its secrets, given or not.
+    pub fn secrets(&self) -> Vec<&SecretSource> {
+        match &self.service {
+            Service::MediaFire(account) => vec![&account.password, &account.session_token, &account.api_key],
+            Service::YetiShare(account) => vec![&account.key1, &account.key2, &account.password],
+            Service::MirrorAce(account) => vec![&account.api_key, &account.api_token, &account.file_password],
+            Service::MirroredTo(account) => vec![&account.api_key, &account.password],
+        }
+    }
+
+    /// Those of them that prove to the service who this is: what it may want again.
+    pub fn login(&self) -> Vec<&SecretSource> {
+        match &self.service {
+            Service::MediaFire(account) if account.session_token.is_given() => vec![&account.session_token],
+            Service::MediaFire(account) => vec![&account.password],
+            Service::YetiShare(account) if account.username.is_some() => vec![&account.password],
+            Service::YetiShare(account) => vec![&account.key1, &account.key2],
+            Service::MirrorAce(account) => vec![&account.api_key, &account.api_token],
+            Service::MirroredTo(account) => vec![&account.api_key],
+        }
+    }
+
+    /// Takes a secret in place of what is said of it elsewhere, as long as this value lives.
+    pub fn give(&mut self, name: &str, secret: SecretString) {
+        let secrets = match &mut self.service {
+            Service::MediaFire(account) => {
+                vec![
+                    &mut account.password,
+                    &mut account.session_token,
+                    &mut account.api_key,
+                ]
+            }
+            Service::YetiShare(account) => vec![&mut account.key1, &mut account.key2, &mut account.password],
+            Service::MirrorAce(account) => {
+                vec![
+                    &mut account.api_key,
+                    &mut account.api_token,
+                    &mut account.file_password,
+                ]
+            }
+            Service::MirroredTo(account) => vec![&mut account.api_key, &mut account.password],
+        };
+        if let Some(source) = secrets.into_iter().find(|source| source.name() == name) {
+            source.give(secret);
+        }
+    }
+
     /// Whether its service takes files and gives nothing back.
     pub fn publishes(&self) -> bool {
         KINDS.iter().any(|kind| kind.name == self.kind && kind.publishes)
@@ -206,6 +254,11 @@ fn find_kind(text: &str) -> std::result::Result<&'static Kind, String> {
             known_kinds()
         )
     })
+}
+
+/// The kind of this name, or why there is none.
+pub fn kind(text: &str) -> std::result::Result<&'static str, String> {
+    find_kind(text).map(|kind| kind.name)
 }
 
 fn known_kinds() -> String {

@@ -1,5 +1,6 @@
 //! From an account of the config to a provider that can be called.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::account::{
@@ -15,16 +16,57 @@ use crate::provider::mediafire::{Credentials, MediaFire, Settings, TokenVersion}
 use crate::provider::mirrorace::{self, MirrorAce};
 use crate::provider::mirrored_to::{self, MirroredTo};
 use crate::provider::yetishare::{self, YetiShare};
-use crate::provider::{Provider, ProviderError, wrap};
+use crate::provider::{Exchange, Provider, ProviderError, wrap};
 use crate::state::Database;
+
+/// A provider, and the place inside it where another one can take over once the secrets have changed.
+pub struct Connected {
+    pub provider: Arc<dyn Provider>,
+    pub exchange: Arc<Exchange>,
+}
 
 impl Config {
     /// The provider of an account, in its wrappers. Fetches the secrets; makes no call to the service. `index` is
     /// where it keeps what must outlive the process.
-    pub async fn connect(
+    pub async fn connect(&self, account: &AccountConfig, index: Option<&Database>) -> Result<Connected> {
+        let exchange = Arc::new(Exchange::new(self.provider(account, index).await?));
+        let inner: Arc<dyn Provider> = exchange.clone();
+        Ok(Connected {
+            provider: wrapped(account, inner),
+            exchange,
+        })
+    }
+
+    /// As [`connect`](Self::connect), for a command that ends before its secrets change.
+    pub async fn connect_once(
         &self,
         account: &AccountConfig,
         index: Option<&Database>,
+    ) -> Result<Arc<dyn Provider>> {
+        Ok(wrapped(account, self.provider(account, index).await?))
+    }
+
+    /// The provider of an account, bare.
+    pub async fn provider(
+        &self,
+        account: &AccountConfig,
+        index: Option<&Database>,
+    ) -> Result<Arc<dyn Provider>> {
+        self.make(account, index, Some(runtime_dir().join("tokens")))
+            .await
+    }
+
+    /// As [`connect`](Self::connect), for finding out whether the secrets are good: it logs in anew, whatever login
+    /// other processes hold.
+    pub async fn connect_anew(&self, account: &AccountConfig) -> Result<Arc<dyn Provider>> {
+        Ok(wrapped(account, self.make(account, None, None).await?))
+    }
+
+    async fn make(
+        &self,
+        account: &AccountConfig,
+        index: Option<&Database>,
+        token_dir: Option<PathBuf>,
     ) -> Result<Arc<dyn Provider>> {
         let unusable =
             |why: String| ConfigError::new(&self.path, why).at_key(format!("accounts.{}", account.name));
@@ -34,17 +76,22 @@ impl Config {
         };
         let client = ApiClient::new(options).map_err(|e| unusable(e.to_string()))?;
         let refused = |error: ProviderError| unusable(error.message);
-        let provider: Arc<dyn Provider> = match &account.service {
+        Ok(match &account.service {
             Service::MediaFire(service) => {
                 let settings = mediafire_settings(account, service, &unusable).await?;
-                Arc::new(MediaFire::new(settings, client).map_err(refused)?)
+                // What keeps nothing here ends soon.
+                let account = match index {
+                    Some(_) => MediaFire::new(settings, client),
+                    None => MediaFire::for_a_moment(settings, client),
+                };
+                Arc::new(account.map_err(refused)?)
             }
             Service::YetiShare(service) => {
                 let settings = yetishare::Settings {
                     kind: account.kind,
                     base_url: account.base_url.clone(),
                     credentials: yetishare_credentials(service).await?,
-                    token_dir: Some(runtime_dir().join("tokens")),
+                    token_dir,
                     tombstones: index.cloned(),
                 };
                 Arc::new(YetiShare::new(settings, client).map_err(refused)?)
@@ -57,16 +104,19 @@ impl Config {
                 let settings = mirrored_to_settings(account, service, index).await?;
                 Arc::new(MirroredTo::new(settings, client).map_err(refused)?)
             }
-        };
-        let options = wrap::Options {
-            calls_per_second: account.options.calls_per_second,
-            upload_calls_per_second: account.options.upload_calls_per_second,
-            burst: account.options.burst,
-            operation_deadline: account.options.deadline,
-            ..wrap::Options::default()
-        };
-        Ok(wrap::standard(provider, &account.name, &options))
+        })
     }
+}
+
+fn wrapped(account: &AccountConfig, provider: Arc<dyn Provider>) -> Arc<dyn Provider> {
+    let options = wrap::Options {
+        calls_per_second: account.options.calls_per_second,
+        upload_calls_per_second: account.options.upload_calls_per_second,
+        burst: account.options.burst,
+        operation_deadline: account.options.deadline,
+        ..wrap::Options::default()
+    };
+    wrap::standard(provider, &account.name, &options)
 }
 
 async fn yetishare_credentials(account: &YetiShareAccount) -> Result<yetishare::Credentials> {

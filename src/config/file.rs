@@ -126,13 +126,12 @@ fn plain_value(text: &str) -> toml::Value {
     }
 }
 
-fn read_private(path: &Path) -> Result<String> {
+pub(super) fn read_private(path: &Path) -> Result<String> {
     let wrong = |why: String| ConfigError::new(path, why);
     let file = std::fs::File::open(path).map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound => wrong(
-            "there is no config file yet: write one with an [accounts.NAME] table (see `lockerfs account --help`)"
-                .to_owned(),
-        ),
+        std::io::ErrorKind::NotFound => {
+            wrong("there is no config file yet: `lockerfs account add` makes one".to_owned())
+        }
         _ => wrong(format!("cannot be read: {e}")),
     })?;
     let metadata = file

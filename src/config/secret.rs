@@ -11,6 +11,7 @@ use secrecy::SecretString;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 
 use super::error::ConfigError;
+use super::keyring;
 use super::section::{Result, Section};
 
 /// How long a command may take; long enough to type a passphrase.
@@ -22,9 +23,13 @@ pub struct SecretSource {
     config: PathBuf,
     /// For example `accounts.media.password`.
     key: String,
+    /// For example `password`.
+    name: &'static str,
     /// The environment variable that is looked at first.
     variable: String,
     origin: Origin,
+    /// Handed in by the program, before all else.
+    given: Option<SecretString>,
 }
 
 enum Origin {
@@ -32,6 +37,20 @@ enum Origin {
     Config(SecretString),
     File(PathBuf),
     Command(String),
+    Keyring(String),
+}
+
+/// Where a secret is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretPlace {
+    Nowhere,
+    /// In the variable of this name, before all that the config says.
+    Environment(String),
+    Config,
+    File(PathBuf),
+    Command,
+    /// Under this name.
+    Keyring(String),
 }
 
 impl fmt::Debug for SecretSource {
@@ -41,6 +60,7 @@ impl fmt::Debug for SecretSource {
             Origin::Config(_) => "config",
             Origin::File(_) => "file",
             Origin::Command(_) => "command",
+            Origin::Keyring(_) => "keyring",
         };
         f.debug_struct("SecretSource")
             .field("key", &self.key)
@@ -50,9 +70,9 @@ impl fmt::Debug for SecretSource {
 }
 
 impl SecretSource {
-    /// Takes NAME, NAME_file and NAME_command from an account's table; at most one of them may be there.
-    pub(super) fn read(section: &mut Section<'_>, account: &str, name: &str) -> Result<Self> {
-        let keys = [name.to_owned(), format!("{name}_file"), format!("{name}_command")];
+    /// Takes NAME, NAME_file, NAME_command and NAME_keyring from an account's table; at most one of them may be there.
+    pub(super) fn read(section: &mut Section<'_>, account: &str, name: &'static str) -> Result<Self> {
+        let keys = ["", "_file", "_command", "_keyring"].map(|way| format!("{name}{way}"));
         let given: Vec<&str> = keys
             .iter()
             .filter(|key| section.has(key))
@@ -61,7 +81,7 @@ impl SecretSource {
         if let [first, second, ..] = given.as_slice() {
             return Err(section.error(format!("both {first} and {second} are given: leave one")));
         }
-        let [inline, file, command] = &keys;
+        let [inline, file, command, keyring] = &keys;
         let inline = section
             .string(inline)?
             .map(|text| Origin::Config(SecretString::from(text)));
@@ -70,42 +90,101 @@ impl SecretSource {
             .string(file)?
             .map(|path| Origin::File(directory.join(path)));
         let command = section.string(command)?.map(Origin::Command);
+        let keyring = section.string(keyring)?.map(Origin::Keyring);
         Ok(SecretSource {
             config: section.text.file.to_owned(),
             key: format!("accounts.{account}.{name}"),
-            variable: variable_name(account, name),
-            origin: inline.or(file).or(command).unwrap_or(Origin::Nowhere),
+            name,
+            variable: secret_variable(account, name),
+            origin: inline.or(file).or(command).or(keyring).unwrap_or(Origin::Nowhere),
+            given: None,
         })
+    }
+
+    /// For example `password`.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Where the secret comes from at present.
+    pub fn place(&self) -> SecretPlace {
+        if std::env::var_os(&self.variable).is_some() {
+            return SecretPlace::Environment(self.variable.clone());
+        }
+        self.kept()
+    }
+
+    /// Where the config says that it is, whatever the environment says.
+    pub fn kept(&self) -> SecretPlace {
+        match &self.origin {
+            Origin::Nowhere => SecretPlace::Nowhere,
+            Origin::Config(_) => SecretPlace::Config,
+            Origin::File(path) => SecretPlace::File(path.clone()),
+            Origin::Command(_) => SecretPlace::Command,
+            Origin::Keyring(entry) => SecretPlace::Keyring(entry.clone()),
+        }
+    }
+
+    /// Takes this secret in place of all others, as long as this value lives.
+    pub(super) fn give(&mut self, secret: SecretString) {
+        self.given = Some(secret);
     }
 
     /// Whether a secret is to be had, without fetching it.
     pub fn is_given(&self) -> bool {
-        !matches!(self.origin, Origin::Nowhere) || std::env::var_os(&self.variable).is_some()
+        self.given.is_some()
+            || !matches!(self.origin, Origin::Nowhere)
+            || std::env::var_os(&self.variable).is_some()
     }
 
     /// The secret; `None` where none is given. The environment goes before the file, so that one run can be
     /// given another secret.
     pub async fn fetch(&self) -> Result<Option<SecretString>> {
-        if let Some(value) = std::env::var_os(&self.variable) {
-            let value = value
-                .into_string()
-                .map_err(|_| self.error("the environment's value is not UTF-8"))?;
-            return Ok(Some(SecretString::from(value)));
+        if let Some(secret) = &self.given {
+            return Ok(Some(secret.clone()));
+        }
+        if let Some(secret) = self.in_environment()? {
+            return Ok(Some(secret));
         }
         match &self.origin {
             Origin::Nowhere => Ok(None),
             Origin::Config(secret) => Ok(Some(secret.clone())),
             Origin::File(path) => self.read_file(path).map(Some),
             Origin::Command(command) => self.run_command(command).await.map(Some),
+            Origin::Keyring(entry) => self.look_in_keyring(entry).await.map(Some),
         }
+    }
+
+    /// What the environment says, if it does.
+    fn in_environment(&self) -> Result<Option<SecretString>> {
+        let Some(value) = std::env::var_os(&self.variable) else {
+            return Ok(None);
+        };
+        let value = value
+            .into_string()
+            .map_err(|_| self.error("the environment's value is not UTF-8"))?;
+        Ok(Some(SecretString::from(value)))
+    }
+
+    async fn look_in_keyring(&self, entry: &str) -> Result<SecretString> {
+        let found = keyring::get(entry)
+            .await
+            .map_err(|e| self.error(&e.to_string()))?;
+        found.ok_or_else(|| {
+            let account = self.key.trim_start_matches("accounts.");
+            let account = account.strip_suffix(self.name).unwrap_or(account).trim_end_matches('.');
+            self.error(&format!(
+                "the system's keyring has no entry {entry:?}: run `lockerfs login {account}` to give the secret again"
+            ))
+        })
     }
 
     /// The secret, or an error that says how to give one.
     pub async fn require(&self) -> Result<SecretString> {
-        let name = self.key.rsplit('.').next().unwrap_or_default();
+        let name = self.name;
         self.fetch().await?.ok_or_else(|| {
             self.error(&format!(
-                "is missing: give {name}, {name}_file or {name}_command there, or set {}",
+                "is missing: give {name}, {name}_file, {name}_command or {name}_keyring there, or set {}",
                 self.variable
             ))
         })
@@ -171,7 +250,8 @@ fn first_line(text: &str) -> Option<SecretString> {
     (!line.is_empty()).then(|| SecretString::from(line.to_owned()))
 }
 
-fn variable_name(account: &str, name: &str) -> String {
+/// The environment variable that holds a secret of an account.
+pub fn secret_variable(account: &str, name: &str) -> String {
     let upper = |text: &str| -> String {
         text.chars()
             .map(|c| {
@@ -192,6 +272,9 @@ mod tests {
 
     #[test]
     fn variables_are_upper_case_words() {
-        assert_eq!(variable_name("my-media", "api_key"), "LOCKERFS_MY_MEDIA_API_KEY");
+        assert_eq!(
+            secret_variable("my-media", "api_key"),
+            "LOCKERFS_MY_MEDIA_API_KEY"
+        );
     }
 }

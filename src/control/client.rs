@@ -114,10 +114,22 @@ impl Client {
         self.count(&Request::Export { item, to, replace }, None).await
     }
 
+    /// Returns how many files and changes that waited for the login go on.
+    pub async fn log_in(self, account: String) -> Result<u64, ControlError> {
+        self.count(&Request::LogIn { account }, None).await
+    }
+
     /// Returns of how many accounts that changed something.
     pub async fn pause(self, account: Option<String>, paused: bool) -> Result<u64, ControlError> {
         self.count(&Request::Pause { account, paused }, Some(SILENCE))
             .await
+    }
+
+    /// Returns when who looks into the mount sees what changed on the service of an account; false where the mount
+    /// does not serve it.
+    pub async fn refresh(self, account: String) -> Result<bool, ControlError> {
+        let count = self.count(&Request::Refresh { account }, Some(SILENCE)).await?;
+        Ok(count > 0)
     }
 
     async fn count(mut self, request: &Request, silence: Option<Duration>) -> Result<u64, ControlError> {

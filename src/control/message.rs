@@ -37,6 +37,14 @@ pub(super) enum Request {
         to: PathBuf,
         replace: bool,
     },
+    /// Take up the secrets of an account that were stored anew. They do not come this way.
+    LogIn {
+        account: String,
+    },
+    /// Look at once for what changed on the service of an account.
+    Refresh {
+        account: String,
+    },
     /// Begin no more uploads, or go on with them; of one account, or of all.
     Pause {
         account: Option<String>,

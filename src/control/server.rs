@@ -52,9 +52,16 @@ pub trait Handler: Send + Sync + 'static {
     /// Copies the newest content of a file to `to`, and returns the number of bytes. Dropping the future ends it.
     async fn export(&self, item: &str, to: &Path, replace: bool) -> Result<u64, String>;
 
+    /// Uses the secrets of an account that were stored anew from now on, and returns how many files and changes go on
+    /// that waited for that. It reads them where the config says that they are.
+    async fn log_in(&self, account: &str) -> Result<u64, String>;
+
     /// Begins no more uploads of an account, or of all, or goes on with them; the number of accounts that this
     /// changes.
     async fn pause(&self, account: Option<&str>, paused: bool) -> Result<u64, String>;
+
+    /// Looks at once for what changed on the service of an account; false where it is not in this mount.
+    async fn refresh(&self, account: &str) -> Result<bool, String>;
 }
 
 /// The listening socket. Dropping it removes the socket.
@@ -191,6 +198,8 @@ async fn answer(
         Request::Retry { choice } => handler.retry(&choice).await,
         Request::Cancel { choice } => handler.cancel(&choice).await,
         Request::Export { item, to, replace } => handler.export(&item, &to, replace).await,
+        Request::LogIn { account } => handler.log_in(&account).await,
+        Request::Refresh { account } => handler.refresh(&account).await.map(u64::from),
         Request::Pause { account, paused } => handler.pause(account.as_deref(), paused).await,
     };
     Ok(result.map_or_else(

@@ -6,6 +6,7 @@
 
 mod body;
 mod pace;
+mod stream;
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use url::Url;
 
 use self::body::Progress;
 use self::pace::Pace;
+pub use self::stream::ApiStream;
 use super::client::{builder, built, check_url};
 use super::{FileRange, HttpError, HttpErrorKind};
 

@@ -17,6 +17,7 @@ use async_trait::async_trait;
 use url::Url;
 
 use self::ticket::Ticket;
+use super::services::FileServices;
 use super::{
     AccountInfo, Capabilities, Capability, ChangeCursor, Changes, Clock, ContentHash, DailyCalls, DeleteMode,
     DownloadLink, Entry, ErrorKind, FileEntry, FileId, FolderEntry, FolderId, FolderState, ItemId, ListHint,
@@ -213,6 +214,10 @@ impl Provider for Catalog {
 
     fn id_space(&self) -> String {
         self.service.id_space()
+    }
+
+    fn services(&self) -> &dyn FileServices {
+        self.service.services()
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -9,6 +9,7 @@ mod changes;
 mod errors;
 mod files;
 mod folders;
+mod services;
 mod session;
 mod uploads;
 mod web;
@@ -24,6 +25,7 @@ use url::Url;
 
 use self::call::Api;
 use self::wire::{Node, Params, ROOT};
+use super::services::FileServices;
 use super::{
     AccountInfo, Capabilities, Capability, ChangeCursor, Changes, DeleteMode, DownloadLink, FileEntry,
     FileId, FolderEntry, FolderId, FolderState, ItemId, ListHint, Listing, NameRules, Provider, Result,
@@ -106,12 +108,23 @@ impl MediaFire {
             reading: Mutex::default(),
         })
     }
+
+    /// As [`new`](Self::new), for a few calls: a session token is not renewed, which would end it for others.
+    pub fn for_a_moment(settings: Settings, client: ApiClient) -> Result<Self> {
+        let account = MediaFire::new(settings, client)?;
+        account.api.keep_given_token();
+        Ok(account)
+    }
 }
 
 #[async_trait]
 impl Provider for MediaFire {
     fn kind(&self) -> &'static str {
         "mediafire"
+    }
+
+    fn services(&self) -> &dyn FileServices {
+        self
     }
 
     fn capabilities(&self) -> Capabilities {

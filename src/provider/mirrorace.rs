@@ -6,6 +6,7 @@
 //! Nothing here knows inodes, staging or reqwest.
 
 mod call;
+mod services;
 mod sessions;
 mod uploads;
 
@@ -18,6 +19,7 @@ use url::Url;
 use self::call::Api;
 use self::sessions::Sessions;
 use super::publish::{NAME_RULES, Node};
+use super::services::FileServices;
 use super::{
     AccountInfo, Capabilities, Capability, FileEntry, FileId, FolderId, NameRules, Provider, PublishedState,
     Result, UploadPlan, UploadProgress, UploadRequest, UploadTicket,
@@ -83,6 +85,10 @@ impl Provider for MirrorAce {
 
     fn id_space(&self) -> String {
         self.id_space.clone()
+    }
+
+    fn services(&self) -> &dyn FileServices {
+        self
     }
 
     fn capabilities(&self) -> Capabilities {

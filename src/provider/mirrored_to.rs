@@ -11,6 +11,7 @@ mod budget;
 mod call;
 mod mirrors;
 mod rounded;
+mod services;
 mod uploads;
 
 use std::fmt;
@@ -24,6 +25,7 @@ use self::budget::Budget;
 use self::call::{Api, MIB};
 use self::uploads::Uploads;
 use super::publish::{Clock, NAME_RULES, Node};
+use super::services::FileServices;
 use super::{
     AccountInfo, Capabilities, Capability, DailyCalls, ErrorKind, FileId, FolderId, NameRules, Provider,
     PublishedState, Result, UploadPlan, UploadProgress, UploadRequest, UploadTicket,
@@ -104,6 +106,10 @@ impl Provider for MirroredTo {
 
     fn id_space(&self) -> String {
         self.id_space.clone()
+    }
+
+    fn services(&self) -> &dyn FileServices {
+        self
     }
 
     fn capabilities(&self) -> Capabilities {

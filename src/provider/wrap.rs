@@ -10,6 +10,7 @@ mod deadline;
 mod lanes;
 mod operation;
 mod retry;
+mod services;
 mod tracing;
 mod urgency;
 
@@ -29,6 +30,7 @@ pub use self::retry::Retrying;
 pub use self::tracing::Tracing;
 pub use self::urgency::{Urgency, at, urgency};
 
+use super::services::FileServices;
 use super::{
     AccountInfo, Capabilities, Capability, ChangeCursor, Changes, DailyCalls, DeleteMode, DownloadLink,
     FileEntry, FileId, FolderEntry, FolderId, FolderState, ItemId, ListHint, Listing, NameRules, Pace,
@@ -140,6 +142,10 @@ impl<A: Around> Provider for Wrapped<A> {
 
     fn id_space(&self) -> String {
         self.inner.id_space()
+    }
+
+    fn services(&self) -> &dyn FileServices {
+        self
     }
 
     fn name_rules(&self) -> NameRules {

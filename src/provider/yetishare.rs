@@ -14,6 +14,7 @@ mod folders;
 mod graves;
 mod newest;
 mod probe;
+mod services;
 mod session;
 mod token_file;
 mod uploads;
@@ -31,6 +32,7 @@ use url::Url;
 
 use self::call::Api;
 use super::form::FORBIDDEN;
+use super::services::FileServices;
 use super::{
     AccountInfo, Capabilities, Capability, DeleteMode, DownloadLink, ErrorKind, FileEntry, FileId,
     FolderEntry, FolderId, ItemId, ListHint, Listing, NameRules, Provider, ProviderError, Result, Retry,
@@ -155,6 +157,10 @@ impl Provider for YetiShare {
 
     fn id_space(&self) -> String {
         self.id_space.clone()
+    }
+
+    fn services(&self) -> &dyn FileServices {
+        self
     }
 
     fn newest_file(&self, folder: &FolderId) -> Option<FileId> {

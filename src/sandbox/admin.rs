@@ -6,11 +6,13 @@
 //! | `POST /sandbox/calls/reset` | counts from zero |
 //! | `POST /sandbox/rescan` | takes up what was done to the live files by hand |
 //! | `GET /sandbox/files?account=NAME` | the live files: path, size, sha256, id (`quickkey`, too) |
+//! | `GET /sandbox/state?account=NAME` | all that is kept of an account: its tree, with trash, versions, privacy, descriptions and artwork, and MediaFire's one-time links by token |
 //! | `GET /sandbox/spoiled` | SHA-256 of all contents that a mishap had stored in the place of what was sent |
 //! | `GET /sandbox/accounts` | the accounts: name, service, e-mail, directory of live files |
 //! | `POST /sandbox/faults` | a JSON list of rules, which replace the former ones |
 //! | `POST /sandbox/limit` | `{"calls_per_second": n, "answer": "429"\|"163"\|"261", "retry_after": seconds?}`: what comes beyond n calls in a sliding second is refused so, though counted; 0 for no limit |
 //! | `POST /sandbox/storage` | `{"account", "limit"}`: the bytes that an account may hold from now on |
+//! | `POST /sandbox/login` | `{"account", "password"?, "key1"?, "key2"?, "api_key"?, "api_token"?}`: what an account's owner changed: the service takes the old ones no more, and ends all sessions |
 //! | `POST /sandbox/touch` | `{"account", "path", "content"}`: changes or makes a file behind a client's back |
 //! | `POST /sandbox/change` | `{"account", "do", "path", "to"?, "content"?}`: does behind a client's back what somebody does on the service: `write` (`content`), `make_folder`, `rename` (`to` a name), `move` (`to` a path, of another name or not), `trash`, `restore` (from the trash, where it was), `purge` (for good, be it live or in the trash). Folders above are made. Answers the id |
 //! | `POST /sandbox/grow` | `{"account", "folders", "files", "size"}`: that many folders `folder-00000`, ... in the root with that many files `file-00000.bin`, ... in each, all of one content of that size; `"folders": 0`: the files stand in the root. They do not stand as plain files in the directory of live files until they get content of their own; an account with more than 100,000 of them is written to the disk at the stop only. Answers the content's hash |
@@ -57,9 +59,11 @@ pub async fn answer(shared: &Arc<Shared>, request: Request) -> Response {
         )),
         "GET /sandbox/accounts" => Ok(accounts(shared)),
         "GET /sandbox/files" => files(shared, request.uri().query().unwrap_or_default()),
+        "GET /sandbox/state" => state(shared, request.uri().query().unwrap_or_default()),
         "POST /sandbox/faults" => faults(shared, request).await,
         "POST /sandbox/limit" => limit(shared, request).await,
         "POST /sandbox/storage" => storage(shared, request).await,
+        "POST /sandbox/login" => login(shared, request).await,
         "POST /sandbox/clock" => clock(shared, request).await,
         "POST /sandbox/calls_left" => calls_left(shared, request).await,
         "POST /sandbox/withdraw" => withdraw(shared, request).await,
@@ -147,6 +151,19 @@ fn files(shared: &Shared, query: &str) -> Answer {
     })
 }
 
+fn state(shared: &Shared, query: &str) -> Answer {
+    let account = account_in(query).unwrap_or_default();
+    shared.with(|world| {
+        let index = world.account(&account);
+        let Some((index, account)) = index.and_then(|index| Some((index, world.accounts.get(index)?))) else {
+            return Err((StatusCode::NOT_FOUND, "no such account".to_owned()));
+        };
+        let tree = serde_json::to_value(&account.tree);
+        let tree = tree.map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+        Ok(json!({ "tree": tree, "one_time_links": world.mediafire.one_time_links(index) }))
+    })
+}
+
 async fn body<T: serde::de::DeserializeOwned>(request: Request) -> Result<T, (StatusCode, String)> {
     let refuse = |error: String| (StatusCode::BAD_REQUEST, error);
     let bytes = axum::body::to_bytes(request.into_body(), MAX_BODY)
@@ -177,6 +194,42 @@ async fn storage(shared: &Shared, request: Request) -> Answer {
     let is_known = shared.with(|world| {
         let index = world.account(&storage.account)?;
         world.accounts.get_mut(index)?.config.storage_limit = storage.limit;
+        Some(())
+    });
+    match is_known {
+        Some(()) => Ok(json!({})),
+        None => Err((StatusCode::NOT_FOUND, "no such account".to_owned())),
+    }
+}
+
+#[derive(Deserialize)]
+struct Login {
+    account: String,
+    password: Option<String>,
+    key1: Option<String>,
+    key2: Option<String>,
+    api_key: Option<String>,
+    api_token: Option<String>,
+}
+
+async fn login(shared: &Shared, request: Request) -> Answer {
+    let login: Login = body(request).await?;
+    let is_known = shared.with(|world| {
+        let index = world.account(&login.account)?;
+        let config = &mut world.accounts.get_mut(index)?.config;
+        for (field, new) in [
+            (&mut config.password, login.password),
+            (&mut config.key1, login.key1),
+            (&mut config.key2, login.key2),
+            (&mut config.api_key, login.api_key),
+            (&mut config.api_token, login.api_token),
+        ] {
+            if let Some(new) = new {
+                *field = new;
+            }
+        }
+        world.mediafire.end_sessions(index);
+        world.yetishare.host(&login.account).end_sessions();
         Some(())
     });
     match is_known {

@@ -2,7 +2,8 @@
 //!
 //! What the sources leave open is decided once, in [`super::Quirks`] where it matters to a client:
 //! - a folder created, copied or moved onto a sibling's name is kept beside it as `name(2)`;
-//! - files in the trash take no storage;
+//! - files in the trash take no storage, and leave it by `file/move` or `folder/move`, as nothing else is told;
+//! - each kind of file has one page to look at it; plain text has one to edit it, audio and video are streamed;
 //! - `upload/simple` and `upload/resumable` with `replace` keep the quickkey, the old content stays a version;
 //! - an unsigned call with an action token is good for `upload/*` only;
 //! - times without a zone are read, and `created` is told, in US Central time.
@@ -76,9 +77,19 @@ pub struct State {
 }
 
 impl State {
+    /// Ends all sessions of an account.
+    pub(super) fn end_sessions(&mut self, account: usize) {
+        self.sessions.end(account);
+    }
+
     /// Moves with every change that must outlive a restart.
     pub fn stamp(&self) -> u64 {
         self.uploads.stamp()
+    }
+
+    /// What an account's links are, beyond what can be made anew at any time.
+    pub fn one_time_links(&self, account: usize) -> Value {
+        self.links.one_time_of(account)
     }
 
     /// Content that uploads on their way still need.
@@ -129,7 +140,7 @@ pub fn name_call(method: &Method, path: &str) -> String {
         Some("dl") if method == Method::HEAD => "download_head",
         Some("dl") => "download",
         Some("hop") => "redirect",
-        Some("file" | "view" | "listen" | "watch") => "page",
+        Some("file" | "view" | "edit" | "listen" | "watch" | "stream") => "page",
         _ => "unknown",
     };
     name.to_owned()

@@ -186,7 +186,7 @@ pub async fn answer(
         },
         REMOTE => upload::remote(shared, index, form, fault).await,
         _ => shared.with(|world| {
-            identify(account, &form, fault.as_ref())?;
+            identify(world, account, &form, fault.as_ref())?;
             match call {
                 "mirrorace/file/upload" => variables(shared, world, account),
                 _ => info(shared, world, index, &form),
@@ -198,8 +198,9 @@ pub async fn answer(
 }
 
 /// Whether a call comes with the account's key and token; and the error that a fault makes the service tell.
-fn identify(account: &Account, form: &Form, fault: Option<&Fault>) -> Result<(), String> {
+fn identify(world: &World, account: &Account, form: &Form, fault: Option<&Fault>) -> Result<(), String> {
     debug_assert!(account.service == Service::MirrorAce);
+    let account = world.config(&account.name).unwrap_or(account);
     if form.get("api_key") != account.api_key || form.get("api_token") != account.api_token {
         return Err("Invalid API key or API token.".to_owned());
     }

@@ -242,7 +242,8 @@ fn admit(
     form: &Form,
     fault: Option<&Fault>,
 ) -> Result<(), (StatusCode, String)> {
-    if form.get("api_key") != account.api_key {
+    let key = shared.with(|world| world.config(&account.name).map(|account| account.api_key.clone()));
+    if Some(form.get("api_key")) != key.as_deref() {
         return Err((StatusCode::UNAUTHORIZED, "Invalid api_key.".to_owned()));
     }
     let quirks = &shared.options.quirks.mirrored_to;

@@ -70,6 +70,12 @@ impl World {
             .position(|account| account.config.name == name)
     }
 
+    /// An account with the login that it has now.
+    pub fn config(&self, name: &str) -> Option<&Account> {
+        let account = self.accounts.iter().find(|account| account.config.name == name)?;
+        Some(&account.config)
+    }
+
     /// The accounts of one service, each with its place among all.
     pub fn accounts_of(&self, service: Service) -> impl Iterator<Item = (usize, &AccountState)> {
         let accounts = self.accounts.iter().enumerate();

@@ -118,6 +118,11 @@ impl Stamped for Host {
 }
 
 impl Host {
+    /// Ends all logins.
+    pub(super) fn end_sessions(&mut self) {
+        self.session.end();
+    }
+
     /// The next id.
     pub fn mint(&mut self, kind: Kind) -> String {
         self.stamp += 1;

@@ -40,6 +40,10 @@ pub enum StateError {
     #[error("the state database holds a value that makes no sense: {what}")]
     Corrupt { what: String },
 
+    /// By whoever asked for the change, or because it would mix what belongs apart.
+    #[error("{why}")]
+    GivenUp { why: String },
+
     #[error("the state database is closed")]
     Closed,
 }

@@ -86,6 +86,16 @@ impl Pins {
         remove(&self.path(account, id))
     }
 
+    /// Keeps a content under another account's name as well, where there is one.
+    pub fn share(&self, old: &str, new: &str, id: &str) -> io::Result<()> {
+        match fs::hard_link(self.path(old, id), self.path(new, id)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => self.sync(),
+        }
+    }
+
     /// The names of all that is kept. To be asked before it is found out what is wanted, so that nothing goes that came
     /// meanwhile.
     pub fn names(&self) -> io::Result<Vec<OsString>> {

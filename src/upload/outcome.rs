@@ -90,24 +90,27 @@ impl Failure {
         matches!(self, Failure::Provider { error, .. } if error.retry != Retry::OutcomeUnknown)
     }
 
-    fn verdict(&self) -> Option<Verdict> {
+    fn verdict(&self, account: &str) -> Option<Verdict> {
         match self {
             Failure::Superseded => None,
             Failure::Park(reason) => Some(Verdict::Park(reason.clone())),
             Failure::Wait(error) => Some(Verdict::Backoff(error.clone(), None)),
             Failure::WaitFor(error, least) => Some(Verdict::Backoff(error.clone(), Some(*least))),
             Failure::Local(error) => Some(Verdict::Backoff(error.to_string(), None)),
-            Failure::Provider { error, .. } => Some(judge(error)),
+            Failure::Provider { error, .. } => Some(judge(account, error)),
         }
     }
 }
 
-fn judge(error: &ProviderError) -> Verdict {
+fn judge(account: &str, error: &ProviderError) -> Verdict {
     let park = |sentence: &str| Verdict::Park(format!("{sentence} ({error})"));
     match (error.kind, error.retry) {
         (ErrorKind::QuotaExceeded, _) => park("the account is full: make room on the service, or get more"),
+        (ErrorKind::LoginRefused, Retry::AfterWait(_)) => {
+            Verdict::Pause(format!("the service refuses the login for now ({error})"))
+        }
         (ErrorKind::LoginRefused, _) => Verdict::Pause(format!(
-            "the service refuses the login: check the account's credentials ({error})"
+            "the service refuses the login: run `lockerfs login {account}` ({error})"
         )),
         (ErrorKind::InvalidName, _) => park("the service does not take this name: rename the file"),
         (ErrorKind::TooLarge, _) => park("the file is larger than the service takes"),
@@ -131,7 +134,9 @@ pub(super) async fn end(
     result: Result<(), Failure>,
 ) {
     let failure = result.err();
-    let mut verdict = failure.as_ref().and_then(Failure::verdict);
+    let mut verdict = failure
+        .as_ref()
+        .and_then(|failure| failure.verdict(&account.name));
     let clear = matches!(failure, Some(Failure::Provider { clear: true, .. }));
     let kind = match &failure {
         Some(Failure::Provider { error, .. }) => Some(error.kind),
@@ -269,20 +274,23 @@ mod tests {
             ErrorKind::QuotaExceeded,
         ] {
             assert!(
-                matches!(judge(&error(kind, Retry::AfterWait(None))), Verdict::Park(_)),
+                matches!(
+                    judge("media", &error(kind, Retry::AfterWait(None))),
+                    Verdict::Park(_)
+                ),
                 "{kind:?}"
             );
         }
         assert!(matches!(
-            judge(&error(ErrorKind::Unexpected, Retry::Never)),
+            judge("media", &error(ErrorKind::Unexpected, Retry::Never)),
             Verdict::Park(_)
         ));
-        let refused = judge(&error(ErrorKind::LoginRefused, Retry::Never));
+        let refused = judge("media", &error(ErrorKind::LoginRefused, Retry::Never));
         assert!(matches!(refused, Verdict::Pause(_)));
-        let ended = judge(&error(ErrorKind::PermissionDenied, Retry::AfterLogin));
+        let ended = judge("media", &error(ErrorKind::PermissionDenied, Retry::AfterLogin));
         assert!(matches!(ended, Verdict::Backoff(..)));
         let wait = Some(Duration::from_secs(7));
-        let limited = judge(&error(ErrorKind::RateLimited, Retry::AfterWait(wait)));
+        let limited = judge("media", &error(ErrorKind::RateLimited, Retry::AfterWait(wait)));
         assert!(matches!(limited, Verdict::Backoff(_, least) if least == wait));
     }
 

@@ -1,12 +1,12 @@
-//! Files that the account had no room or no calls for, and what is done about them once it has.
+//! Files that the account had no room, no calls or no login for, and what is done about them once it has.
 //!
-//! They are parked, since only a person can make room: by deleting here, which is known at once, or elsewhere,
+//! Those without room are parked, since only a person can make room: by deleting here, which is known at once, or elsewhere,
 //! of which the account's figures tell.
 
 use std::sync::Arc;
 
-use super::UploadError;
 use super::handle::Uploads;
+use super::{OperationState, UploadError};
 
 impl Uploads {
     /// There is more room on an account than there was: files that it had no room for are tried now. How many
@@ -27,6 +27,23 @@ impl Uploads {
         let mut count = 0;
         for id in ids {
             count += usize::from(self.retry(id).await?);
+        }
+        Ok(count)
+    }
+
+    /// The service takes the login of an account again: what waits is tried now, whatever it waits for, since a journal
+    /// does not tell that. How many files and operations there are.
+    pub async fn login_works(self: &Arc<Self>, account: &str) -> Result<usize, UploadError> {
+        let ids = self.table().waiting_of(account);
+        let mut count = 0;
+        for id in ids {
+            count += usize::from(self.retry(id).await?);
+        }
+        for operation in self.operations() {
+            let waits = matches!(operation.state, OperationState::Waiting { .. });
+            if operation.account == account && waits {
+                count += usize::from(self.retry_operation(operation.id).await?);
+            }
         }
         Ok(count)
     }

@@ -98,6 +98,28 @@ impl Vfs {
         }
     }
 
+    /// Looks at once for what changed on a service, since somebody knows that something did: who looks after the end of
+    /// this sees it. False where the account is not in this mount.
+    pub async fn look_for_news(self: &Arc<Self>, account: &str) -> Result<bool> {
+        let Some(index) = self.accounts.iter().position(|known| known.setup.name == account) else {
+            return Ok(false);
+        };
+        if self.account(index)?.can(Capability::ChangeFeed) {
+            // A question that is under way may have been answered before.
+            if self.polls.is_under_way(&index) {
+                drop(self.poll(index, Urgency::Interactive).landed().await);
+            }
+            self.poll(index, Urgency::Interactive).landed().await?;
+            return Ok(true);
+        }
+        let known = self.tree().doubt_all(index);
+        for listing in self.doubt_folders(known) {
+            // What is not told now is asked for when somebody looks.
+            drop(listing.landed().await);
+        }
+        Ok(true)
+    }
+
     async fn follow(
         self: &Arc<Self>,
         index: AccountIndex,

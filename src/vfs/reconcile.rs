@@ -96,7 +96,10 @@ impl Vfs {
                 (false, None) => self.doubt_in_index(account, &folder.id).await,
             }
         }
-        drop(self.doubt_folders(outdated));
+        // Whoever asked what changed is not to find what is gone.
+        for listing in self.doubt_folders(outdated) {
+            drop(listing.landed().await);
+        }
         true
     }
 

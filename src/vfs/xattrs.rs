@@ -13,11 +13,13 @@ const PREFIX: &str = "user.lockerfs.";
 
 /// All attributes that are known without asking, in the order in which they are listed.
 const NAMES: &[&str] = &[
-    "id", "sha256", "md5", "state", "status", "error", "progress", STATE_DIR,
+    "account", "id", "sha256", "md5", "state", "status", "error", "progress", STATE_DIR, CONFIG,
 ];
 
 /// The state directory of the mount, which its top tells, so that programs find its control socket.
 const STATE_DIR: &str = "state_dir";
+/// Its config, which its top tells as well, so that commands log in to the accounts that it shows.
+const CONFIG: &str = "config";
 
 /// The page that a person is sent to for a file, which may have to be asked for.
 const URL: &str = "url";
@@ -83,8 +85,14 @@ impl Vfs {
         if name == STATE_DIR {
             return (ino == ROOT).then(|| self.options.state_dir.to_string_lossy().into_owned());
         }
+        if name == CONFIG {
+            return (ino == ROOT).then(|| self.options.config.to_string_lossy().into_owned());
+        }
         let tree = self.tree();
         let node = tree.get(ino)?;
+        if name == "account" {
+            return Some(self.accounts.get(node.account?)?.setup.name.clone());
+        }
         if node.link_list().is_some() {
             return (name == "state").then(|| "list".to_owned());
         }

@@ -52,7 +52,7 @@ fn a_config_that_cannot_be_used_is_told_before_anything_is_done() {
     let home = Home::with("");
     home.fails(
         &["mount", "mount"],
-        "has no accounts yet: see `lockerfs account --help`",
+        "has no accounts yet: run `lockerfs account add`",
     );
     std::fs::remove_file(home.config()).unwrap();
     home.fails(&["mount", "mount"], "there is no config file yet");
@@ -140,7 +140,7 @@ fn account_check_tells_owner_and_quota_or_the_failure() {
     let wrong = Home::with(&config("hunter2"));
     wrong.fails(
         &["account", "check", "media"],
-        "check the account in the config, and its secrets",
+        "run `lockerfs login media` to give its secret anew",
     );
     runtime.block_on(sandbox.stop());
     wrong.fails(

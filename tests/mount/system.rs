@@ -47,6 +47,7 @@ fn extended_attributes_tell_id_hash_and_state() {
     };
     let hashed = KIND.has(Capability::ContentHash);
     let told = [
+        (true, "user.lockerfs.account"),
         (true, "user.lockerfs.id"),
         (hashed, "user.lockerfs.sha256"),
         (KIND.has(Capability::ShortLinks), "user.lockerfs.short_url"),

@@ -13,13 +13,13 @@ use super::{succession, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::cli::failure::Failure;
-use crate::config::{AccountConfig, FsyncMode, OnClose, clock, session_dir};
+use crate::config::{AccountConfig, Connected, FsyncMode, OnClose, clock, session_dir};
 use crate::control::{AccountState, AccountStatus, CallsStatus, HeldBack, HeldBackStatus, Server};
 use crate::download::{self, BlockCache, Downloads};
 use crate::fuse::{self, Mounted};
 use crate::http::DataClient;
 use crate::provider::wrap::Wrapped;
-use crate::provider::{self, Capability, Catalog, Pace, Provider};
+use crate::provider::{self, Capability, Catalog, Exchange, Pace, Provider};
 use crate::state::{AccountIndexed, Database, Pins, StateDir};
 use crate::upload::{self, Uploads};
 use crate::vfs::{self, LocalFolders, Vfs};
@@ -46,6 +46,10 @@ pub(super) struct Account {
     pub name: String,
     pub kind: &'static str,
     pub provider: Arc<dyn Provider>,
+    /// Where the service's client can be changed for one with other secrets.
+    pub exchange: Arc<Exchange>,
+    /// Tells it from other accounts of its name.
+    pub identity: String,
     pub health: Health,
 }
 
@@ -177,7 +181,7 @@ async fn join(
     pins: &Pins,
 ) -> Result<(Account, vfs::AccountSetup), Failure> {
     let health = Health::new();
-    let provider = plan.config.connect(account, Some(database)).await?;
+    let Connected { provider, exchange } = plan.config.connect(account, Some(database)).await?;
     let provider = Wrapped::new(provider, health.clone());
     let publishes = !provider.capabilities().has(Capability::List);
     let provider = match publishes {
@@ -198,6 +202,8 @@ async fn join(
         name: account.name.clone(),
         kind: account.kind,
         provider,
+        exchange,
+        identity: account.identity(),
         health,
     };
     Ok((joined, setup))
@@ -213,6 +219,7 @@ fn shown(plan: &Plan) -> vfs::Options {
         umask: mount.umask,
         alone: plan.alone,
         state_dir: plan.paths.state_dir.clone(),
+        config: plan.paths.config.clone(),
     }
 }
 

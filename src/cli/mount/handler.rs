@@ -10,12 +10,13 @@ use futures_util::future::join_all;
 use tokio::sync::{mpsc, oneshot};
 
 use super::assemble::Account;
+use super::login;
 use crate::control::{
     Action, Choice, DiskStatus, DrainProgress, Handler, KeptAsideStatus, PendingState, PendingStatus,
     PinnedStatus, StatusReport, Totals,
 };
 use crate::provider::FolderId;
-use crate::state::{PinnedSum, Pins};
+use crate::state::{Database, PinnedSum, Pins};
 use crate::upload::{
     KeptAside, OperationId, OperationKind, OperationState, Overview, PendingFile, PendingId,
     PendingOperation, Stage, SteerError, UploadStatus, Uploads,
@@ -44,6 +45,9 @@ pub(super) struct MountHandler {
     pub uploads: Arc<Uploads>,
     pub vfs: Arc<Vfs>,
     pub pins: Pins,
+    /// The config that it was mounted with.
+    pub config: PathBuf,
+    pub database: Database,
     pub end: mpsc::Sender<EndRequest>,
 }
 
@@ -175,6 +179,12 @@ impl Handler for MountHandler {
         exported.map_err(|error| format!("{}:{}: {error}", file.account, file.path))
     }
 
+    async fn log_in(&self, account: &str) -> Result<u64, String> {
+        let known = self.accounts.iter().find(|known| known.name == account);
+        let known = known.ok_or_else(|| self.no_account(account))?;
+        login::take_up(&self.config, &self.database, known, &self.uploads).await
+    }
+
     async fn pause(&self, account: Option<&str>, paused: bool) -> Result<u64, String> {
         let chosen = |known: &&Account| account.is_none_or(|name| known.name == name);
         let chosen: Vec<_> = self.accounts.iter().filter(chosen).collect();
@@ -188,6 +198,11 @@ impl Handler for MountHandler {
             noted.map_err(|error| error.to_string())?;
         }
         Ok(changed)
+    }
+
+    async fn refresh(&self, account: &str) -> Result<bool, String> {
+        let looked = self.vfs.look_for_news(account).await;
+        looked.map_err(|error| format!("what changed in {account} is not known yet: {error}"))
     }
 }
 

@@ -64,6 +64,8 @@ impl Running {
             uploads: Arc::clone(&parts.uploads),
             vfs: Arc::clone(&parts.vfs),
             pins: parts.pins.clone(),
+            config: plan.paths.config.clone(),
+            database: parts.database.clone(),
             end,
         });
         let serving = Arc::clone(&server);

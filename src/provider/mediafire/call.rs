@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use secrecy::SecretString;
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -13,13 +14,22 @@ use super::Settings;
 use super::errors::{Failure, clean, foreign_answer, service_failure, transport_error};
 use super::session::{Sessions, before_call, with_token};
 use super::wire::{Node, Params};
-use crate::http::{ApiAnswer, ApiClient, ApiRequest, FileRange, HttpErrorKind, check_url};
+use crate::http::{
+    ApiAnswer, ApiClient, ApiRequest, ApiStream, FileRange, HttpError, HttpErrorKind, check_url,
+};
 use crate::provider::wrap::turn_for_a_call;
 use crate::provider::{ErrorKind, ProviderError, Result, Retry};
 
 const ACTION_TOKEN: &str = "user/get_action_token";
 /// Minutes; the longest that clients are known to ask for.
 const ACTION_LIFE: u64 = 1440;
+
+/// How long the service may take to begin a body that it has to make first.
+const BODY_PATIENCE: Duration = Duration::from_secs(120);
+/// Bytes by which a body is known for what it is.
+const FIRST_BYTES: usize = 4;
+/// The most that is read, in bytes, of what stands in the place of a body.
+const ENVELOPE: usize = 1 << 20;
 
 /// What became of the key of a version 2 token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +98,47 @@ impl Transport {
         }
     }
 
+    /// A call by `POST` that is answered by a body of its own where its first bytes are `wanted`; else by what stands in
+    /// its place.
+    async fn body(
+        &self,
+        operation: &'static str,
+        text: String,
+        wanted: fn(&[u8]) -> bool,
+    ) -> std::result::Result<(Bytes, ApiStream), Reply> {
+        let before = |error: ProviderError| Reply {
+            result: Err(error.into()),
+            key: KeyState::Kept,
+        };
+        let mut request = ApiRequest::form(self.url(operation).map_err(before)?, text);
+        request.answer_timeout = Some(BODY_PATIENCE);
+        turn_for_a_call().await.map_err(before)?;
+        let failed = |error: HttpError| lost(operation, error);
+        let mut stream = self.client.open(request).await.map_err(failed)?;
+        let mut body = Bytes::new();
+        // A server may send the first bytes one by one.
+        let mut most = FIRST_BYTES;
+        while body.len() < most {
+            match stream.chunk().await.map_err(failed)? {
+                Some(more) => body = [body, more].concat().into(),
+                None => break,
+            }
+            if body.len() >= FIRST_BYTES {
+                if stream.status == 200 && wanted(&body) {
+                    return Ok((body, stream));
+                }
+                most = ENVELOPE;
+            }
+        }
+        let answer = ApiAnswer {
+            status: stream.status,
+            content_type: stream.content_type.take(),
+            retry_after: stream.retry_after,
+            body,
+        };
+        Err(open(operation, &answer))
+    }
+
     async fn send(&self, operation: &'static str, request: ApiRequest) -> Reply {
         if let Err(error) = turn_for_a_call().await {
             return Reply {
@@ -97,18 +148,20 @@ impl Transport {
         }
         match self.client.send(request).await {
             Ok(answer) => open(operation, &answer),
-            Err(error) => {
-                let unsent = matches!(
-                    error.kind,
-                    HttpErrorKind::Connect | HttpErrorKind::InsecureUrl | HttpErrorKind::LocalFile
-                );
-                let key = if unsent { KeyState::Kept } else { KeyState::Unknown };
-                Reply {
-                    result: Err(transport_error(operation, error).into()),
-                    key,
-                }
-            }
+            Err(error) => lost(operation, error),
         }
+    }
+}
+
+/// What is known after a request that got no whole answer.
+fn lost(operation: &'static str, error: HttpError) -> Reply {
+    let unsent = matches!(
+        error.kind,
+        HttpErrorKind::Connect | HttpErrorKind::InsecureUrl | HttpErrorKind::LocalFile
+    );
+    Reply {
+        key: if unsent { KeyState::Kept } else { KeyState::Unknown },
+        result: Err(transport_error(operation, error).into()),
     }
 }
 
@@ -213,6 +266,10 @@ impl Api {
         &self.transport.base
     }
 
+    pub(super) fn keep_given_token(&self) {
+        self.sessions.keep_given();
+    }
+
     pub(super) fn forgive(&self) {
         self.sessions.forgive();
     }
@@ -238,6 +295,47 @@ impl Api {
                 result => {
                     self.sessions.give_back(lease, reply.key);
                     return result;
+                }
+            }
+        }
+    }
+
+    /// A call with a session token that is answered by a body of its own, which begins with bytes that are `wanted`.
+    pub(super) async fn body(
+        &self,
+        operation: &'static str,
+        params: &Params,
+        wanted: fn(&[u8]) -> bool,
+    ) -> std::result::Result<(Bytes, ApiStream), Failure> {
+        let mut lease = self.sessions.lease().await?;
+        let mut replayed = false;
+        loop {
+            let text = lease.authorize(operation, params);
+            let reply = match self.transport.body(operation, text, wanted).await {
+                Ok(body) => {
+                    // A body has no room to say so: the key moves on with it.
+                    self.sessions.give_back(lease, KeyState::Rotated);
+                    return Ok(body);
+                }
+                Err(reply) => reply,
+            };
+            match reply.result {
+                Err(failure) if failure.is_dead_token() && !replayed => {
+                    replayed = true;
+                    lease = self.sessions.replace(lease).await?;
+                }
+                Err(failure) if failure.is_dead_token() => return Err(failure),
+                result => {
+                    self.sessions.give_back(lease, reply.key);
+                    let message = "the service says that all went well and sends nothing";
+                    result?;
+                    return Err(ProviderError::new(
+                        ErrorKind::Unexpected,
+                        Retry::AfterWait(None),
+                        operation,
+                        message,
+                    )
+                    .into());
                 }
             }
         }

@@ -107,6 +107,40 @@ fn classify(code: u32) -> (ErrorKind, Retry, &'static str) {
         ),
         134..=136 | 164 | 165 => (K::PermissionDenied, Never, "blocked for a copyright claim"),
         143 | 144 | 158 | 159 | 177 => (K::AlreadyExists, Never, ""),
+        142 => (
+            K::Unsupported,
+            Never,
+            "the service does not take files of this kind for it",
+        ),
+        147 => (
+            K::Unsupported,
+            Never,
+            "the service packs files of one owner alone",
+        ),
+        148 | 186 => (K::PermissionDenied, Never, ""),
+        149 | 155 => (
+            K::QuotaExceeded,
+            Never,
+            "the archive needs the account's own bandwidth: agree to that with --own-bandwidth",
+        ),
+        150 => (K::TooLarge, Never, "a file is larger than the service packs"),
+        151 => (K::NotFound, Never, "there is no file to pack in what was named"),
+        152 => (
+            K::Unavailable,
+            WAIT,
+            "none of the files can be packed at this time",
+        ),
+        153 => (
+            K::TooLarge,
+            Never,
+            "the archive is larger than the service packs without being told so: say --large",
+        ),
+        154 => (K::TooLarge, Never, "there are more files than the service packs"),
+        156 | 157 => (
+            K::QuotaExceeded,
+            Never,
+            "the account has not enough bandwidth left for the archive",
+        ),
         161 => (
             K::PermissionDenied,
             Never,

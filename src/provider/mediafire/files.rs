@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
+use url::Url;
 
 use super::call::Api;
 use super::errors::{Failure, link_error};
@@ -88,7 +89,7 @@ pub(super) async fn share_links(api: &Api, files: &[FileId]) -> Result<Vec<Resul
 }
 
 /// Links of the types `kind`, each read by `read`, which is told when they were asked for.
-async fn links_of<T>(
+pub(super) async fn links_of<T>(
     api: &Api,
     files: &[FileId],
     kind: &str,
@@ -176,6 +177,11 @@ fn read_share_links(api: &Api, item: Node<'_>, _: SystemTime) -> Result<ShareLin
         url: link(LINKS, &text, api.base())?,
         short_url: None,
     })
+}
+
+/// A page of the service, as one of its answers tells it.
+pub(super) fn page(operation: &'static str, text: &str, api: &Api) -> Result<Url> {
+    link(operation, text, api.base())
 }
 
 /// Sets fields of a file. The same again changes nothing.

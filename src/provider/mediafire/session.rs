@@ -160,6 +160,13 @@ impl Sessions {
         }
     }
 
+    /// Uses a session token that was given as it is: renewing it would end it for who has it as well.
+    pub(super) fn keep_given(&self) {
+        if let Some(given) = &mut self.state().shared {
+            given.renew_at = Instant::now() + RENEW_AFTER;
+        }
+    }
+
     /// Lets logins try again after the service had refused the credentials: a person asks.
     pub(super) fn forgive(&self) {
         self.state().refused = None;

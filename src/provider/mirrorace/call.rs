@@ -52,6 +52,10 @@ impl Api {
         })
     }
 
+    pub fn base(&self) -> &Url {
+        &self.base
+    }
+
     fn own(&self) -> Params {
         Params::new()
             .with("api_key", self.settings.api_key.expose_secret())

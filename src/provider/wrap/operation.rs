@@ -129,6 +129,41 @@ impl Operation {
         }
     }
 
+    /// One that looks, beyond what a filesystem asks for.
+    pub(super) const fn asking(name: &'static str) -> Self {
+        Operation::read(name)
+    }
+
+    /// One that changes something, by a call or two.
+    pub(super) const fn changing(name: &'static str) -> Self {
+        Operation::write(name).patient()
+    }
+
+    /// It may take so many calls in a row.
+    pub(super) const fn lasting(self, calls: u32) -> Self {
+        Operation {
+            calls,
+            patience: calls,
+            ..self
+        }
+    }
+
+    /// It may not be repeated after an unknown outcome.
+    pub(super) const fn never_again(self) -> Self {
+        Operation {
+            idempotent: false,
+            ..self
+        }
+    }
+
+    /// Its answer is a body, whose time is judged by progress alone.
+    pub(super) const fn with_body(self) -> Self {
+        Operation {
+            carries_body: true,
+            ..self
+        }
+    }
+
     /// The operation on so many items, in batches or with a call for each.
     #[must_use]
     pub(super) fn of_items(self, items: usize, batches: bool) -> Self {

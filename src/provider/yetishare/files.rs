@@ -26,7 +26,7 @@ const DELETE: &str = "file/delete";
 /// Hosts keep a link for a day.
 const LINK_LIFE: Duration = Duration::from_secs(23 * 3600);
 
-fn by_id(file: &FileId) -> Params {
+pub(super) fn by_id(file: &FileId) -> Params {
     Params::new().with("file_id", file.as_str())
 }
 

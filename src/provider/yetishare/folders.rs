@@ -153,7 +153,7 @@ pub(super) async fn create(api: &Api, parent: &FolderId, name: &str) -> Result<F
 }
 
 /// A folder's own facts.
-async fn info(api: &Api, folder: &FolderId) -> Result<Value> {
+pub(super) async fn info(api: &Api, folder: &FolderId) -> Result<Value> {
     // The documented name of the field is not the one that hosts read.
     let params = Params::new()
         .with("folder_id", folder.as_str())
@@ -185,28 +185,66 @@ pub(super) async fn rename(api: &Api, folder: &FolderId, name: &str) -> Result<(
     if node.text("folderName").as_deref() == Some(name) {
         return Ok(());
     }
-    let parent = node
-        .folder_id("parentId")
-        .ok_or_else(|| incomplete(EDIT, Retry::Never, "the folder's parent"))?;
-    // An edit may reset what it does not name.
-    let mut params = Params::new()
-        .with("folder_id", folder.as_str())
-        .with("folder_name", name)
-        .with("parent_id", null_root(&parent));
-    if let Some(public) = node.text("isPublic") {
-        params = params.with("is_public", &public);
-    }
-    if let Some(password) = node.text("accessPassword") {
-        params = params.with("access_password", &password);
-    }
-    let answer = api.call(EDIT, &params).await;
-    let reply = answer.map_err(|failure| failure.error.with_context("folder", folder))?;
+    let public = node.text("isPublic");
+    let reply = edit(api, folder, node, name, public.as_deref()).await?;
     let told = Node(&reply).get("data").and_then(|data| data.text("folderName"));
     let stored = match told {
         Some(stored) => Some(stored),
         None => Node(&info(api, folder).await?).text("folderName"),
     };
     super::check_name(EDIT, name, stored)
+}
+
+/// Edits a folder of which so much is known: an edit may reset what it does not name.
+async fn edit(
+    api: &Api,
+    folder: &FolderId,
+    before: Node<'_>,
+    name: &str,
+    public: Option<&str>,
+) -> Result<Value> {
+    let parent = before
+        .folder_id("parentId")
+        .ok_or_else(|| incomplete(EDIT, Retry::Never, "the folder's parent"))?;
+    let mut params = Params::new()
+        .with("folder_id", folder.as_str())
+        .with("folder_name", name)
+        .with("parent_id", null_root(&parent));
+    if let Some(public) = public {
+        params = params.with("is_public", public);
+    }
+    if let Some(password) = before.text("accessPassword") {
+        params = params.with("access_password", &password);
+    }
+    let answer = api.call(EDIT, &params).await;
+    answer.map_err(|failure| failure.error.with_context("folder", folder))
+}
+
+/// Says who may see a folder, by the host's own number for it.
+pub(super) async fn set_public(api: &Api, folder: &FolderId, public: &str) -> Result<()> {
+    not_the_root(folder, EDIT)?;
+    let before = info(api, folder).await.map_err(super::errors::before_call)?;
+    let node = Node(&before);
+    let name = node
+        .text("folderName")
+        .ok_or_else(|| incomplete(EDIT, Retry::Never, "the folder's name"))?;
+    let reply = edit(api, folder, node, &name, Some(public)).await?;
+    let told = Node(&reply).get("data").and_then(|data| data.text("isPublic"));
+    match told.filter(|told| told != public) {
+        None => Ok(()),
+        Some(told) => {
+            let message = format!(
+                "the host did not take it: the folder's privacy is still {}",
+                clean(&told)
+            );
+            Err(ProviderError::new(
+                ErrorKind::Unsupported,
+                Retry::Never,
+                EDIT,
+                message,
+            ))
+        }
+    }
 }
 
 /// The host would also move a folder into itself, and lose it.

@@ -118,18 +118,30 @@ pub fn copy(context: &mut Context<'_>) -> Reply {
 }
 
 pub fn move_to(context: &mut Context<'_>) -> Reply {
-    let keys = usable_or_fail(context, 211)?;
+    let (mut keys, mut refused) = (Vec::new(), None);
+    for key in context.file_keys()? {
+        match context.own_file(&key) {
+            Ok(key) => keys.push(key),
+            Err(fail) => refused = Some(fail),
+        }
+    }
+    if let (true, Some(fail)) = (keys.is_empty(), refused) {
+        return Err(fail);
+    }
     let target = context.folder_or_root("folder_key", "folder_path")?;
     let tree = context.tree()?;
     let mut renamed = Map::new();
     for key in keys {
         let Some(file) = tree.file(&key) else { continue };
-        if file.parent == target {
+        let (old, is_trashed) = (file.name.clone(), file.deleted.is_some());
+        if file.parent == target && !is_trashed {
             continue;
         }
-        let old = file.name.clone();
         let name = tree.free_name(&target, &old, Kind::File);
-        tree.place_file(&key, &target, &name);
+        match is_trashed {
+            true => tree.bring_back_file(&key, &target, &name),
+            false => tree.place_file(&key, &target, &name),
+        }
         if name != old {
             renamed.insert(key, Value::from(name));
         }
@@ -153,6 +165,9 @@ pub fn update(context: &mut Context<'_>) -> Reply {
     if let Some(name) = name {
         context.check_name(name, 118)?;
     }
+    let description = params.get("description");
+    let privacy = params.filled("privacy");
+    check_privacy(privacy)?;
     let now = context.now;
     let tree = context.tree()?;
     let file = tree.file(&key).ok_or(Fail::new(110))?;
@@ -173,8 +188,6 @@ pub fn update(context: &mut Context<'_>) -> Reply {
         };
         tree.put_content(&key, empty, created, now);
     }
-    let description = params.get("description");
-    let privacy = params.filled("privacy");
     if name.is_some() || mtime.is_some() || description.is_some() || privacy.is_some() {
         tree.edit_file(&key, |file| {
             file.created = created;
@@ -187,6 +200,14 @@ pub fn update(context: &mut Context<'_>) -> Reply {
         });
     }
     revision(context)
+}
+
+/// Refuses what is no privacy of a file or folder.
+pub fn check_privacy(privacy: Option<&str>) -> Result<(), Fail> {
+    match privacy {
+        None | Some("public" | "private") => Ok(()),
+        Some(_) => Err(Fail::new(129)),
+    }
 }
 
 /// A live file of the caller's by one parameter or another.

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::envelope::{Fail, Reply, fields, text};
+use super::file_change::check_privacy;
 use super::{Context, MAX_DEPTH, mint, shape, split_keys};
 use crate::sandbox::tree::{Kind, ROOT, Tree};
 
@@ -87,6 +88,13 @@ fn usable(context: &mut Context<'_>, keys: Vec<String>) -> Result<Vec<String>, F
     }
 }
 
+/// Those of the caller's folders among `keys` that lie in the trash themselves.
+fn trashed(context: &mut Context<'_>, keys: &[String]) -> Result<Vec<String>, Fail> {
+    let tree = context.tree()?;
+    let lies = |key: &&String| tree.folder(key).is_some_and(|folder| folder.deleted.is_some());
+    Ok(keys.iter().filter(lies).cloned().collect())
+}
+
 pub fn delete(context: &mut Context<'_>) -> Reply {
     let keys = named(context, "folder_key", "folder_path")?;
     let keys = usable(context, keys)?;
@@ -103,11 +111,7 @@ pub fn delete(context: &mut Context<'_>) -> Reply {
 
 pub fn purge(context: &mut Context<'_>) -> Reply {
     let keys = named(context, "folder_key", "folder_path")?;
-    let trashed: Vec<String> = {
-        let tree = context.tree()?;
-        let lies = |key: &&String| tree.folder(key).is_some_and(|folder| folder.deleted.is_some());
-        keys.iter().filter(lies).cloned().collect()
-    };
+    let trashed = trashed(context, &keys)?;
     let keys = match usable(context, keys) {
         Ok(keys) => keys,
         Err(fail) if trashed.is_empty() => return Err(fail),
@@ -125,7 +129,12 @@ pub fn purge(context: &mut Context<'_>) -> Reply {
 
 pub fn move_to(context: &mut Context<'_>) -> Reply {
     let keys = named(context, "folder_key_src", "folder_path_src")?;
-    let keys = usable(context, keys)?;
+    let trashed = trashed(context, &keys)?;
+    let keys = match usable(context, keys) {
+        Ok(keys) => keys,
+        Err(fail) if trashed.is_empty() => return Err(fail),
+        Err(_) => Vec::new(),
+    };
     let target = context.folder_or_root("folder_key_dst", "folder_path_dst")?;
     let tree = context.tree()?;
     for key in &keys {
@@ -147,6 +156,16 @@ pub fn move_to(context: &mut Context<'_>) -> Reply {
         let old = folder.name.clone();
         let name = tree.free_name(&target, &old, Kind::Folder);
         tree.place_folder(&key, &target, &name);
+        if name != old {
+            renamed.insert(key, Value::from(name));
+        }
+    }
+    for key in trashed {
+        let Some(old) = tree.folder(&key).map(|folder| folder.name.clone()) else {
+            continue;
+        };
+        let name = tree.free_name(&target, &old, Kind::Folder);
+        tree.bring_back_folder(&key, &target, &name);
         if name != old {
             renamed.insert(key, Value::from(name));
         }
@@ -247,6 +266,9 @@ pub fn update(context: &mut Context<'_>) -> Reply {
         context.check_name(name, 185)?;
     }
     let mtime = params.filled("mtime").map(|_| context.mtime()).transpose()?;
+    let description = params.get("description");
+    let privacy = params.filled("privacy");
+    check_privacy(privacy)?;
     let tree = context.tree()?;
     if let (Some(name), Some(folder)) = (name, tree.folder(&key))
         && folder.name != name
@@ -255,8 +277,6 @@ pub fn update(context: &mut Context<'_>) -> Reply {
         let name = tree.free_name(&parent, name, Kind::Folder);
         tree.place_folder(&key, &parent, &name);
     }
-    let description = params.get("description");
-    let privacy = params.filled("privacy");
     if mtime.is_some() || description.is_some() || privacy.is_some() {
         tree.edit_folder(&key, |folder| {
             folder.created = mtime.unwrap_or(folder.created);
@@ -269,10 +289,14 @@ pub fn update(context: &mut Context<'_>) -> Reply {
         });
     }
     if let (Some(privacy), true) = (privacy, params.says_yes("privacy_recursive")) {
+        let private = privacy == "private";
         for folder in tree.subtree(&key) {
             let files: Vec<String> = tree.files_in(&folder).map(|file| file.key.clone()).collect();
             for file in files {
-                tree.edit_file(&file, |file| file.private = privacy == "private");
+                tree.edit_file(&file, |file| file.private = private);
+            }
+            if folder != key {
+                tree.edit_folder(&folder, |folder| folder.private = private);
             }
         }
     }

@@ -1,11 +1,13 @@
 //! Links: direct ones, minted at each call and good for a while, and one-time keys.
 
 use std::collections::HashMap;
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::envelope::{Fail, Reply, fields, text};
+use super::params::Params;
 use super::{Context, random_key, shape};
 use crate::sandbox::faults::Fault;
 use crate::sandbox::tree::File;
@@ -27,8 +29,13 @@ struct Link {
 struct OneTime {
     account: usize,
     quickkey: String,
+    minutes: u64,
     until: Instant,
     burn: bool,
+    /// The owner is to have a mail; none is sent.
+    notify: bool,
+    /// Whom it serves; everybody where it is empty.
+    addresses: String,
 }
 
 #[derive(Default)]
@@ -74,9 +81,33 @@ impl Links {
         Some(&link.quickkey)
     }
 
-    /// The file that a one-time key gives; the key is spent by it unless it may be used again.
+    /// The one-time keys of an account, by token.
+    pub fn one_time_of(&self, account: usize) -> Value {
+        let own = self.one_time.iter().filter(|(_, link)| link.account == account);
+        let told = own.map(|(token, link)| {
+            let told = json!({
+                "quickkey": link.quickkey,
+                "minutes": link.minutes,
+                "burn": link.burn,
+                "notify": link.notify,
+                "addresses": link.addresses,
+            });
+            (token.clone(), told)
+        });
+        Value::Object(told.collect())
+    }
+
+    /// The file that a one-time key gives to somebody on this machine; the key is spent by it unless it may be used
+    /// again.
     pub fn redeem(&mut self, token: &str) -> Option<String> {
         let key = self.one_time_target(token)?.to_owned();
+        if !self
+            .one_time
+            .get(token)
+            .is_some_and(|link| serves(&link.addresses))
+        {
+            return None;
+        }
         if self.one_time.get(token).is_some_and(|link| link.burn) {
             self.one_time.remove(token);
         }
@@ -135,11 +166,17 @@ fn tell(context: &mut Context<'_>, file: &File, own: bool, wants: &dyn Fn(&str) 
     let name = shape::link_name(&file.name);
     let mut told = fields(json!({ "quickkey": file.key }));
     let mut tell = |kind: &str, value: Value| told.insert(kind.to_owned(), value);
-    if wants("view") {
-        tell("view", Value::from(format!("{base}view/{}/{name}", file.key)));
+    let kind = shape::media(&file.name).1;
+    let page = |page: &str| Value::from(format!("{base}{page}/{}/{name}", file.key));
+    let viewer = shape::viewer(kind);
+    if let Some(viewer) = viewer.filter(|viewer| wants(viewer)) {
+        tell(viewer, page(viewer));
     }
     if wants("edit") {
-        tell("edit_error_message", Value::from("File is not editable"));
+        match own && shape::is_editable(&file.name) {
+            true => tell("edit", page("edit")),
+            false => tell("edit_error_message", Value::from("File is not editable")),
+        };
     }
     if wants("normal_download") {
         tell(
@@ -148,8 +185,12 @@ fn tell(context: &mut Context<'_>, file: &File, own: bool, wants: &dyn Fn(&str) 
         );
     }
     if wants("streaming") {
-        tell("streaming_error_message", Value::from("Link unavailable"));
-        tell("streaming_error", text(40));
+        if matches!(kind, "audio" | "video") && file.deleted.is_none() {
+            tell("streaming", page("stream"));
+        } else {
+            tell("streaming_error_message", Value::from("Link unavailable"));
+            tell("streaming_error", text(40));
+        }
     }
     if wants("direct_download") {
         let refusal = match context.fault {
@@ -180,6 +221,37 @@ fn tell(context: &mut Context<'_>, file: &File, own: bool, wants: &dyn Fn(&str) 
     Value::from(told)
 }
 
+/// Whether addresses, masks and ranges hold that of this machine, from which every caller comes.
+fn serves(addresses: &str) -> bool {
+    let here = u32::from(Ipv4Addr::LOCALHOST);
+    let one = |text: &str| text.trim().parse::<Ipv4Addr>().ok().map(u32::from);
+    let holds = |part: &str| -> Option<bool> {
+        if let Some((from, to)) = part.split_once('-') {
+            return Some((one(from)?..=one(to)?).contains(&here));
+        }
+        let (address, bits) = part.split_once('/').unwrap_or((part, "32"));
+        let mask = u32::MAX.checked_shl(32_u32.checked_sub(bits.trim().parse().ok()?)?);
+        let mask = mask.unwrap_or(0);
+        Some(one(address)? & mask == here & mask)
+    };
+    addresses.is_empty() || addresses.split(',').any(|part| holds(part).unwrap_or(false))
+}
+
+/// How long a one-time link is to live. Terms that make no sense are refused, as the service's own example has it.
+fn minutes(params: &Params) -> Result<u64, Fail> {
+    let is_flag = |name: &str| matches!(params.get(name), None | Some("yes" | "no"));
+    if !is_flag("email_notification") || !is_flag("burn_after_use") {
+        return Err(Fail::new(129));
+    }
+    match params.filled("duration") {
+        None => Ok(ONE_TIME_MINUTES),
+        Some(_) => match params.number("duration") {
+            Some(minutes @ 1..=ONE_TIME_MINUTES) => Ok(minutes),
+            _ => Err(Fail::new(129)),
+        },
+    }
+}
+
 pub fn one_time_key(context: &mut Context<'_>) -> Reply {
     let account = context.account()?;
     let count = context
@@ -201,18 +273,21 @@ pub fn one_time_key(context: &mut Context<'_>) -> Reply {
         return Err(Fail::new(163));
     }
     let params = context.params;
-    let minutes = params.number("duration").unwrap_or(ONE_TIME_MINUTES);
+    let minutes = minutes(params)?;
     let burn = params.filled("bind_ip").is_none() || params.says_yes("burn_after_use");
     let token = random_key(31);
-    let until = Instant::now() + Duration::from_secs(minutes.min(ONE_TIME_MINUTES) * 60);
+    let until = Instant::now() + Duration::from_secs(minutes * 60);
     let links = &mut context.world.mediafire.links;
     links.one_time.insert(
         token.clone(),
         OneTime {
             account,
             quickkey,
+            minutes,
             until,
             burn,
+            notify: params.says_yes("email_notification"),
+            addresses: params.get("bind_ip").unwrap_or_default().to_owned(),
         },
     );
     links.one_time_count.insert(account, count + 1);
@@ -229,20 +304,18 @@ pub fn configure(context: &mut Context<'_>) -> Reply {
     let account = context.account()?;
     let params = context.params;
     let token = params.filled("token").ok_or(Fail::new(129))?;
+    let minutes = minutes(params)?;
     let links = &mut context.world.mediafire.links;
     let link = links
         .one_time
         .get_mut(token)
         .filter(|link| link.account == account)
         .ok_or(Fail::new(129))?;
-    let minutes = params
-        .number("duration")
-        .unwrap_or(ONE_TIME_MINUTES)
-        .min(ONE_TIME_MINUTES);
+    link.minutes = minutes;
+    link.notify = params.says_yes("email_notification");
+    link.addresses = params.get("bind_ip").unwrap_or_default().to_owned();
     link.until = Instant::now() + Duration::from_secs(minutes * 60);
-    if params.filled("bind_ip").is_some() {
-        link.burn = params.get("burn_after_use").unwrap_or("yes") == "yes";
-    }
+    link.burn = params.filled("bind_ip").is_none() || params.get("burn_after_use").unwrap_or("yes") == "yes";
     let count = links.one_time_count.get(&account).copied().unwrap_or(0);
     Ok(fields(json!({ "one_time_key_request_count": text(count) })))
 }

@@ -69,6 +69,13 @@ impl Sessions {
     }
 }
 
+impl Sessions {
+    /// Ends all of an account.
+    pub fn end(&mut self, account: usize) {
+        self.0.retain(|_, token| token.account != account);
+    }
+}
+
 /// Who calls, as far as the call tells, and whether its token moved on.
 #[derive(Default)]
 pub struct Identity {

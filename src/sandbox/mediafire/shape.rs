@@ -88,6 +88,21 @@ pub fn media(name: &str) -> (&'static str, &'static str) {
         })
 }
 
+/// The page on which a kind of file is looked at, and the name of its link; none where it is not.
+pub fn viewer(kind: &str) -> Option<&'static str> {
+    match kind {
+        "document" | "spreadsheet" | "presentation" | "image" | "development" => Some("view"),
+        "audio" => Some("listen"),
+        "video" => Some("watch"),
+        _ => None,
+    }
+}
+
+/// Whether the service's editor takes a file: plain text.
+pub fn is_editable(name: &str) -> bool {
+    media(name).0 == "text/plain"
+}
+
 /// Seconds east of Greenwich of US Central time at a moment: an hour more from the second Sunday of March,
 /// 2 o'clock, to the first Sunday of November.
 fn central_offset(at: i64) -> i64 {
@@ -176,7 +191,7 @@ pub fn file(file: &File, base: &str) -> Map<String, Value> {
         "mimetype": mime,
         "filetype": kind,
         "view": text(if kind == "image" { 2 } else { 0 }),
-        "edit": "0",
+        "edit": text(u64::from(is_editable(&file.name))),
         "revision": text(file.revision),
         "flag": "1",
         "downloads": text(file.downloads),
@@ -198,6 +213,18 @@ pub fn file_info(described: &File, base: &str) -> Map<String, Value> {
         parent_key(&described.parent)
     };
     told.insert("parent_folderkey".to_owned(), Value::from(parent));
+    let name = link_name(&described.name);
+    let kind = media(&described.name).1;
+    let page = |page: &str| Value::from(format!("{base}{page}/{}/{name}", described.key));
+    if let Some(links) = told.get_mut("links").and_then(Value::as_object_mut) {
+        links.extend(viewer(kind).map(|viewer| (viewer.to_owned(), page(viewer))));
+        if is_editable(&described.name) {
+            links.insert("edit".to_owned(), page("edit"));
+        }
+        if matches!(kind, "audio" | "video") {
+            links.insert("streaming".to_owned(), page("stream"));
+        }
+    }
     told.insert("ready".to_owned(), yes(true));
     told.insert("owner_name".to_owned(), Value::from("Demo"));
     told

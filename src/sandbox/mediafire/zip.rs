@@ -1,7 +1,7 @@
 //! `file/zip`: files and folders in one archive, stored without compression.
 //!
 //! The archive is written as it streams. Sizes and checksums follow each file's data in a descriptor, so no
-//! file is read twice; no ZIP64, and so the service's own limit of 2 GiB holds.
+//! file is read twice; no ZIP64. From 2 GiB on the caller has to agree.
 
 use std::sync::Arc;
 
@@ -17,6 +17,8 @@ use crate::sandbox::state::Shared;
 use crate::sandbox::tree::{Content, Node};
 
 const MAX_TOTAL: u64 = 2_147_483_647;
+/// What an archive without ZIP64 can hold, with room for its records.
+const MAX_OFFSET: u64 = 4_000_000_000;
 const MAX_FILE: u64 = 314_572_800;
 const BUFFER: usize = 64 * 1024;
 
@@ -87,8 +89,11 @@ pub fn zip(context: &mut Context<'_>) -> Reply {
     if files.is_empty() {
         return Err(Fail::new(151));
     }
+    if files.iter().any(|(_, content)| content.size > MAX_FILE) {
+        return Err(Fail::new(150));
+    }
     let total: u64 = files.iter().map(|(_, content)| content.size).sum();
-    if total > MAX_TOTAL || files.iter().any(|(_, content)| content.size > MAX_FILE) {
+    if total > MAX_OFFSET || total > MAX_TOTAL && !params.says_yes("allow_large_download") {
         return Err(Fail::new(153));
     }
     if params.says_yes("meta_only") {

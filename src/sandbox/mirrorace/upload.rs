@@ -57,9 +57,9 @@ fn admit(shared: &Shared, index: usize, form: &Form, fault: Option<&Fault>) -> R
     let account = shared.options.accounts.get(index).ok_or("No such account.")?;
     let quirks = &shared.options.quirks.mirrorace;
     let now = shared.clock();
-    identify(account, form, fault)?;
     let upload_key = form.get("upload_key").to_owned();
     shared.with(|world| {
+        identify(world, account, form, fault)?;
         let site = world.mirrorace.host(&account.name);
         if fault == Some(&Fault::ExpireToken) {
             site.keys.remove(&upload_key);

@@ -289,6 +289,32 @@ impl Tree {
         self.note_file(key);
     }
 
+    /// Takes a file out of the trash into a folder, under a name.
+    pub fn bring_back_file(&mut self, key: &str, parent: &str, name: &str) {
+        let Some(file) = self.files.get_mut(key) else {
+            return;
+        };
+        // First where it is to be, since it may come back to a folder that is gone.
+        let entry = (std::mem::replace(&mut file.name, name.to_owned()), key.to_owned());
+        file.parent = parent.to_owned();
+        self.trash.files.remove(&entry);
+        self.restore_file(key);
+    }
+
+    /// Takes a folder out of the trash into another, under a name, with all below it.
+    pub fn bring_back_folder(&mut self, key: &str, parent: &str, name: &str) {
+        let Some(folder) = self.folders.get_mut(key) else {
+            return;
+        };
+        let entry = (
+            std::mem::replace(&mut folder.name, name.to_owned()),
+            key.to_owned(),
+        );
+        folder.parent = parent.to_owned();
+        self.trash.folders.remove(&entry);
+        self.restore_folder(key);
+    }
+
     /// Takes a folder back out of the trash, to where it was, with all below it.
     pub fn restore_folder(&mut self, key: &str) {
         let Some(folder) = self.folders.get_mut(key) else {

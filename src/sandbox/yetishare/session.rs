@@ -25,6 +25,13 @@ pub struct Session {
     locked_until: Option<Instant>,
 }
 
+impl Session {
+    /// Ends all logins.
+    pub fn end(&mut self) {
+        self.tokens.clear();
+    }
+}
+
 /// The id of the account, which follows from its name.
 pub fn account_id(account: &str) -> u64 {
     let sum = account

@@ -64,6 +64,13 @@ impl Table {
         limited.map(|(id, _)| id).collect()
     }
 
+    /// Files of an account that failed for now.
+    pub fn waiting_of(&self, account: &str) -> Vec<PendingId> {
+        let waiting = self.items.in_class(Class::Waiting);
+        let of_account = waiting.filter(|(_, item)| item.row.account == account);
+        of_account.map(|(id, _)| id).collect()
+    }
+
     /// Counts all files, and takes at most `rows` of each stage, the oldest ones.
     pub fn overview(&self, rows: usize) -> Overview {
         let mut overview = Overview {

@@ -8,6 +8,7 @@ use globset::GlobSet;
 use url::Url;
 
 use crate::http::FileRange;
+use crate::provider::services::FileServices;
 use crate::provider::{
     AccountInfo, Capabilities, ChangeCursor, Changes, DailyCalls, DeleteMode, DownloadLink, Entry, ErrorKind,
     FileEntry, FileId, FolderEntry, FolderId, FolderState, ItemId, ListHint, Listing, NameRules, Pace,
@@ -98,6 +99,10 @@ impl Provider for LocalFolders {
 
     fn id_space(&self) -> String {
         self.service.id_space()
+    }
+
+    fn services(&self) -> &dyn FileServices {
+        self.service.services()
     }
 
     fn capabilities(&self) -> Capabilities {
