@@ -34,15 +34,15 @@ const COLUMNS: [(&str, &str); 10] = [
     ("local_folders", "account"),
     ("catalog_folders", "account"),
     ("catalog_files", "account"),
-    ("modes", "account"),
     ("indexed_accounts", "name"),
+    ("modes", "account"),
 ];
 
-/// Those of them that are made anew, or decided anew.
+/// Those of them that are made anew, decided anew or given anew.
 const FORGETTABLE: [(&str, &str); 3] = [
     ("paused", "account"),
-    ("modes", "account"),
     ("indexed_accounts", "name"),
+    ("modes", "account"),
 ];
 
 impl Database {
@@ -163,8 +163,18 @@ mod tests {
         let stop = || Err(StateError::GivenUp { why: "no".to_owned() });
         assert!(database.rename_account("a", "b", stop).await.is_err());
         assert_eq!(database.paused_accounts().await.unwrap(), ["a"]);
+        let file = crate::state::ItemKey::File("1".into());
+        for account in ["a", "b"] {
+            let mode = if account == "a" { 0o600 } else { 0o700 };
+            database
+                .set_mode(account, file.clone(), Some(mode))
+                .await
+                .unwrap();
+        }
         database.rename_account("a", "b", || Ok(())).await.unwrap();
         assert_eq!(database.paused_accounts().await.unwrap(), ["b"]);
+        let modes = database.modes("b", vec![file.clone()]).await.unwrap();
+        assert_eq!(modes, [(file, 0o600)].into());
         database.forget_account("b").await.unwrap();
         assert!(database.paused_accounts().await.unwrap().is_empty());
         database.close().await;

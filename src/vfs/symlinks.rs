@@ -12,7 +12,7 @@ use crate::provider::{Capability, NameRules};
 use super::account::Account;
 use super::changes::Outdated;
 use super::error::{Error, Result};
-use super::tree::{Form, Node, Tree};
+use super::tree::{File, Form, Node, Tree};
 use super::{Attributes, Vfs, names};
 
 /// How the name of such a file ends.
@@ -95,47 +95,51 @@ impl Vfs {
             self.flush(opened.handle).await
         };
         let kept = kept.await;
-        if kept.is_err() && self.has_no_row(made.ino) {
-            // What is not in the journal would be gone with this process.
-            let removed = self.unlink(parent, name).await;
-            self.release(opened.handle).await;
+        // A link that was not journaled is none. One that was stays, whatever the service says of it.
+        let is_lost = kept.is_err() && self.identity(made.ino).1.is_none();
+        let removed = match is_lost {
+            true => self.unlink(parent, name).await,
+            false => Ok(()),
+        };
+        self.release(opened.handle).await;
+        if kept.is_err() {
+            // The kernel is told of none.
             self.forget(made.ino, 1);
-            removed?;
-        } else {
-            self.release(opened.handle).await;
         }
-        kept?;
+        kept.and(removed)?;
         self.attributes(made.ino)
-    }
-
-    fn has_no_row(&self, ino: u64) -> bool {
-        self.identity(ino).1.is_none()
     }
 
     /// What a symbolic link leads to.
     pub async fn read_link(self: &Arc<Self>, ino: u64) -> Result<Arc<[u8]>> {
-        let size = {
+        let (size, foreign) = {
             let tree = self.tree();
             let node = tree.get(ino).ok_or_else(|| Error::plain(libc::ESTALE))?;
-            match node.file().map(|file| (&file.form, file.size())) {
+            match node.file().map(|file| (&file.form, file)) {
                 Some((Form::Link(Some(target)), _)) => return Ok(target.clone()),
-                Some((Form::Link(None), size)) => size,
+                Some((Form::Link(None), file)) => (file.size(), file.foreign),
                 _ => return Err(Error::plain(libc::EINVAL)),
             }
         };
         let opened = self.open(ino, false, false).await?;
         let content = self.read(opened.handle, 0..size).await;
         self.release(opened.handle).await;
-        match target_of(&content?) {
+        let content = content?;
+        // Whoever changed it elsewhere meanwhile may have made another of it.
+        let is_as_read = |file: &File| file.form == Form::Link(None) && file.foreign == foreign;
+        match target_of(&content) {
             Some(target) => {
                 let target: Arc<[u8]> = target.into();
-                if let Some(file) = self.tree().file_mut(ino).filter(|file| file.is_link()) {
+                if let Some(file) = self.tree().file_mut(ino).filter(|file| is_as_read(file)) {
                     file.form = Form::Link(Some(target.clone()));
                 }
                 Ok(target)
             }
             None => {
-                self.show_as_file(ino);
+                let is_told = self.tree().get(ino).and_then(Node::file).is_some_and(is_as_read);
+                if is_told {
+                    self.show_as_file(ino);
+                }
                 Err(Error::plain(libc::EINVAL))
             }
         }

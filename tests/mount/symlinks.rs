@@ -453,3 +453,24 @@ fn of_twin_links_both_are_shown_and_each_leads_to_its_own_target() {
     assert_ne!(target, PathBuf::from(format!("to {}", left[0].len())));
     mount.unmount(&world.config());
 }
+
+#[test]
+fn a_link_for_which_the_account_has_no_room_is_not_made() {
+    let world = world_with(|setup| setup.storage_limit(1 << 20));
+    // Whole blocks, as `df` counts: all but three bytes.
+    world.put("big", &vec![7; (1 << 20) - 3]);
+    let mount = world.mount();
+    let df = || run("df", &[&"-B1", &"--output=avail", &mount.path("")]).stdout;
+    wait_for("the quota is known", || {
+        df().split_whitespace().last() == Some("0")
+    });
+    let made = || symlink("target", mount.path("link"));
+    assert_eq!(errno(made()), Some(libc::EDQUOT));
+    assert_eq!(mount.list(""), ["big"]);
+    assert_eq!(errno(fs::read_link(mount.path("link"))), Some(libc::ENOENT));
+    fs::remove_file(mount.path("big")).expect("unlink");
+    world.drain();
+    made().expect("there is room");
+    assert_eq!(link(&mount, "link"), Path::new("target"));
+    mount.unmount(&world.config());
+}
