@@ -1,5 +1,6 @@
 #![no_main]
 
+#[allow(dead_code, reason = "the other targets use the rest")]
 #[path = "../targets/contract.rs"]
 mod contract;
 #[path = "../targets/names.rs"]

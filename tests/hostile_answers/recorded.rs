@@ -1,6 +1,5 @@
 //! Good answers: the targets' own scripts, run against the sandbox through a proxy that writes down what it answers.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
@@ -175,17 +174,12 @@ async fn pass_on(mut stream: TcpStream, target: SocketAddr, answers: &Answers) -
 }
 
 /// Sends a request whose answer ends with its connection.
-fn exchange<'a>(
-    target: SocketAddr,
-    request: &'a [u8],
-) -> impl Future<Output = std::io::Result<Vec<u8>>> + 'a {
-    async move {
-        let mut stream = TcpStream::connect(target).await?;
-        stream.write_all(request).await?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await?;
-        Ok(answer)
-    }
+async fn exchange(target: SocketAddr, request: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(target).await?;
+    stream.write_all(request).await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    Ok(answer)
 }
 
 /// A request with its body, which asks for the end of the connection.
