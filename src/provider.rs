@@ -10,6 +10,7 @@ mod catalog;
 mod error;
 mod exchange;
 mod form;
+mod json;
 pub mod mediafire;
 pub mod mirrorace;
 pub mod mirrored_to;
@@ -38,6 +39,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use url::Url;
 
+use self::types::{sensible_size, sensible_text};
 use crate::http::FileRange;
 use services::FileServices;
 

@@ -15,6 +15,7 @@ mod index;
 mod journal;
 mod listings;
 mod local_folders;
+mod modes;
 mod pins;
 mod renames;
 mod schema;

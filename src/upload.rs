@@ -132,6 +132,8 @@ pub struct NewPending {
     pub folder: FolderId,
     pub name: String,
     pub mtime: SystemTime,
+    /// Permission bits that a program gave it.
+    pub mode: Option<u16>,
     /// The remote file whose place the content takes.
     pub replaces: Option<FileId>,
     /// It is never sent.

@@ -41,6 +41,7 @@ mod link_list;
 mod listing;
 mod local;
 mod locks;
+mod modes;
 pub mod names;
 mod namespace;
 mod pages;
@@ -50,6 +51,7 @@ mod settling;
 mod single_flight;
 mod steering;
 mod storms;
+mod symlinks;
 mod tree;
 mod walk;
 mod writing;
@@ -78,8 +80,8 @@ pub struct Options {
     /// Who all files belong to.
     pub uid: u32,
     pub gid: u32,
-    /// Permission bits that no file has.
-    pub umask: u32,
+    /// Permission bits that no file has, where somebody says which.
+    pub umask: Option<u32>,
     /// Show the only account's folders at the mount point itself.
     pub alone: bool,
     /// Where whoever asks the mount for it finds its control socket.

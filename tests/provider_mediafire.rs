@@ -1,5 +1,7 @@
 //! How the MediaFire client takes answers that are odd, old, partial or hostile.
 
+#[path = "provider_mediafire/endless.rs"]
+mod endless;
 #[path = "support/odd_service.rs"]
 mod odd_service;
 #[path = "provider_mediafire/services.rs"]

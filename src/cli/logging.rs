@@ -34,7 +34,25 @@ pub(super) fn start(verbose: u8, file: Option<&Path>) -> Result<(), Failure> {
         }
         None => log.with_writer(std::io::stderr).with_target(false).try_init(),
     };
-    started.map_err(|e| Failure::new(format!("cannot start the log: {e}")))
+    started.map_err(|e| Failure::new(format!("cannot start the log: {e}")))?;
+    log_panics();
+    Ok(())
+}
+
+/// Has the log tell where something panicked. Not with which words: they may hold what was worked on. Who asks for
+/// backtraces gets all.
+fn log_panics() {
+    let wordy = std::panic::take_hook();
+    let wants_all = std::env::var("RUST_BACKTRACE").is_ok_and(|wanted| wanted != "0");
+    std::panic::set_hook(Box::new(move |panic| {
+        let place = panic
+            .location()
+            .map_or("a place unknown".to_owned(), ToString::to_string);
+        tracing::error!("lockerfs panicked at {place}: please report this bug");
+        if wants_all {
+            wordy(panic);
+        }
+    }));
 }
 
 fn filter(text: &str) -> Result<EnvFilter, Failure> {

@@ -205,7 +205,7 @@ impl Session {
         }
         let item = resolve::item(&*provider, account, path).await;
         Ok(Target {
-            item: item.map_err(|unmet| unmet.told(&account, &shown))?,
+            item: item.map_err(|unmet| unmet.told(account, &shown))?,
             shown,
             account: account.to_owned(),
             config: self.paths.config.clone(),

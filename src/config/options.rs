@@ -57,6 +57,8 @@ pub struct AccountOptions {
     pub on_close: OnClose,
     pub fsync: FsyncMode,
     pub delete: DeleteMode,
+    /// Whether symbolic links can be made, and are shown.
+    pub symlinks: bool,
     /// What stays on this machine.
     pub local_only: LocalOnly,
     /// Of an account that publishes only: whether its folders have a file that lists their links.
@@ -93,6 +95,7 @@ impl Default for AccountOptions {
             on_close: OnClose::default(),
             fsync: FsyncMode::default(),
             delete: DeleteMode::default(),
+            symlinks: false,
             local_only: LocalOnly::usual(),
             links_file: true,
             pin: false,
@@ -139,6 +142,7 @@ impl AccountOptions {
             local_only: section
                 .strings_as("local_only", LocalOnly::of)?
                 .unwrap_or_else(|| self.local_only.clone()),
+            symlinks: section.boolean("symlinks")?.unwrap_or(self.symlinks),
             links_file: section.boolean("links_file")?.unwrap_or(self.links_file),
             pin: section.boolean("pin")?.unwrap_or(self.pin),
             upload_delay: section
@@ -223,8 +227,9 @@ pub struct MountOptions {
     /// The owner of all files; the user who mounts where absent.
     pub uid: Option<u32>,
     pub gid: Option<u32>,
-    /// Permission bits taken from all files, as with umask(2).
-    pub umask: u32,
+    /// Permission bits that no file has, whatever a program says; those that programs give, and the usual ones for
+    /// what they gave none, where absent.
+    pub umask: Option<u32>,
 }
 
 impl Default for MountOptions {
@@ -239,7 +244,7 @@ impl Default for MountOptions {
             cache_size: 10 << 30,
             uid: None,
             gid: None,
-            umask: 0o022,
+            umask: None,
         }
     }
 }
@@ -267,7 +272,7 @@ impl MountOptions {
                 .unwrap_or(self.cache_size),
             uid: section.number("uid", 0..u32::MAX)?.or(self.uid),
             gid: section.number("gid", 0..u32::MAX)?.or(self.gid),
-            umask: section.string_as("umask", parse_umask)?.unwrap_or(self.umask),
+            umask: section.string_as("umask", parse_umask)?.or(self.umask),
         })
     }
 }

@@ -68,3 +68,69 @@ fn tell(operation: &'static str, error: &Error) -> Errno {
     }
     Errno::from_i32(error.errno.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap()
+    }
+
+    /// What the kernel is told of work that is done in a task.
+    fn answer(
+        runtime: &tokio::runtime::Runtime,
+        deadline: Option<Duration>,
+        work: impl Future<Output = Result<u8>> + Send + 'static,
+    ) -> std::result::Result<u8, i32> {
+        let (send, told) = mpsc::channel();
+        let reply = move |result: std::result::Result<u8, Errno>| send.send(result).unwrap();
+        later(runtime.handle(), "test", deadline, work, reply, drop);
+        let told = told.recv_timeout(Duration::from_secs(30)).expect("an answer");
+        told.map_err(|errno| errno.code())
+    }
+
+    #[test]
+    fn a_handler_that_panics_is_an_io_error_and_the_next_one_is_served() {
+        let code = |result: std::result::Result<u8, Errno>| result.map_err(|errno| errno.code());
+        assert_eq!(code(now("test", || panic!("on purpose"))), Err(libc::EIO));
+        assert_eq!(code(now("test", || Ok(1))), Ok(1));
+        let told = now_if_known::<u8>("test", || panic!("on purpose"));
+        assert_eq!(told.map(code), Some(Err(libc::EIO)));
+        assert!(now_if_known::<u8>("test", || None).is_none());
+    }
+
+    #[test]
+    fn a_task_that_panics_is_an_io_error_and_the_next_one_is_served() {
+        let runtime = runtime();
+        for deadline in [None, Some(Duration::from_secs(20))] {
+            let at_once = async { panic!("on purpose") };
+            assert_eq!(answer(&runtime, deadline, at_once), Err(libc::EIO));
+            let later = async {
+                tokio::task::yield_now().await;
+                panic!("on purpose")
+            };
+            assert_eq!(answer(&runtime, deadline, later), Err(libc::EIO));
+            assert_eq!(answer(&runtime, deadline, async { Ok(1) }), Ok(1));
+        }
+    }
+
+    #[test]
+    fn a_task_that_panics_after_its_deadline_harms_nobody() {
+        let runtime = runtime();
+        let late = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            panic!("on purpose")
+        };
+        let short = Some(Duration::from_millis(5));
+        assert_eq!(answer(&runtime, short, late), Err(libc::ETIMEDOUT));
+        std::thread::sleep(Duration::from_millis(100));
+        assert_eq!(answer(&runtime, None, async { Ok(1) }), Ok(1));
+    }
+}

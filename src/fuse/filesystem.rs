@@ -2,9 +2,11 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Instant;
 
-use crate::vfs::{Error, Space, TimeChange};
+use crate::vfs::{Error, TimeChange};
 use fuser::{
     BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo,
     InitFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate,
@@ -14,16 +16,13 @@ use fuser::{
 
 use super::adapter::Adapter;
 use super::dispatch::{now, now_if_known};
-use super::reply::{attr, done, entered, file_type, opened, send_value, text, told};
+use super::reply::{attr, counted, done, entered, file_type, opened, send_names, send_value, text, told};
 
 /// The largest write and read-ahead that is asked of the kernel, in bytes.
 const LARGEST_TRANSFER: u32 = 1 << 20;
 
 /// The most that one answer can tell to have been copied, in whole pages.
 const LARGEST_COPY: u64 = 0xffff_f000;
-
-/// The size of the blocks in which `statfs` counts, in bytes.
-const BLOCK: u32 = 4096;
 
 impl Filesystem for Adapter {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
@@ -89,7 +88,7 @@ impl Filesystem for Adapter {
         &self,
         _request: &Request,
         ino: INodeNo,
-        _mode: Option<u32>,
+        mode: Option<u32>,
         uid: Option<u32>,
         gid: Option<u32>,
         size: Option<u64>,
@@ -119,6 +118,9 @@ impl Filesystem for Adapter {
             if let Some(mtime) = mtime {
                 vfs.set_mtime(ino.0, mtime).await?;
             }
+            if let Some(mode) = mode {
+                vfs.set_mode(ino.0, mode).await?;
+            }
             vfs.attributes(ino.0)
         };
         self.later("setattr", self.holding([ino.0], work), move |result| {
@@ -146,7 +148,7 @@ impl Filesystem for Adapter {
         let vfs = self.vfs.clone();
         let held = self.in_flight.enter([parent.0]);
         let work = self.holding([parent.0], async move {
-            let (attributes, opened) = vfs.create(parent.0, &name).await?;
+            let (attributes, opened) = vfs.create(parent.0, &name, mode).await?;
             let flushed = vfs.flush(opened.handle).await;
             vfs.release(opened.handle).await;
             flushed.map(|()| attributes)
@@ -159,7 +161,7 @@ impl Filesystem for Adapter {
         _request: &Request,
         parent: INodeNo,
         name: &OsStr,
-        _mode: u32,
+        mode: u32,
         _umask: u32,
         reply: ReplyEntry,
     ) {
@@ -168,8 +170,29 @@ impl Filesystem for Adapter {
             Err(errno) => return reply.error(errno),
         };
         let vfs = self.vfs.clone();
-        let work = self.holding([parent.0], async move { vfs.make_folder(parent.0, &name).await });
+        let work = async move { vfs.make_folder(parent.0, &name, mode).await };
+        let work = self.holding([parent.0], work);
         self.later_entered("mkdir", self.in_flight.enter([parent.0]), reply, work);
+    }
+
+    fn symlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
+        let name = match text(name) {
+            Ok(name) => name,
+            Err(errno) => return reply.error(errno),
+        };
+        let (vfs, target) = (self.vfs.clone(), target.as_os_str().as_bytes().to_vec());
+        let held = self.in_flight.enter([parent.0]);
+        let work = async move { vfs.make_link(parent.0, &name, &target).await };
+        self.later_entered("symlink", held, reply, self.holding([parent.0], work));
+    }
+
+    fn readlink(&self, _request: &Request, ino: INodeNo, reply: ReplyData) {
+        let vfs = self.vfs.clone();
+        let work = self.holding([ino.0], async move { vfs.read_link(ino.0).await });
+        self.later("readlink", work, move |result| match result {
+            Ok(target) => reply.data(&target),
+            Err(errno) => reply.error(errno),
+        });
     }
 
     fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -246,7 +269,7 @@ impl Filesystem for Adapter {
         _request: &Request,
         parent: INodeNo,
         name: &OsStr,
-        _mode: u32,
+        mode: u32,
         _umask: u32,
         _flags: i32,
         reply: ReplyCreate,
@@ -259,7 +282,7 @@ impl Filesystem for Adapter {
         let held = self.in_flight.enter([parent.0]);
         self.later_opened(
             "create",
-            self.holding([parent.0], async move { vfs.create(parent.0, &name).await }),
+            self.holding([parent.0], async move { vfs.create(parent.0, &name, mode).await }),
             move |result| {
                 match result {
                     Ok((attributes, file)) => reply.created(
@@ -535,20 +558,12 @@ impl Filesystem for Adapter {
     }
 
     fn statfs(&self, _request: &Request, ino: INodeNo, reply: ReplyStatfs) {
-        let answer = |reply: ReplyStatfs, result: std::result::Result<Space, Errno>| match result {
-            Ok(space) => {
-                let block = u64::from(BLOCK);
-                let free = space.free / block;
-                reply.statfs(space.total / block, free, free, 0, 0, BLOCK, 255, BLOCK);
-            }
-            Err(errno) => reply.error(errno),
-        };
         if let Some(result) = now_if_known("statfs", || self.vfs.space_known(ino.0).map(Ok)) {
-            return answer(reply, result);
+            return counted(reply, result);
         }
         let vfs = self.vfs.clone();
         let work = self.holding([ino.0], async move { Ok(vfs.space(ino.0)) });
-        self.later("statfs", work, move |result| answer(reply, result));
+        self.later("statfs", work, move |result| counted(reply, result));
     }
 
     fn getxattr(&self, _request: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
@@ -566,20 +581,13 @@ impl Filesystem for Adapter {
     }
 
     fn listxattr(&self, _request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
-        let answer = move |reply: ReplyXattr, names: std::result::Result<Vec<String>, Errno>| {
-            let list = names.map(|names| {
-                let names = names.into_iter();
-                names.flat_map(|name| (name + "\0").into_bytes()).collect()
-            });
-            send_value(reply, size, list);
-        };
         // `ls -l` asks for each entry.
         if let Some(names) = now_if_known("listxattr", || self.vfs.list_xattrs_known(ino.0)) {
-            return answer(reply, names);
+            return send_names(reply, size, names);
         }
         let vfs = self.vfs.clone();
         let work = self.holding([ino.0], async move { vfs.list_xattrs(ino.0) });
-        self.later("listxattr", work, move |names| answer(reply, names));
+        self.later("listxattr", work, move |names| send_names(reply, size, names));
     }
 
     fn setxattr(

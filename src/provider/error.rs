@@ -6,6 +6,9 @@ use std::time::Duration;
 
 pub type Result<T> = std::result::Result<T, ProviderError>;
 
+/// Characters of a message, and of a fact that goes with it.
+const LONGEST_TEXT: usize = 500;
+
 /// What went wrong, in terms that every service shares. `vfs` maps it to an errno.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -69,7 +72,7 @@ impl ProviderError {
             kind,
             retry,
             operation,
-            message: message.into(),
+            message: plain(message.into()),
             context: Vec::new(),
             source: None,
         }
@@ -83,7 +86,7 @@ impl ProviderError {
 
     #[must_use]
     pub fn with_context(mut self, key: &'static str, value: impl fmt::Display) -> Self {
-        self.context.push((key, value.to_string()));
+        self.context.push((key, plain(value.to_string())));
         self
     }
 
@@ -92,6 +95,20 @@ impl ProviderError {
         self.source = Some(source.into());
         self
     }
+}
+
+/// Text for a log and a terminal, whoever wrote it: without control characters, and no more than a few lines.
+fn plain(text: String) -> String {
+    let cut = text.char_indices().nth(LONGEST_TEXT).map(|(end, _)| end);
+    if cut.is_none() && !text.contains(char::is_control) {
+        return text;
+    }
+    let kept = &text[..cut.unwrap_or(text.len())];
+    let mut shown = kept.replace(char::is_control, " ");
+    if cut.is_some() {
+        shown.push_str("...");
+    }
+    shown
 }
 
 impl fmt::Display for ProviderError {

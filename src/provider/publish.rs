@@ -9,7 +9,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::form::Params;
-use super::{Capability, ErrorKind, NameRules, ProviderError, Result, Retry, UploadRequest};
+use super::{Capability, ErrorKind, NameRules, ProviderError, Result, Retry, UploadRequest, json};
 use crate::http::{ApiAnswer, ApiClient, ApiRequest, HttpError, HttpErrorKind, check_url};
 
 /// The time, in a form that tests can turn.
@@ -120,7 +120,7 @@ pub(super) async fn send(
 ) -> Result<(ApiAnswer, Value)> {
     let answer = client.send(request).await;
     let answer = answer.map_err(|error| transport(operation, error))?;
-    match serde_json::from_slice::<Value>(&answer.body) {
+    match json::read(&answer.body) {
         Ok(value @ Value::Object(_)) => Ok((answer, value)),
         _ => Err(by_status(operation, &answer)),
     }

@@ -11,6 +11,9 @@ use super::{ErrorKind, ProviderError, Retry};
 
 pub use crate::http::ServerHabits;
 
+/// Bytes of a name or an id.
+const LONGEST_TEXT: usize = 4096;
+
 macro_rules! opaque_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -100,6 +103,16 @@ impl fmt::Debug for ContentHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.to_hex())
     }
+}
+
+/// The size of a file as a service told it, in bytes, unless it is more than any program can be told of.
+pub(super) fn sensible_size(bytes: u64) -> Option<u64> {
+    i64::try_from(bytes).is_ok().then_some(bytes)
+}
+
+/// The name or the id of an item as a service told it, unless it is longer than any service's.
+pub(super) fn sensible_text(text: String) -> Option<String> {
+    (text.len() <= LONGEST_TEXT).then_some(text)
 }
 
 /// A file as the service tells it.

@@ -25,7 +25,7 @@ impl AccountRows {
 }
 
 /// The tables with a column that holds an account's name, and that column.
-const COLUMNS: [(&str, &str); 9] = [
+const COLUMNS: [(&str, &str); 10] = [
     ("pending", "account"),
     ("pending", "base_account"),
     ("deletions", "account"),
@@ -35,10 +35,15 @@ const COLUMNS: [(&str, &str); 9] = [
     ("catalog_folders", "account"),
     ("catalog_files", "account"),
     ("indexed_accounts", "name"),
+    ("modes", "account"),
 ];
 
-/// Those of them that are made anew, or decided anew.
-const FORGETTABLE: [(&str, &str); 2] = [("paused", "account"), ("indexed_accounts", "name")];
+/// Those of them that are made anew, decided anew or given anew.
+const FORGETTABLE: [(&str, &str); 3] = [
+    ("paused", "account"),
+    ("indexed_accounts", "name"),
+    ("modes", "account"),
+];
 
 impl Database {
     /// What there is of an account.
@@ -158,8 +163,18 @@ mod tests {
         let stop = || Err(StateError::GivenUp { why: "no".to_owned() });
         assert!(database.rename_account("a", "b", stop).await.is_err());
         assert_eq!(database.paused_accounts().await.unwrap(), ["a"]);
+        let file = crate::state::ItemKey::File("1".into());
+        for account in ["a", "b"] {
+            let mode = if account == "a" { 0o600 } else { 0o700 };
+            database
+                .set_mode(account, file.clone(), Some(mode))
+                .await
+                .unwrap();
+        }
         database.rename_account("a", "b", || Ok(())).await.unwrap();
         assert_eq!(database.paused_accounts().await.unwrap(), ["b"]);
+        let modes = database.modes("b", vec![file.clone()]).await.unwrap();
+        assert_eq!(modes, [(file, 0o600)].into());
         database.forget_account("b").await.unwrap();
         assert!(database.paused_accounts().await.unwrap().is_empty());
         database.close().await;

@@ -5,6 +5,8 @@
 //! answered before the commit is on the disk. Changes are applied, and their `then` is called, in one
 //! order for all callers.
 
+use std::fs::{OpenOptions, Permissions};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -124,10 +126,31 @@ fn broken(operation: &'static str, message: &str) -> StateError {
     }
 }
 
+/// Makes the file where it is missing, for its owner alone; what SQLite puts beside it is as private. A file that is
+/// there is not opened: to close it would end the locks of whoever in this process has it open.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    let made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    match made {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            std::fs::set_permissions(path, Permissions::from_mode(0o600))
+        }
+        made => made.map(drop),
+    }
+}
+
 impl Database {
     /// Opens the database, making it or bringing it up to date where needed. Blocks; call it before the
     /// work starts or on a blocking thread.
     pub fn open(path: &Path) -> Result<Database, StateError> {
+        make_private(path).map_err(|source| StateError::Io {
+            operation: "make private",
+            path: path.to_owned(),
+            source,
+        })?;
         let mut connection =
             Connection::open(path).map_err(|error| StateError::sqlite("open the state database", &error))?;
         schema::prepare(&mut connection)?;

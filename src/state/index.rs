@@ -19,7 +19,7 @@ pub enum ItemKey {
 }
 
 impl ItemKey {
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         match self {
             ItemKey::File(id) => format!("file {id}"),
             ItemKey::Folder(id) => format!("folder {id}"),

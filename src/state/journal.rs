@@ -88,6 +88,8 @@ pub struct JournalRow {
     pub size: u64,
     /// Kept to the nanosecond between the years 1678 and 2262.
     pub mtime: SystemTime,
+    /// Permission bits that a program gave it.
+    pub mode: Option<u16>,
     /// The file's name in the staging directory.
     pub staging: Option<String>,
     /// Rises with each change of the content.
@@ -113,22 +115,23 @@ pub struct JournalTransaction<'a> {
 }
 
 /// In the order in which [`read_row`] takes them.
-const COLUMNS: &str = "id, account, folder, name, size, mtime, staging, generation, replaces, superseded, \
+const COLUMNS: &str = "id, account, folder, name, size, mtime, mode, staging, generation, replaces, superseded, \
     state, tries, next_try, last_error, base_file, base_size, base_hash, base_revision, base_account, missing, \
     sent_generation, sent_folder, sent_name, sent_size, sent_mtime, sent_sha256, sent_replaces, \
     sent_after, sent_unclear, sent_ticket, sent_file";
 
 /// In place, so that the triggers of the index see what changed.
-const PUT: &str = "INSERT INTO pending (id, account, folder, name, size, mtime, staging, generation, replaces, \
+const PUT: &str = "INSERT INTO pending (id, account, folder, name, size, mtime, mode, staging, generation, replaces, \
     superseded, state, tries, next_try, last_error, base_file, base_size, base_hash, base_revision, \
     base_account, missing, sent_generation, sent_folder, sent_name, sent_size, sent_mtime, sent_sha256, \
     sent_replaces, sent_after, sent_unclear, sent_ticket, sent_file) VALUES ( \
-    :id, :account, :folder, :name, :size, :mtime, :staging, :generation, :replaces, :superseded, \
+    :id, :account, :folder, :name, :size, :mtime, :mode, :staging, :generation, :replaces, :superseded, \
     :state, :tries, :next_try, :last_error, :base_file, :base_size, :base_hash, :base_revision, \
     :base_account, :missing, :sent_generation, :sent_folder, :sent_name, :sent_size, :sent_mtime, \
     :sent_sha256, :sent_replaces, :sent_after, :sent_unclear, :sent_ticket, :sent_file) \
     ON CONFLICT (id) DO UPDATE SET account = excluded.account, folder = excluded.folder, \
-    name = excluded.name, size = excluded.size, mtime = excluded.mtime, staging = excluded.staging, generation = excluded.generation, \
+    name = excluded.name, size = excluded.size, mtime = excluded.mtime, mode = excluded.mode, \
+    staging = excluded.staging, generation = excluded.generation, \
     replaces = excluded.replaces, superseded = excluded.superseded, state = excluded.state, \
     tries = excluded.tries, next_try = excluded.next_try, last_error = excluded.last_error, \
     base_file = excluded.base_file, base_size = excluded.base_size, base_hash = excluded.base_hash, \
@@ -206,6 +209,7 @@ impl JournalTransaction<'_> {
                 ":name": row.name,
                 ":size": row.size as i64,
                 ":mtime": to_nanoseconds(row.mtime),
+                ":mode": row.mode,
                 ":staging": row.staging,
                 ":generation": row.generation as i64,
                 ":replaces": row.replaces,
@@ -380,6 +384,7 @@ fn read_row(row: &Row<'_>) -> Result<JournalRow, StateError> {
         name: columns.take()?,
         size: columns.unsigned()?,
         mtime: columns.time()?,
+        mode: columns.take()?,
         staging: columns.take()?,
         generation: columns.unsigned()?,
         replaces: columns.take()?,
@@ -495,6 +500,7 @@ mod tests {
             name: "na\u{fc}me".into(),
             size: 12,
             mtime: early,
+            mode: Some(0o4751),
             staging: Some("s".into()),
             generation: 3,
             replaces: Some("r".into()),

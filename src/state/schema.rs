@@ -209,6 +209,19 @@ const MIGRATIONS: &[&str] = &[
             AND is_folder = 1 AND item IN (OLD.from_folder, OLD.to_folder);
     END;
 ",
+    "
+    ALTER TABLE pending ADD COLUMN mode INTEGER;  -- permission bits that a program gave it
+    CREATE TABLE modes (
+        account           TEXT NOT NULL,
+        item              TEXT NOT NULL,
+        mode              INTEGER NOT NULL,
+        PRIMARY KEY (account, item)
+    ) STRICT, WITHOUT ROWID;
+    -- Another login's items may have the same ids.
+    CREATE TRIGGER forget_modes AFTER DELETE ON indexed_accounts BEGIN
+        DELETE FROM modes WHERE account = OLD.name;
+    END;
+",
 ];
 
 /// Sets up a connection and brings its database to the present version.
@@ -269,9 +282,10 @@ mod tests {
         );
         connection.execute_batch(&row).unwrap();
         prepare(&mut connection).unwrap();
-        let read = |row: &rusqlite::Row<'_>| Ok((row.get("name")?, row.get("sent_after")?));
-        let kept: (String, Option<String>) = connection.query_row("SELECT * FROM pending", [], read).unwrap();
-        assert_eq!(kept, ("n".to_owned(), None));
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get("name")?, row.get("sent_after")?, row.get("mode")?));
+        let kept: (String, Option<String>, Option<u16>) =
+            connection.query_row("SELECT * FROM pending", [], read).unwrap();
+        assert_eq!(kept, ("n".to_owned(), None, None));
     }
 
     #[test]

@@ -194,11 +194,13 @@ impl Deleter {
             let error = row.last_error.as_deref().unwrap_or_default();
             tracing::warn!(account, count, "deletions have to wait: {error}");
         }
-        let ids: Vec<_> = gone.iter().map(|row| row.id).collect();
-        let (written, noted) = (kept.clone(), ids.clone());
+        let ids: Vec<_> = gone.iter().map(|row| (row.id, row.item.clone())).collect();
+        let noted: Vec<_> = gone.iter().map(|row| row.id).collect();
+        let (written, account) = (kept.clone(), self.account.clone());
         let work = move |journal: &JournalTransaction<'_>| {
-            for id in &ids {
+            for (id, item) in &ids {
                 journal.remove_deletion(*id)?;
+                journal.set_mode(&account, item, None)?;
             }
             written
                 .iter()

@@ -38,6 +38,7 @@ impl Worker {
             return Err(error.into());
         }
         let (id, seen, facts) = (self.id, row.clone(), self.facts(row, entry, hash));
+        let item = ItemKey::File(entry.id.as_str().to_owned());
         let work = move |journal: &JournalTransaction<'_>| {
             if journal.get(seen.id)?.as_ref() != Some(&seen) {
                 return Ok(false);
@@ -48,6 +49,7 @@ impl Worker {
             if let Some(facts) = &facts {
                 facts.note(journal)?;
             }
+            journal.set_mode(&seen.account, &item, seen.mode)?;
             journal.delete(seen.id).map(|()| true)
         };
         let (uploads, done) = (self.uploads.clone(), entry.clone());
@@ -135,12 +137,13 @@ impl Worker {
             return;
         }
         let keys = files.iter().map(|file| ItemKey::File(file.as_str().to_owned()));
-        let forgotten = self
-            .uploads
-            .database
-            .forget_facts(&self.provider().id_space(), keys.collect())
-            .await;
-        if let Err(error) = forgotten {
+        let keys: Vec<_> = keys.collect();
+        let (database, id_space) = (&self.uploads.database, self.provider().id_space());
+        let (facts, modes) = tokio::join!(
+            database.forget_facts(&id_space, keys.clone()),
+            database.forget_modes(&self.account.name, keys),
+        );
+        if let Err(error) = facts.and(modes) {
             tracing::debug!(%error, "facts of deleted files stay in the index");
         }
     }

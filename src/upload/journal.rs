@@ -115,6 +115,7 @@ impl Uploads {
             name: new.name,
             size: synced.len,
             mtime: new.mtime,
+            mode: new.mode,
             staging: Some(staged.name().to_owned()),
             generation: 1,
             replaces: new.replaces.map(|file| file.as_str().to_owned()),
@@ -245,6 +246,23 @@ impl Uploads {
                     return Change::Skip;
                 }
                 row.mtime = mtime;
+                Change::Save
+            })
+            .await?;
+        match changed {
+            Changed::Saved(_) => Ok(()),
+            _ => Err(UploadError::Gone),
+        }
+    }
+
+    /// Keeps permission bits that a program gave it, or the usual ones; it uploads nothing.
+    pub async fn set_mode(self: &Arc<Self>, id: PendingId, mode: Option<u16>) -> Result<(), UploadError> {
+        let changed = self
+            .change(id, move |row| {
+                if row.state == RowState::Removed {
+                    return Change::Skip;
+                }
+                row.mode = mode;
                 Change::Save
             })
             .await?;

@@ -39,6 +39,8 @@ pub struct PendingFile {
     /// Bytes, of the newest content, committed or not.
     pub size: u64,
     pub mtime: SystemTime,
+    /// Permission bits that a program gave it.
+    pub mode: Option<u16>,
     /// The remote file whose place the content takes. It changes when an older generation was uploaded.
     pub replaces: Option<FileId>,
     /// Other remote files that go once the content is there.

@@ -40,6 +40,8 @@ pub struct AccountSetup {
     pub delete: DeleteMode,
     /// Each folder has a file that lists the links of the others.
     pub links_file: bool,
+    /// Symbolic links can be made, and are shown.
+    pub symlinks: bool,
     /// Names of files and folders that stay on this machine.
     pub local_only: GlobSet,
     /// `close()` returns when the content is on the service.
@@ -87,7 +89,12 @@ impl Account {
         let cursor = setup.indexed.as_ref().and_then(|indexed| indexed.cursor.clone());
         Account {
             rules,
-            facts: Facts::new(database.clone(), provider.id_space(), needs_facts),
+            facts: Facts::new(
+                database.clone(),
+                setup.name.clone(),
+                provider.id_space(),
+                needs_facts,
+            ),
             dates: Dates::default(),
             indexed: setup.indexed.as_ref().map(|indexed| indexed.account),
             walk: Walk::default(),

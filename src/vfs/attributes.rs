@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::error::{Error, Result};
 use super::tree::{AccountIndex, Kind, Node, ROOT};
-use super::{Options, Vfs};
+use super::{Options, Vfs, symlinks};
 use crate::provider::{AccountInfo, FolderId, ItemId};
 use crate::upload::PendingId;
 
@@ -23,6 +23,8 @@ const UNDATED: Duration = Duration::from_secs(1);
 pub enum FileKind {
     File,
     Folder,
+    /// Symbolic.
+    Link,
 }
 
 /// What `stat` says of an inode.
@@ -33,6 +35,8 @@ pub struct Attributes {
     /// Bytes.
     pub size: u64,
     pub mtime: SystemTime,
+    /// When anything of it was changed last, as far as this process knows.
+    pub ctime: SystemTime,
     /// Permission bits.
     pub mode: u16,
     pub uid: u32,
@@ -81,13 +85,13 @@ impl Vfs {
     }
 
     pub(super) fn attributes_of(&self, ino: u64, node: &Node) -> Attributes {
-        let (kind, size, most) = match &node.kind {
-            Kind::Folder(_) => (FileKind::Folder, 0, 0o777),
-            Kind::File(file) => (FileKind::File, file.size(), 0o666),
-            Kind::LinkList(list) => (FileKind::File, list.content.len() as u64, 0o666),
+        let (kind, size) = match &node.kind {
+            Kind::Folder(_) => (FileKind::Folder, 0),
+            Kind::File(file) if file.is_link() => (FileKind::Link, symlinks::length(file.size())),
+            Kind::File(file) => (FileKind::File, file.size()),
+            Kind::LinkList(list) => (FileKind::File, list.content.len() as u64),
         };
-        let Options { uid, gid, umask, .. } = self.options;
-        let mode = u16::try_from(most & !umask).unwrap_or(0);
+        let Options { uid, gid, .. } = self.options;
         let account = node.account.and_then(|index| self.accounts.get(index));
         let valid_for = account.map_or(ACCOUNTS_STAY, |account| account.valid_for());
         let remote = node.file().and_then(|file| file.remote.as_ref());
@@ -98,7 +102,8 @@ impl Vfs {
             kind,
             size,
             mtime: node.mtime,
-            mode,
+            ctime: node.changed.unwrap_or(node.mtime),
+            mode: self.mode_of(node),
             uid,
             gid,
             links: u32::from(node.parent.is_some() || ino == ROOT),

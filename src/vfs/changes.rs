@@ -13,7 +13,7 @@ use crate::upload::{PendingId, UploadEvent, UploadStatus};
 use super::feed::Feed;
 use super::single_flight::Flight;
 use super::tree::{AccountIndex, ListingState, Merged, Node, Remote, Tree};
-use super::{KernelCache, Vfs, names};
+use super::{KernelCache, Vfs, symlinks};
 
 /// How many messages may wait for the kernel. One that does not fit is dropped: the kernel's own time limit
 /// on what it caches covers for it.
@@ -185,7 +185,8 @@ impl Vfs {
                 && let Some(ino) = tree.by_pending(file.id)
             {
                 let folder = tree.by_item(index, &ItemId::Folder(file.folder.clone()));
-                let name = names::to_local(&file.name, &account.rules);
+                let is_link = tree.get(ino).is_some_and(Node::is_link);
+                let name = symlinks::shown(&file.name, is_link, &account.rules);
                 let place = folder.map(|folder| (folder, name));
                 let before = shown_as(&tree, ino);
                 if before != place {

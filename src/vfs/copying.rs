@@ -73,7 +73,7 @@ impl Vfs {
             let mut tree = self.tree();
             tree.set_local(to.ino, Some(local));
             if let Some(node) = tree.get_mut(to.ino) {
-                node.mtime = SystemTime::now();
+                (node.mtime, node.changed) = (SystemTime::now(), None);
             }
         }
         self.sweep();

@@ -9,7 +9,9 @@ use crate::provider::{Capability, FolderId, ListHint};
 use super::account::Account;
 use super::attributes::FileKind;
 use super::error::{Error, Result};
+use super::modes::kind_of;
 use super::single_flight::Flight;
+use super::symlinks::unread_link;
 use super::tree::{self, Folder, Kind, ListingState, ROOT, Told, Tree};
 use super::{Attributes, Vfs};
 
@@ -99,6 +101,7 @@ impl Vfs {
             let found = ino.and_then(|ino| self.remember(ino));
             return found.ok_or_else(|| Error::plain(libc::ENOENT));
         }
+        self.look_for_file(parent, name).await?;
         let mut tree = self.tree();
         let ino = tree.child(parent, name).ok_or_else(|| absent(name))?;
         let node = tree.get_mut(ino).ok_or_else(|| absent(name))?;
@@ -120,6 +123,7 @@ impl Vfs {
             Ok(Need::Nothing) => false,
         };
         let found = match tree.child(parent, name) {
+            None if unread_link(&tree, parent, name).is_some() => return None,
             None => Err(absent(name)),
             Some(ino) => {
                 let node = tree.get_mut(ino)?;
@@ -177,10 +181,7 @@ impl Vfs {
         // Early in the stream, before a newer one takes its place.
         for child in link_list.iter().chain(folder.children.values()) {
             if let Some(node) = tree.get(*child) {
-                let kind = match node.kind {
-                    Kind::Folder(_) => FileKind::Folder,
-                    Kind::File(_) | Kind::LinkList(_) => FileKind::File,
-                };
+                let kind = kind_of(node);
                 entries.push(DirectoryEntry {
                     ino: *child,
                     name: node.name.clone(),
@@ -349,8 +350,8 @@ impl Vfs {
         }
     }
 
-    /// Makes a folder on the service and shows it.
-    pub async fn make_folder(self: &Arc<Self>, parent: u64, name: &str) -> Result<Attributes> {
+    /// Makes a folder on the service and shows it, with these permission bits.
+    pub async fn make_folder(self: &Arc<Self>, parent: u64, name: &str, mode: u32) -> Result<Attributes> {
         let (index, account) = self.account_to_change(parent)?;
         let remote_name = account.remote_name(name)?;
         self.ensure_listed(parent).await?;
@@ -366,8 +367,12 @@ impl Vfs {
             .wait_until_deleted(&account.setup.name, &parent_id, &remote_name, CLEARING)
             .await?;
         let made = account.provider().create_folder(&parent_id, &remote_name).await?;
-        let mut tree = self.tree();
         let item = crate::provider::ItemId::Folder(made.id.clone());
+        let mode = self.mode_to_keep(FileKind::Folder, mode);
+        if mode.is_some() {
+            account.facts.set_mode(&item, mode).await?;
+        }
+        let mut tree = self.tree();
         let ino = match tree.by_item(index, &item) {
             Some(ino) => ino,
             None => {
@@ -393,7 +398,9 @@ impl Vfs {
                 ino
             }
         };
+        tree.note_names_changed(parent);
         let node = tree.get_mut(ino).ok_or_else(|| Error::plain(libc::ESTALE))?;
+        node.mode = mode;
         node.lookups += 1;
         Ok(self.attributes_of(ino, node))
     }

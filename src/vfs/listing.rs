@@ -75,6 +75,7 @@ impl Vfs {
         } = asked;
         let account = self.account(index)?;
         account.facts.complete(&mut told.listing).await;
+        told.modes = account.facts.modes(&told.listing).await;
         self.remember_inodes(index, &id, &mut told).await;
         let undated = told.listing.lacks_times();
         let listing = &mut told.listing;
@@ -86,7 +87,8 @@ impl Vfs {
             .placed_elsewhere_since(&account.setup.name, &id, ended);
         remains.extend(elsewhere);
         names.extend(self.uploads.names_to_come(&account.setup.name));
-        self.catch_up(listing, waiting);
+        self.catch_up(&mut told, waiting);
+        let listing = &mut told.listing;
         // Not before: what ended until then is a file of the listing.
         traces.extend(self.uploads.traces(&account.setup.name, &id));
         let mut others = older_than(account.provider().as_ref(), listing, &traces);
@@ -107,6 +109,7 @@ impl Vfs {
         let rules = MergeRules {
             names: &account.rules,
             newest_first: account.can(Capability::ModificationTime),
+            links: account.has_links(),
         };
         let gone = match told.from_index {
             true => HashSet::new(),
@@ -134,7 +137,7 @@ impl Vfs {
 
     /// Shows what became of uploads that ended while a listing was on its way: it may be older, and the journal
     /// tells of them no more.
-    fn catch_up(&self, listing: &mut Listing, waiting: Vec<PendingFile>) {
+    fn catch_up(&self, told: &mut Told, waiting: Vec<PendingFile>) {
         for row in waiting {
             let Some(entry) = self.uploads.finished(row.id) else {
                 continue;
@@ -142,6 +145,9 @@ impl Vfs {
             // The index may know of what went with the upload's last steps.
             let replaced: Vec<&FileId> = row.replaces.iter().chain(&row.superseded).collect();
             let outdated = |file: &FileEntry| file.id == entry.id || replaced.contains(&&file.id);
+            told.modes
+                .extend(row.mode.map(|mode| (ItemId::File(entry.id.clone()), mode)));
+            let listing = &mut told.listing;
             listing
                 .entries
                 .retain(|other| !matches!(other, Entry::File(file) if outdated(file)));
@@ -195,6 +201,7 @@ impl Vfs {
                 id: row.id,
                 name: row.name,
                 mtime: row.mtime,
+                mode: row.mode,
                 replaces: row.replaces.clone(),
                 staged,
                 announced: row.was_announced,

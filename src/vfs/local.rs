@@ -13,7 +13,7 @@ use crate::upload::{PendingId, UploadError};
 use super::Vfs;
 use super::account::Account;
 use super::error::{Error, Result};
-use super::names;
+use super::symlinks;
 use super::tree::{Node, Tree};
 
 pub use folders::LocalFolders;
@@ -86,7 +86,8 @@ impl Vfs {
                 .iter()
                 .find(|known| known.setup.name == file.account);
             let Some(account) = known else { continue };
-            let name = names::to_local(&file.name, &account.rules);
+            let is_link = symlinks::may_be(&file.name, file.size, account.has_links());
+            let name = symlinks::shown(&file.name, is_link, &account.rules);
             if is_local(&file.folder) || account.setup.local_only.is_match(&name) {
                 continue;
             }

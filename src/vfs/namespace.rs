@@ -60,7 +60,12 @@ impl Vfs {
             }
         };
         account.count_stored(0, freed);
-        self.tree().unlink(ino, false);
+        {
+            let mut tree = self.tree();
+            tree.note_changed(ino);
+            tree.unlink(ino, false);
+            tree.note_names_changed(parent);
+        }
         self.sweep();
         Ok(())
     }
@@ -136,7 +141,10 @@ impl Vfs {
         let _changing = self.begin_change(index, [parent]).await?;
         self.delete_items(account, &[ItemId::Folder(id.clone())]).await?;
         self.uploads.went_with_folder(name, &id).await?;
-        self.tree().remove(ino);
+        let mut tree = self.tree();
+        tree.note_changed(ino);
+        tree.remove(ino);
+        tree.note_names_changed(parent);
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use super::account::Account;
 use super::error::{Error, Result};
 use super::index::Changing;
 use super::settling::Settling;
-use super::tree::{Node, Remote};
+use super::tree::{Node, Remote, Tree};
 
 mod pinned;
 mod steps;
@@ -67,7 +67,7 @@ impl Vfs {
         if from != to {
             return Err(Error::plain(libc::EXDEV));
         }
-        let remote_name = account.remote_name(new_name)?;
+        account.remote_name(new_name)?;
         self.ensure_listed(parent).await?;
         self.ensure_listed(new_parent).await?;
         let new_folder = self.folder_id(new_parent)?;
@@ -86,6 +86,8 @@ impl Vfs {
         if keep && target.is_some() {
             return Err(Error::plain(libc::EEXIST));
         }
+        let is_link = self.is_link(ino);
+        self.refuse_second_of_name(new_parent, new_name, is_link, Some(ino))?;
         let rename = Rename {
             account,
             ino,
@@ -94,7 +96,7 @@ impl Vfs {
             new_parent,
             new_folder,
             new_name,
-            remote_name,
+            remote_name: account.stored_name(new_name, is_link)?,
             target,
             stays_here: self.renamed_to_here(account, ino, new_parent, new_name, target)?,
         };
@@ -141,6 +143,7 @@ impl Vfs {
             }
             tree.detach(rename.ino);
             tree.attach(rename.ino, rename.new_parent, rename.new_name);
+            note_renamed(&mut tree, rename);
             if let Some(folder) = tree.get_mut(rename.ino).and_then(Node::folder_mut) {
                 folder.remote_name = rename.remote_name.clone();
             }
@@ -292,10 +295,12 @@ impl Vfs {
                 .get(target)
                 .and_then(Node::file)
                 .and_then(|file| file.remote.clone());
+            tree.note_changed(target);
             tree.unlink(target, keeps_remote);
         }
         tree.detach(rename.ino);
         tree.attach(rename.ino, rename.new_parent, rename.new_name);
+        note_renamed(&mut tree, rename);
         if keeps_remote && inherited.is_some() {
             tree.set_remote(rename.ino, inherited);
         }
@@ -430,5 +435,12 @@ impl Vfs {
             };
             self.tree().set_remote(rename.ino, Some(remote));
         }
+    }
+}
+
+fn note_renamed(tree: &mut Tree, rename: &Rename<'_>) {
+    tree.note_changed(rename.ino);
+    for folder in [rename.old_parent, rename.new_parent] {
+        tree.note_names_changed(folder);
     }
 }

@@ -16,6 +16,7 @@ use crate::upload::{PendingId, StagedFile};
 
 use super::names;
 
+mod form;
 mod link_list;
 mod merge;
 mod node;
@@ -23,6 +24,7 @@ mod numbers;
 mod recent;
 mod snapshot;
 
+pub use form::Form;
 pub use link_list::{LinkList, ListPlace};
 pub use merge::{MergeRules, Merged, PendingHere, Told, Waiting};
 pub use node::{File, Folder, Kind, ListingState, Local, Node, Remote};
@@ -126,6 +128,8 @@ impl Tree {
             parent: None,
             name,
             mtime,
+            mode: None,
+            changed: None,
             lookups: 0,
             handles: 0,
             uses: 0,

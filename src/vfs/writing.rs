@@ -11,9 +11,10 @@ use super::account::Account;
 use super::attributes::TimeChange;
 use super::error::{Error, Result, errno_of};
 use super::handles::Opened;
+use super::modes::kind_of;
 use super::settling::Settling;
-use super::tree::{AccountIndex, File, Kind, Local, Node, Remote};
-use super::{Attributes, Vfs, names};
+use super::tree::{AccountIndex, File, Form, Kind, Local, Node, Remote};
+use super::{Attributes, Vfs, names, symlinks};
 
 /// How often a `close()` that waits for the service looks whether the upload has failed for now.
 const WAITING_LOOK: Duration = Duration::from_millis(250);
@@ -49,14 +50,31 @@ struct CommitWork {
 }
 
 impl Vfs {
-    /// Makes a new file and opens it for writing.
-    pub async fn create(self: &Arc<Self>, parent: u64, name: &str) -> Result<(Attributes, Opened)> {
+    /// Makes a new file with these permission bits and opens it for writing.
+    pub async fn create(
+        self: &Arc<Self>,
+        parent: u64,
+        name: &str,
+        mode: u32,
+    ) -> Result<(Attributes, Opened)> {
+        self.create_as(parent, name, mode, Form::Plain).await
+    }
+
+    pub(super) async fn create_as(
+        self: &Arc<Self>,
+        parent: u64,
+        name: &str,
+        mode: u32,
+        form: Form,
+    ) -> Result<(Attributes, Opened)> {
         let (index, account) = self.account_to_change(parent)?;
         account.require(Capability::Write)?;
-        account.remote_name(name)?;
+        let is_link = form != Form::Plain;
+        account.stored_name(name, is_link)?;
         self.ensure_listed(parent).await?;
         self.folder_id(parent)?;
         self.refuse_link_list(parent, name)?;
+        self.refuse_second_of_name(parent, name, is_link, None)?;
         let staged = self.uploads.new_staged()?;
         let mut tree = self.tree();
         if tree.child(parent, name).is_some() {
@@ -74,10 +92,13 @@ impl Vfs {
             writers: 1,
             cached_is_true: true,
             foreign: 0,
+            form,
         };
         let ino = tree.add(Some(index), name, SystemTime::now(), Kind::File(file));
         tree.attach(ino, parent, name);
+        tree.note_names_changed(parent);
         let node = tree.get_mut(ino).ok_or_else(|| Error::plain(libc::EIO))?;
+        node.mode = self.mode_to_keep(kind_of(node), mode);
         node.lookups += 1;
         node.handles += 1;
         let attributes = self.attributes_of(ino, node);
@@ -172,7 +193,7 @@ impl Vfs {
         let Some(node) = tree.get_mut(ino) else {
             return Written::Kept;
         };
-        node.mtime = SystemTime::now();
+        (node.mtime, node.changed) = (SystemTime::now(), None);
         match node.file_mut().and_then(|file| file.local.as_mut()) {
             Some(local)
                 if std::ptr::eq(&*local.staged, staged)
@@ -368,7 +389,7 @@ impl Vfs {
     }
 
     /// Who may keep a file's time: the service, the journal's row, or the commit that is still to come.
-    fn time_keepers(&self, ino: u64) -> Result<TimeKeepers> {
+    pub(super) fn time_keepers(&self, ino: u64) -> Result<TimeKeepers> {
         let tree = self.tree();
         let node = tree.get(ino).ok_or_else(|| Error::plain(libc::ESTALE))?;
         let local = node.file().and_then(|file| file.local.as_ref());
@@ -385,7 +406,7 @@ impl Vfs {
     fn show_mtime(&self, ino: u64, mtime: SystemTime) {
         let mut tree = self.tree();
         let parent = tree.get_mut(ino).and_then(|node| {
-            node.mtime = mtime;
+            (node.mtime, node.changed) = (mtime, None);
             if let Some(remote) = node.file_mut().and_then(|file| file.remote.as_mut()) {
                 remote.dated = true;
             }
@@ -534,6 +555,7 @@ impl Vfs {
                 folder,
                 name: service_name(account, node)?,
                 mtime: node.mtime,
+                mode: node.mode,
                 replaces: node
                     .file()
                     .and_then(|file| file.remote.as_ref())
@@ -552,10 +574,10 @@ impl Vfs {
 /// it, as that of a twin, stays as it is there.
 fn service_name(account: &Account, node: &Node) -> Result<String> {
     if let Some(remote) = node.file().and_then(|file| file.remote.as_ref()) {
-        let shown = names::to_local(&remote.name, &account.rules);
+        let shown = symlinks::shown(&remote.name, node.is_link(), &account.rules);
         if node.name == shown || node.name == names::with_suffix(&shown, remote.id.as_str()) {
             return Ok(remote.name.clone());
         }
     }
-    account.remote_name(&node.name)
+    account.stored_name(&node.name, node.is_link())
 }

@@ -4,6 +4,7 @@ mod browsing;
 mod demo;
 mod fstab;
 mod full_disk;
+mod hostile;
 mod long_queue;
 #[path = "suite.rs"]
 mod suite;

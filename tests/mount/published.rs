@@ -4,6 +4,7 @@ mod catalog;
 mod fetched;
 mod killed;
 mod link_list;
+mod modes;
 mod pinned;
 mod uploads;
 

@@ -230,6 +230,7 @@ pub fn new(name: &str, replaces: Option<FileId>) -> NewPending {
         folder: FolderId::new("root"),
         name: name.into(),
         mtime,
+        mode: None,
         replaces,
         local: false,
     }

@@ -143,6 +143,7 @@ pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
         inodes(&database).await,
         runtime,
     );
+    vfs.recall_top_modes().await;
     let providers = accounts
         .iter()
         .map(|account| (account.name.clone(), Arc::clone(&account.provider)));
@@ -327,6 +328,7 @@ fn setup(
         provider,
         delete: account.options.delete,
         links_file: publishes && account.options.links_file,
+        symlinks: account.options.symlinks,
         local_only: account.options.local_only.names.clone(),
         on_close_wait: account.options.on_close == OnClose::Wait,
         fsync_remote: account.options.fsync == FsyncMode::Remote,

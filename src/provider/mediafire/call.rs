@@ -18,7 +18,7 @@ use crate::http::{
     ApiAnswer, ApiClient, ApiRequest, ApiStream, FileRange, HttpError, HttpErrorKind, check_url,
 };
 use crate::provider::wrap::turn_for_a_call;
-use crate::provider::{ErrorKind, ProviderError, Result, Retry};
+use crate::provider::{ErrorKind, ProviderError, Result, Retry, json};
 
 const ACTION_TOKEN: &str = "user/get_action_token";
 /// Minutes; the longest that clients are known to ask for.
@@ -168,7 +168,7 @@ fn lost(operation: &'static str, error: HttpError) -> Reply {
 /// Opens the envelope. It counts whatever the HTTP status and content type say, since the service is known
 /// to send errors under several of both.
 fn open(operation: &'static str, answer: &ApiAnswer) -> Reply {
-    let parsed = serde_json::from_slice::<Value>(&answer.body).ok();
+    let parsed = json::read(&answer.body).ok();
     let response = parsed.and_then(|value| match value {
         Value::Object(mut map) => match map.remove("response") {
             Some(response @ Value::Object(_)) => Some(response),

@@ -52,7 +52,7 @@ async fn block(api: &Api, after: u64) -> Result<Value> {
 
 /// The last revision that an answer after `at` covers.
 fn block_end(at: u64) -> u64 {
-    (at / BLOCK + 1) * BLOCK
+    (at / BLOCK + 1).saturating_mul(BLOCK)
 }
 
 /// How far the uploads have read the feed, apart from everybody else who reads it.

@@ -16,6 +16,10 @@ use crate::provider::{
 const LIST: &str = "folder/get_content";
 /// Entries in a chunk, the most that clients are known to get.
 const CHUNK: usize = 1000;
+/// Entries of a folder, and bytes of their names and keys, beyond which no more is asked for: a service could go on
+/// without end.
+const MOST_ENTRIES: usize = 2_000_000;
+const MOST_TEXT: usize = 256 << 20;
 /// How often a listing is begun anew because the folder changed between its chunks.
 const PASSES: usize = 4;
 
@@ -54,7 +58,7 @@ pub(super) async fn list(api: &Api, folder: &FolderId, hint: ListHint) -> Result
     entries.extend(files.entries);
     Ok(Listing {
         entries,
-        incomplete: false,
+        incomplete: folders.incomplete || files.incomplete,
         revision,
     })
 }
@@ -63,6 +67,8 @@ pub(super) async fn list(api: &Api, folder: &FolderId, hint: ListHint) -> Result
 #[derive(Default)]
 struct Seen {
     entries: Vec<Entry>,
+    /// Whether an entry made no sense.
+    incomplete: bool,
     revision: Option<String>,
 }
 
@@ -85,6 +91,8 @@ async fn pass(api: &Api, folder: &FolderId, part: Part) -> Result<Option<Seen>> 
     let mut entries = Vec::new();
     let mut seen = HashSet::new();
     let mut revision = None;
+    let mut incomplete = false;
+    let mut text = 0;
     for chunk in 1_u64.. {
         let params = Params::new()
             .with("folder_key", folder.as_str())
@@ -104,15 +112,31 @@ async fn pass(api: &Api, folder: &FolderId, part: Part) -> Result<Option<Seen>> 
         let before = seen.len();
         let told = items.len();
         for item in items {
-            if let Some((id, entry)) = read(item, part)
-                && seen.insert(id)
-            {
-                entries.push(entry);
+            match read(item, part) {
+                Some((id, entry)) => {
+                    text += id.len() + entry.name().len();
+                    if seen.insert(id) {
+                        entries.push(entry);
+                    }
+                }
+                None => incomplete = true,
             }
+        }
+        if seen.len() > MOST_ENTRIES || text > MOST_TEXT {
+            let message = "the service lists more in the folder than any program can bear";
+            return Err(
+                ProviderError::new(ErrorKind::Unexpected, Retry::Never, LIST, message)
+                    .with_context("folder", folder)
+                    .with_context("entries", seen.len()),
+            );
         }
         let more = content.flag("more_chunks").unwrap_or(told >= CHUNK);
         if !more {
-            return Ok(Some(Seen { entries, revision }));
+            return Ok(Some(Seen {
+                entries,
+                incomplete,
+                revision,
+            }));
         }
         if seen.len() == before {
             let message = "the service announces more chunks without end, with nothing new in them";

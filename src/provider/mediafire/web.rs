@@ -76,8 +76,10 @@ impl Ticket {
 
     /// How long ago the service took it.
     fn age(&self) -> Duration {
-        let since = UNIX_EPOCH + Duration::from_secs(self.since);
-        SystemTime::now().duration_since(since).unwrap_or_default()
+        // A service may have told a key that reads like a ticket: no number in it is to be trusted.
+        let since = UNIX_EPOCH.checked_add(Duration::from_secs(self.since));
+        let age = since.and_then(|since| SystemTime::now().duration_since(since).ok());
+        age.unwrap_or_default()
     }
 
     /// What to say where the list has nothing of it.

@@ -9,7 +9,9 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 pub(super) use crate::provider::form::Params;
-use crate::provider::{ContentHash, FileEntry, FileId, FolderEntry, FolderId, ListHint};
+use crate::provider::{
+    ContentHash, FileEntry, FileId, FolderEntry, FolderId, ListHint, sensible_size, sensible_text,
+};
 
 /// The service's name for the account's top folder.
 pub(super) const ROOT: &str = "myfiles";
@@ -102,9 +104,9 @@ impl<'a> Node<'a> {
     /// A file, if it bears a key and a name.
     pub(super) fn file(self) -> Option<FileEntry> {
         Some(FileEntry {
-            id: FileId::new(self.text("quickkey")?),
-            name: self.text("filename")?,
-            size: self.number("size")?,
+            id: FileId::new(self.text("quickkey").and_then(sensible_text)?),
+            name: self.text("filename").and_then(sensible_text)?,
+            size: self.number("size").and_then(sensible_size)?,
             mtime: self.time(),
             hash: self.text("hash").and_then(|hash| ContentHash::from_hex(&hash)),
             revision: self.text("revision"),
@@ -118,9 +120,10 @@ impl<'a> Node<'a> {
             files: self.number("file_count"),
             folders: self.number("folder_count"),
         };
+        let key = self.text("folderkey").or_else(|| self.text("folder_key"));
         Some(FolderEntry {
-            id: FolderId::new(self.text("folderkey").or_else(|| self.text("folder_key"))?),
-            name: self.text("name")?,
+            id: FolderId::new(key.and_then(sensible_text)?),
+            name: self.text("name").and_then(sensible_text)?,
             mtime: self.time(),
             hint,
         })

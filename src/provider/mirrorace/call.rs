@@ -18,6 +18,9 @@ pub(super) const INFO: &str = "file/info";
 pub(super) const UPLOAD: &str = "upload";
 pub(super) const REMOTE: &str = "upload/remote";
 
+/// Bytes. More is as good as no limit.
+const LARGEST_CHUNK: u64 = 1 << 40;
+
 /// How long the service's word on the largest file is believed.
 const LIMIT_AGE: Duration = Duration::from_secs(3600);
 
@@ -102,6 +105,7 @@ impl Api {
             max_chunk_size: node
                 .number("max_chunk_size")
                 .filter(|size| *size > 0)
+                .map(|size| size.min(LARGEST_CHUNK))
                 .ok_or_else(|| incomplete(VARIABLES, "max_chunk_size"))?,
             max_file_size,
             mirrors,

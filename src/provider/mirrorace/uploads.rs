@@ -11,8 +11,11 @@ use crate::provider::publish::{
 };
 use crate::provider::{
     ErrorKind, FileEntry, FileId, ProviderError, Publication, Result, Retry, UploadPlan, UploadProgress,
-    UploadRequest, UploadTicket,
+    UploadRequest, UploadTicket, sensible_size,
 };
+
+/// An upload in more of them would never end.
+const MOST_CHUNKS: u64 = 1 << 20;
 
 /// Asks for variables. What was sent before cannot be looked up: the service tells only of files whose slug is
 /// known.
@@ -21,6 +24,14 @@ pub(super) async fn begin(api: &Api, sessions: &Sessions, request: &UploadReques
     let hold = sessions.begin(VARIABLES, request)?;
     let variables = api.variables().await.map_err(before_call)?;
     check_size(VARIABLES, request.size, variables.max_file_size)?;
+    if request.size / variables.max_chunk_size >= MOST_CHUNKS {
+        let most = variables.max_chunk_size;
+        let message = format!("the service takes chunks of {most} bytes, which makes no sense");
+        return Err(
+            ProviderError::new(ErrorKind::Unexpected, Retry::AfterWait(None), VARIABLES, message)
+                .with_context("bytes", request.size),
+        );
+    }
     Ok(UploadPlan::Ranges {
         max_chunk: variables.max_chunk_size,
         session: hold.keep(variables),
@@ -188,6 +199,7 @@ fn publication(
             name,
             size: node
                 .number("size")
+                .and_then(sensible_size)
                 .or((operation == REMOTE).then_some(request.size))
                 .ok_or_else(|| incomplete(operation, "the file's size"))?,
             mtime: None,

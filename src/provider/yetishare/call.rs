@@ -19,7 +19,7 @@ use super::wire::{Node, Params, zone_offset};
 use super::{OFFERED, Settings};
 use crate::http::{ApiAnswer, ApiClient, ApiRequest, Multipart, check_url};
 use crate::provider::wrap::turn_for_a_call;
-use crate::provider::{Capabilities, Capability, ErrorKind, ProviderError, Result, Retry};
+use crate::provider::{Capabilities, Capability, ErrorKind, ProviderError, Result, Retry, json};
 
 pub(super) type Answer = std::result::Result<Value, Failure>;
 
@@ -108,7 +108,7 @@ fn max_answer(operation: &str) -> Option<usize> {
 fn open(operation: &'static str, answer: &ApiAnswer) -> Answer {
     let good = (200..300).contains(&answer.status);
     let unknown = matches!(answer.status, 404 | 405);
-    let value = match serde_json::from_slice::<Value>(&answer.body) {
+    let value = match json::read(&answer.body) {
         Ok(value @ Value::Object(_)) => value,
         Ok(value @ Value::String(_)) if good || unknown => value,
         _ => return Err(by_status(operation, answer)),

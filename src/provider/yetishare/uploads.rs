@@ -12,7 +12,7 @@ use super::{FORBIDDEN, account, files, folders};
 use crate::http::{FileRange, Multipart};
 use crate::provider::{
     Capability, Entry, ErrorKind, FileEntry, FileId, ListHint, ProviderError, Result, Retry, UploadPlan,
-    UploadProgress, UploadRequest, is_numbered_twin,
+    UploadProgress, UploadRequest, is_numbered_twin, sensible_size,
 };
 
 const UPLOAD: &str = "file/upload";
@@ -251,7 +251,7 @@ fn read_entry(reply: &Value, request: &UploadRequest) -> Result<Stored> {
             "the service stored the file under another name"
         );
     }
-    let size = entry.number("size");
+    let size = entry.number("size").and_then(sensible_size);
     Ok(Stored {
         file: FileEntry {
             id: FileId::new(id),

@@ -9,7 +9,9 @@ use time::macros::format_description;
 use time::{OffsetDateTime, PrimitiveDateTime};
 
 pub(super) use crate::provider::form::Params;
-use crate::provider::{ContentHash, FileEntry, FileId, FolderEntry, FolderId, ListHint};
+use crate::provider::{
+    ContentHash, FileEntry, FileId, FolderEntry, FolderId, ListHint, sensible_size, sensible_text,
+};
 
 /// Our own name for the account's top folder, which has no id there.
 pub(super) const ROOT: &str = "0";
@@ -117,10 +119,13 @@ impl<'a> Node<'a> {
     pub(super) fn file(self) -> Option<FileEntry> {
         let size = ["fileSize", "filesize", "size"]
             .into_iter()
-            .find_map(|key| self.number(key))?;
+            .find_map(|key| self.number(key))
+            .and_then(sensible_size)?;
+        let id = self.text("id").or_else(|| self.text("file_id"));
+        let name = self.text("filename").or_else(|| self.text("name"));
         Some(FileEntry {
-            id: FileId::new(self.text("id").or_else(|| self.text("file_id"))?),
-            name: self.text("filename").or_else(|| self.text("name"))?,
+            id: FileId::new(id.and_then(sensible_text)?),
+            name: name.and_then(sensible_text)?,
             size,
             mtime: None,
             hash: None,
@@ -132,8 +137,8 @@ impl<'a> Node<'a> {
     /// A folder, if it bears an id and a name.
     pub(super) fn folder(self, zone: i64) -> Option<FolderEntry> {
         Some(FolderEntry {
-            id: FolderId::new(self.text("id")?),
-            name: self.text("folderName")?,
+            id: FolderId::new(self.text("id").and_then(sensible_text)?),
+            name: self.text("folderName").and_then(sensible_text)?,
             mtime: self
                 .time("date_updated", zone)
                 .or_else(|| self.time("date_added", zone)),

@@ -104,6 +104,7 @@ impl Database {
             if is_other {
                 for forget in [
                     "DELETE FROM indexed_entries WHERE account = ?1 AND parent <> 0",
+                    "DELETE FROM modes WHERE account = (SELECT name FROM indexed_accounts WHERE id = ?1)",
                     "UPDATE indexed_entries SET listed = NULL WHERE account = ?1",
                     "UPDATE indexed_accounts SET cursor = NULL WHERE id = ?1",
                 ] {

@@ -110,8 +110,12 @@ fn begin(
         }
         journal.put(along)?;
     }
+    let bears = bearer(&row);
+    if bears != row.item {
+        journal.move_mode(&row.account, &row.item, &bears)?;
+    }
     (row.begun, row.tries, row.next_try, row.last_error) = (true, 0, None, None);
-    let renamed = match bearer(&row) {
+    let renamed = match bears {
         ItemKey::File(file) => Some(file),
         ItemKey::Folder(_) => None,
     };

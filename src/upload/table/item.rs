@@ -280,6 +280,7 @@ impl Item {
             name: self.row.name.clone(),
             size: self.size(),
             mtime: self.row.mtime,
+            mode: self.row.mode,
             replaces: self.row.replaces.clone().map(FileId::new),
             superseded: self.row.superseded.iter().cloned().map(FileId::new).collect(),
             generation: self.row.generation,

@@ -66,6 +66,7 @@ impl Random {
             name: self.name("name"),
             size: self.of(&[0, 1, 5, LARGE + 1]),
             mtime: SystemTime::UNIX_EPOCH,
+            mode: None,
             staging: self.maybe("staged"),
             generation: self.0.u64(1..3),
             replaces: self.maybe("file"),

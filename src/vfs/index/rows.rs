@@ -75,6 +75,7 @@ pub(super) fn told_by_index(found: IndexedFolder, tells_of_changes: bool) -> Tol
         doubted: found.worth.doubts > 0,
         from_index: true,
         inodes,
+        modes: HashMap::new(),
     }
 }
 

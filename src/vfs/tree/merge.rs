@@ -1,6 +1,7 @@
 //! Bringing a folder in the tree in step with a listing of the service and with the journal.
 
 mod behind;
+mod pending;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -8,9 +9,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::provider::{Entry, FileEntry, FileId, ItemId, Listing, NameRules, without_number};
 use crate::upload::{PendingId, StagedFile, Trace};
-use crate::vfs::names;
+use crate::vfs::{names, symlinks};
 
-use super::{AccountIndex, File, Folder, Kind, ListingState, Local, Node, Remote, Tree};
+use super::{AccountIndex, File, Folder, Form, Kind, ListingState, Node, Remote, Tree};
 
 /// A row of the journal for a file of the folder that is being merged.
 pub struct PendingHere {
@@ -18,6 +19,8 @@ pub struct PendingHere {
     /// As the service is told.
     pub name: String,
     pub mtime: SystemTime,
+    /// Permission bits that a program gave it.
+    pub mode: Option<u16>,
     pub replaces: Option<FileId>,
     pub staged: Arc<StagedFile>,
     /// On its way to the service, which may list it before the upload's end is told.
@@ -35,6 +38,8 @@ pub struct MergeRules<'a> {
     /// Of entries with one name the newest keeps it; else the one that was first, by its id, since times
     /// come late.
     pub newest_first: bool,
+    /// What may be a symbolic link is shown as one.
+    pub links: bool,
 }
 
 /// What waits here to be laid over a listing.
@@ -64,6 +69,8 @@ pub struct Told {
     pub from_index: bool,
     /// The numbers by which entries were shown before.
     pub inodes: HashMap<ItemId, u64>,
+    /// Permission bits that programs gave to entries.
+    pub modes: HashMap<ItemId, u16>,
 }
 
 impl Told {
@@ -76,6 +83,7 @@ impl Told {
             doubted: false,
             from_index: false,
             inodes: HashMap::new(),
+            modes: HashMap::new(),
         }
     }
 }
@@ -117,6 +125,7 @@ impl Tree {
             doubted,
             from_index,
             inodes,
+            modes,
         } = told;
         let before = self
             .get(folder)?
@@ -132,7 +141,7 @@ impl Tree {
         let mut merged = Merged::default();
         let (mut claimed, rows) = Claims::of(waiting, was_doubted);
         claimed.incomplete = listing.incomplete;
-        claimed.inodes = inodes;
+        (claimed.inodes, claimed.modes) = (inodes, modes);
         claimed.from_index = from_index;
         for (name, ino) in &before {
             let Some(node) = self.get(*ino) else { continue };
@@ -142,10 +151,10 @@ impl Tree {
             }
         }
         for row in rows {
-            self.show_pending(account, folder, row, rules.names, &mut claimed, &mut merged);
+            self.show_pending(account, folder, row, rules, &mut claimed, &mut merged);
         }
         for entry in in_order(listing.entries, rules) {
-            self.show_entry(account, folder, entry, rules.names, &mut claimed, &mut merged);
+            self.show_entry(account, folder, entry, rules, &mut claimed, &mut merged);
         }
         for ino in before.values().filter(|ino| !claimed.pinned.contains(ino)) {
             self.stays_pinned(*ino, false);
@@ -220,83 +229,12 @@ impl Tree {
             .is_some_and(|parent| parent != folder)
     }
 
-    fn show_pending(
-        &mut self,
-        account: AccountIndex,
-        folder: u64,
-        row: PendingHere,
-        rules: &NameRules,
-        claimed: &mut Claims,
-        merged: &mut Merged,
-    ) {
-        if let Some(ino) = self.by_pending(row.id) {
-            // Another folder showed it, before a rename that was cut short proved to hold.
-            if !self.is_in(ino, folder) {
-                let name = names::to_local(&row.name, rules);
-                let name = claimed.free_name(name, &format!("pending {}", row.id));
-                merged.names.extend(self.place(ino, folder, &name, row.mtime));
-                claimed.children.insert(names::key(&name), ino);
-            }
-            // An older content of its own that was uploaded may be what it replaces by now.
-            let replaced = row.replaces.map(|id| (ItemId::File(id), ino));
-            claimed.replaced.extend(replaced);
-            return;
-        }
-        if self.is_being_committed(&row, claimed) {
-            return;
-        }
-        let name = claimed.free_name(names::to_local(&row.name, rules), &format!("pending {}", row.id));
-        let local = Local {
-            staged: row.staged,
-            pending: Some(row.id),
-            hold: None,
-            dirty: false,
-        };
-        let replaced = row
-            .replaces
-            .clone()
-            .and_then(|id| self.by_item(account, &ItemId::File(id)));
-        let ino = match replaced {
-            Some(ino) => {
-                self.set_local(ino, Some(local));
-                ino
-            }
-            None => {
-                let file = File {
-                    remote: None,
-                    local: Some(local),
-                    writers: 0,
-                    cached_is_true: true,
-                    foreign: 0,
-                };
-                self.add(Some(account), &name, row.mtime, Kind::File(file))
-            }
-        };
-        let left = self.place(ino, folder, &name, row.mtime);
-        merged.names.extend(left);
-        claimed.children.insert(names::key(&name), ino);
-        claimed
-            .replaced
-            .extend(row.replaces.map(|id| (ItemId::File(id), ino)));
-    }
-
-    /// Whether the row is so new that the file of the folder whose content it is has not been told of it yet.
-    fn is_being_committed(&self, row: &PendingHere, claimed: &Claims) -> bool {
-        claimed.children.values().any(|ino| {
-            let local = self
-                .get(*ino)
-                .and_then(Node::file)
-                .and_then(|file| file.local.as_ref());
-            local.is_some_and(|local| local.pending.is_none() && Arc::ptr_eq(&local.staged, &row.staged))
-        })
-    }
-
     fn show_entry(
         &mut self,
         account: AccountIndex,
         folder: u64,
         entry: Entry,
-        rules: &NameRules,
+        rules: MergeRules<'_>,
         claimed: &mut Claims,
         merged: &mut Merged,
     ) {
@@ -333,7 +271,8 @@ impl Tree {
             self.get(*ino)
                 .is_some_and(|node| node.item().as_ref() == Some(&item))
         });
-        let name = names::to_local(entry.name(), rules);
+        let is_link = self.is_shown_as_link(known, &entry, rules);
+        let name = symlinks::shown(entry.name(), is_link, rules.names);
         if let Some(ino) = known {
             let is_as_listed = self.is_in(ino, folder) && self.get(ino).is_some_and(|node| node.name == name);
             if self.stays_pinned(ino, is_as_listed) {
@@ -345,7 +284,7 @@ impl Tree {
             && !claimed.others.contains(&file.id)
             && (self.is_landing(&name, claimed)
                 || self.is_landing_beside(file, rules, claimed)
-                || claimed.is_trace(file, rules))
+                || claimed.is_trace(file, rules.names))
         {
             claimed.hides = true;
             return;
@@ -354,15 +293,21 @@ impl Tree {
         let mtime = self.known_time(known, &entry).unwrap_or_else(|| mtime_of(&entry));
         let ino = match known {
             Some(ino) => {
-                if self.refresh_entry(ino, &entry, mtime) {
+                if self.refresh_entry(ino, &entry, mtime, is_link) {
                     merged.inodes.push(ino);
                 }
                 ino
             }
-            None => match claimed.inodes.get(&item) {
-                Some(ino) => self.add_as(*ino, Some(account), &name, mtime, kind_of(&entry)),
-                None => self.add(Some(account), &name, mtime, kind_of(&entry)),
-            },
+            None => {
+                let ino = match claimed.inodes.get(&item) {
+                    Some(ino) => self.add_as(*ino, Some(account), &name, mtime, kind_of(&entry, is_link)),
+                    None => self.add(Some(account), &name, mtime, kind_of(&entry, is_link)),
+                };
+                if let Some(node) = self.get_mut(ino) {
+                    node.mode = claimed.modes.get(&item).copied();
+                }
+                ino
+            }
         };
         let left = self.place(ino, folder, &name, mtime);
         merged.names.extend(left);
@@ -380,7 +325,7 @@ impl Tree {
     }
 
     /// Brings a known node in step with its entry. Whether what the kernel may have cached of it changed.
-    fn refresh_entry(&mut self, ino: u64, entry: &Entry, mtime: SystemTime) -> bool {
+    fn refresh_entry(&mut self, ino: u64, entry: &Entry, mtime: SystemTime, is_link: bool) -> bool {
         let entry = match entry {
             Entry::File(entry) => entry,
             Entry::Folder(entry) => {
@@ -397,6 +342,7 @@ impl Tree {
         let other_content = !old.is_some_and(|old| old.same_content(&fresh));
         let changed = other_content || !same_second(node.mtime, mtime);
         self.set_remote(ino, Some(fresh));
+        self.set_form(ino, is_link, other_content);
         if let Some(file) = self.file_mut(ino).filter(|_| changed) {
             file.cached_is_true = false;
             file.foreign += u64::from(other_content);
@@ -416,11 +362,12 @@ impl Tree {
 
     /// Whether a new file with a numbered name is the upload of one that is shown already, beside a file whose
     /// name it is to get.
-    fn is_landing_beside(&self, entry: &FileEntry, rules: &NameRules, claimed: &Claims) -> bool {
-        let Some(name) = without_number(&entry.name).filter(|_| rules.numbered_twins) else {
+    fn is_landing_beside(&self, entry: &FileEntry, rules: MergeRules<'_>, claimed: &Claims) -> bool {
+        let Some(name) = without_number(&entry.name).filter(|_| rules.names.numbered_twins) else {
             return false;
         };
-        let name = names::to_local(&name, rules);
+        let is_link = symlinks::may_be(&name, entry.size, rules.links);
+        let name = symlinks::shown(&name, is_link, rules.names);
         let shown = claimed.children.get(&names::key(&name));
         let size = shown.and_then(|ino| Some(self.get(*ino)?.file()?.size()));
         size == Some(entry.size) && self.is_landing(&name, claimed)
@@ -479,6 +426,8 @@ struct Claims {
     from_index: bool,
     /// The numbers by which items were shown before.
     inodes: HashMap<ItemId, u64>,
+    /// Permission bits that programs gave to entries.
+    modes: HashMap<ItemId, u16>,
     /// Entries were left out that may be others'.
     hides: bool,
     /// Entries were left out that make no sense.
@@ -517,10 +466,18 @@ impl Claims {
     }
 
     fn free_name(&self, wanted: String, id: &str) -> String {
-        if !self.children.contains_key(&names::key(&wanted)) {
+        let is_free = |name: &str| !self.children.contains_key(&names::key(name));
+        if is_free(&wanted) {
             return wanted;
         }
-        names::with_suffix(&wanted, id)
+        let mut name = names::with_suffix(&wanted, id);
+        // Another entry may bear just that name.
+        let mut number = 2;
+        while !is_free(&name) {
+            name = names::with_suffix(&wanted, &format!("{id} {number}"));
+            number += 1;
+        }
+        name
     }
 }
 
@@ -535,7 +492,7 @@ fn in_order(mut entries: Vec<Entry>, rules: MergeRules<'_>) -> Vec<Entry> {
     entries
 }
 
-fn kind_of(entry: &Entry) -> Kind {
+fn kind_of(entry: &Entry, is_link: bool) -> Kind {
     match entry {
         Entry::File(entry) => Kind::File(File {
             remote: Some(Remote::of(entry)),
@@ -543,6 +500,7 @@ fn kind_of(entry: &Entry) -> Kind {
             writers: 0,
             cached_is_true: true,
             foreign: 0,
+            form: Form::of(is_link),
         }),
         Entry::Folder(entry) => Kind::Folder(Folder::unlisted(
             Some(entry.id.clone()),

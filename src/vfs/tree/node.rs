@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use super::{AccountIndex, LinkList, ListPlace};
+use super::{AccountIndex, Form, LinkList, ListPlace};
 use crate::provider::{ContentHash, FileEntry, FileId, FolderId, ItemId, ListHint};
 use crate::upload::{Base, Hold, PendingId, StagedFile};
 
@@ -91,6 +91,7 @@ pub struct File {
     pub cached_is_true: bool,
     /// Rises when the content was changed elsewhere, so that no open handle reads on in another content.
     pub foreign: u64,
+    pub form: Form,
 }
 
 impl File {
@@ -189,6 +190,10 @@ pub struct Node {
     /// As programs see it.
     pub name: String,
     pub mtime: SystemTime,
+    /// Permission bits that a program gave it.
+    pub mode: Option<u16>,
+    /// When something of it but its content was changed from here last, if that was after the content was.
+    pub changed: Option<SystemTime>,
     /// How often the kernel was told of the inode and has not forgotten it.
     pub lookups: u64,
     pub handles: u32,

@@ -57,6 +57,7 @@ fn merge(tree: &mut Tree, folder: u64, entries: Vec<Entry>, waiting: Waiting) ->
     let rules = MergeRules {
         names: &RULES,
         newest_first: false,
+        links: false,
     };
     let listing = Listing {
         entries,
