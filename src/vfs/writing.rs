@@ -375,7 +375,10 @@ impl Vfs {
                 },
             }
         };
-        if let (Some(index), Some(item)) = (account, item) {
+        // Programs set a folder's time anew once they have filled it.
+        if let (Some(index), Some(item)) = (account, item)
+            && !self.keeps_time(ino, mtime)
+        {
             let account = self.account(index)?;
             let is_top = item == ItemId::Folder(account.provider().root());
             if !account.can(Capability::ModificationTime) {
@@ -385,7 +388,17 @@ impl Vfs {
             }
         }
         self.show_mtime(ino, mtime);
+        if let Some(folder) = self.tree().get_mut(ino).and_then(Node::folder_mut) {
+            folder.kept_time = Some(mtime);
+        }
         Ok(())
+    }
+
+    /// Whether a folder's time is kept already where it is to be kept.
+    fn keeps_time(&self, ino: u64, mtime: SystemTime) -> bool {
+        let tree = self.tree();
+        let folder = tree.get(ino).and_then(Node::folder);
+        folder.is_some_and(|folder| folder.kept_time == Some(mtime))
     }
 
     /// Who may keep a file's time: the service, the journal's row, or the commit that is still to come.

@@ -17,7 +17,7 @@ use host::{Act, Host, TOKEN, whole};
 /// How long an operation may take: the deadline of the config, and what the system around it takes.
 const LONGEST: Duration = Duration::from_secs(40);
 /// Bytes of memory that no answer may make a mount take.
-const MOST_MEMORY: u64 = 700 << 20;
+const MOST_MEMORY: u64 = 1000 << 20;
 
 const GOOD: &str = r#"{"quickkey":"good","filename":"good.txt","size":"4","revision":"1"}"#;
 

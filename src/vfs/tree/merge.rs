@@ -401,6 +401,9 @@ impl Tree {
             // A service may keep whole seconds only; the finer time from here is as true.
             if !same_second(node.mtime, mtime) {
                 node.mtime = mtime;
+                if let Some(folder) = node.folder_mut() {
+                    folder.kept_time = folder.kept_time.filter(|kept| same_second(*kept, mtime));
+                }
             }
         }
         left

@@ -148,6 +148,8 @@ pub struct Folder {
     pub changing: u32,
     /// It is listed ahead of a walker, who did not look into it yet.
     pub foreseen: bool,
+    /// The time that was set last from here and that the service keeps, whatever was made in the folder since.
+    pub kept_time: Option<SystemTime>,
 }
 
 impl Folder {
@@ -170,6 +172,7 @@ impl Folder {
             written: None,
             changing: 0,
             foreseen: false,
+            kept_time: None,
         }
     }
 }
