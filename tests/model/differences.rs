@@ -25,6 +25,12 @@ impl Differences {
         self.kind.has(Capability::ModificationTime)
     }
 
+    /// Where the service keeps no times, a file that was changed may show the time that a program had set before. This is
+    /// a fault that docs/LIMITS.md tells, not a thing to be wished for: no other difference of times is allowed.
+    pub fn may_show_time_set_before(&self, wanted: i64, found: i64) -> bool {
+        !self.keeps_times() && found < wanted
+    }
+
     /// Where a service takes no empty files, they are in the state directory alone.
     pub fn takes_empty_files(&self) -> bool {
         self.kind.has(Capability::EmptyFiles)

@@ -105,7 +105,10 @@ impl Episode {
             ))),
         }
         let slack = SLACK + self.longest.as_secs() as i64;
-        if (wanted.mtime - found.mtime).abs() > slack && !self.undated.contains(&wanted.ino) {
+        let is_known = self
+            .differences
+            .may_show_time_set_before(wanted.mtime, found.mtime);
+        if (wanted.mtime - found.mtime).abs() > slack && !is_known && !self.undated.contains(&wanted.ino) {
             wrong.push(Wrong::Time(format!(
                 "{path} is of {} and should be of {}",
                 found.mtime, wanted.mtime
