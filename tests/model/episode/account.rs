@@ -119,9 +119,11 @@ impl Episode {
                 if let Some(before) = before {
                     let now = sum(&read_file(&self.reference.path(path)).unwrap_or_default());
                     let ino = before.stat.ino;
-                    if now != before.sum {
-                        self.undated.remove(&ino);
-                    }
+                    // Where it has the size already, local disks differ in whether that is a change.
+                    match now == before.sum {
+                        true => self.undated.insert(ino),
+                        false => self.undated.remove(&ino),
+                    };
                     match self.is_written(ino) {
                         true => self.durable.changed(ino, before.sum, now),
                         false => self.durable.committed(ino),

@@ -181,7 +181,7 @@ pub(super) fn walk(side: &Side) -> Result<BTreeMap<String, Stat>, String> {
     let mut left = vec![String::new()];
     while let Some(folder) = left.pop() {
         let names = calls::list(&side.path(&folder), || {});
-        let names = names.map_err(|error| format!("list {folder:?}: {}", words(error)))?;
+        let names = names.map_err(|error| format!("list {folder:?} in {:?}: {}", side.root, words(error)))?;
         for (name, times) in names {
             let path = match folder.as_str() {
                 "" => name,
