@@ -4,8 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::provider::{
-    Capability, ContentHash, DeleteMode, ErrorKind, FileEntry, FileId, FolderId, ItemId, ListHint,
-    ProviderError,
+    Capability, ContentHash, ErrorKind, FileEntry, FileId, FolderId, ItemId, ListHint, ProviderError,
 };
 use crate::state::{AttemptRow, JournalRow, RowState};
 
@@ -14,6 +13,7 @@ use super::hash;
 use super::journal::{Change, take_the_place_of};
 use super::naming::BORNE;
 use super::outcome::Failure;
+use super::replaced::obsolete;
 use super::table::Step;
 
 /// Services keep times to the second.
@@ -368,31 +368,6 @@ impl Worker {
         )))
     }
 
-    async fn are_gone(&self, files: &[FileId]) -> Result<bool, Failure> {
-        for file in files {
-            if self.file_now(file).await?.is_some() {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// What the row names as replaced is deleted, and the uploaded file stands in its place.
-    async fn note_replaced_by(&self, seen: &JournalRow, entry: &FileEntry) -> Result<(), Failure> {
-        let file = entry.id.as_str().to_owned();
-        let (replaces, superseded) = (seen.replaces.clone(), seen.superseded.clone());
-        self.uploads
-            .change(self.id, move |row| {
-                if row.replaces == replaces {
-                    row.replaces = Some(file);
-                }
-                row.superseded.retain(|old| !superseded.contains(old));
-                Change::Save
-            })
-            .await?;
-        Ok(())
-    }
-
     /// After an answer was lost the content may be on the service more than once: what else there is of it
     /// goes with what it replaces. For a removed file it is returned alone.
     pub async fn note_twins(
@@ -518,29 +493,6 @@ impl Worker {
         ))
     }
 
-    /// Deletes files that nobody needs, into the trash where there is one.
-    pub async fn delete(&self, files: Vec<FileId>) -> Result<(), Failure> {
-        let Some(mode) = self.delete_mode() else {
-            // What is taken for deleted and is there still would be a twin.
-            return Err(ProviderError::unsupported("delete", Capability::Trash).into());
-        };
-        let items: Vec<_> = files.iter().cloned().map(ItemId::File).collect();
-        match self.provider().delete(&items, mode).await {
-            Err(error) if error.kind != ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
-        self.forget_facts(&files).await;
-        Ok(())
-    }
-
-    fn delete_mode(&self) -> Option<DeleteMode> {
-        if self.can(Capability::Trash) {
-            Some(DeleteMode::Trash)
-        } else {
-            self.can(Capability::Purge).then_some(DeleteMode::Purge)
-        }
-    }
-
     pub fn can(&self, capability: Capability) -> bool {
         self.provider().capabilities().has(capability)
     }
@@ -553,14 +505,4 @@ fn is_astray(row: &JournalRow, entry: &FileEntry) -> bool {
     let parent = entry.parent.as_ref();
     parent.is_some_and(|parent| parent.as_str() != attempt.folder)
         && !replaced.any(|replaced| replaced == entry.id.as_str())
-}
-
-/// The files that the content took the place of and that are still there.
-pub(super) fn obsolete(row: &JournalRow, entry: &FileEntry) -> Vec<FileId> {
-    let replaced = row.replaces.iter().chain(&row.superseded);
-    replaced
-        .filter(|file| **file != entry.id.as_str())
-        .cloned()
-        .map(FileId::new)
-        .collect()
 }

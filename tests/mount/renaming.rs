@@ -289,6 +289,41 @@ fn a_rename_whose_last_steps_fail_for_now_holds_and_is_finished_later() {
 }
 
 #[test]
+fn what_an_upload_replaces_is_not_brought_back_by_a_rename_in_that_moment() {
+    let world = World::new();
+    world.put("two/old.dat", OLD);
+    world.put("three/other.dat", b"other");
+    let mount = world.mount();
+    for folder in ["", "two", "three"] {
+        mount.list(folder);
+    }
+    let late = |fault: &str| json!({"fault": fault, "milliseconds": 1500, "times": 1});
+    // What is replaced is deleted, and nobody hears of it for a while.
+    let rules = [(Call::Upload, late("delay")), (Call::Delete, late("late_reply"))];
+    world.service.faults(&rules);
+    world.service.reset_calls();
+    mount.write("new.txt", NEW);
+    wait_for("the upload is under way", || {
+        world.service.calls().of(Call::Upload) == 1
+    });
+    fs::rename(mount.path("new.txt"), mount.path("two/old.dat")).expect("rename over");
+    wait_for("what it replaces is deleted", || {
+        world.service.calls().of(Call::Delete) == 1
+    });
+    fs::rename(mount.path("two/old.dat"), mount.path("three/later.dat")).expect("rename");
+    world.drain();
+    world.service.settle();
+    let wanted = [("three/later.dat", NEW), ("three/other.dat", b"other")];
+    let wanted = wanted.map(|(path, content)| (path.to_owned(), sha256_of(content)));
+    assert_eq!(world.stored_sha256(), wanted.into());
+    assert_eq!(mount.list("three"), ["later.dat", "other.dat"]);
+    assert_eq!(
+        (mount.read("three/later.dat"), mount.list("two").len()),
+        (NEW.to_vec(), 0)
+    );
+}
+
+#[test]
 fn a_rename_that_the_service_does_not_answer_fails_and_changes_nothing() {
     let world = World::new();
     let (from, to) = IN_FOLDER;
