@@ -67,6 +67,7 @@ impl Worker {
                 return self.forget_removed().await;
             }
             if attempt.generation != row.generation || !self.is_content_committed() {
+                self.free_former_place(&row, &mut entry).await;
                 return self.absorb(&entry).await;
             }
             if !self.needs_calls(&row, &entry, told) {
@@ -231,6 +232,52 @@ impl Worker {
             })
             .await?;
         Ok(())
+    }
+
+    /// Brings a file whose content changed meanwhile to the place that the row has by now, where nothing stands in the
+    /// way. Somebody may want the place that it had, and while a writer goes on the next upload is long in coming. What
+    /// the service refuses is left to that upload.
+    async fn free_former_place(&self, row: &JournalRow, entry: &mut FileEntry) {
+        let (moves, renames) = (self.is_elsewhere(row, entry), self.is_named_otherwise(row, entry));
+        let may = |wanted: bool, capability| !wanted || self.can(capability);
+        if !(moves || renames)
+            || !may(moves, Capability::Move)
+            || !may(renames, Capability::Rename)
+            || !obsolete(row, entry).is_empty()
+            || !self.is_place_free(row)
+        {
+            return;
+        }
+        let item = ItemId::File(entry.id.clone());
+        let folder = FolderId::new(row.folder.clone());
+        let mut brought = Ok(());
+        if moves {
+            brought = self
+                .provider()
+                .move_to(std::slice::from_ref(&item), &folder)
+                .await;
+            if brought.is_ok() {
+                entry.parent = Some(folder);
+            }
+        }
+        if renames && brought.is_ok() {
+            brought = self.provider().rename(&item, &row.name, Some(row.mtime)).await;
+            if brought.is_ok() {
+                entry.name = row.name.clone();
+            }
+        }
+        if let Err(error) = brought {
+            tracing::debug!(id = %self.id, %error, "a file keeps its former place until its next upload");
+        }
+    }
+
+    /// Whether nothing of which is known here has the row's place, or is being cleared away there.
+    fn is_place_free(&self, row: &JournalRow) -> bool {
+        let (account, me) = (&self.account.name, Some(self.id));
+        let table = self.uploads.table();
+        !table.is_place_held(account, &row.folder, &row.name, me)
+            && !table.is_being_cleared(account, &row.folder, &row.name, me)
+            && !table.deletions.is_taken(account, &row.folder, &row.name)
     }
 
     fn needs_calls(&self, row: &JournalRow, entry: &FileEntry, told: SystemTime) -> bool {
