@@ -15,6 +15,8 @@ mod keyring;
 mod login;
 mod messages;
 mod other_services;
+mod output;
+
 mod secrets;
 mod service;
 mod terminal;
