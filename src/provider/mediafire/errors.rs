@@ -263,9 +263,7 @@ pub(super) fn transport_error(operation: &'static str, error: HttpError) -> Prov
     use ErrorKind as K;
     let (kind, retry) = match error.kind {
         HttpErrorKind::Connect => (K::Unavailable, Retry::AfterWait(error.retry_after)),
-        HttpErrorKind::NoAnswer | HttpErrorKind::Body | HttpErrorKind::AnswerTooLarge => {
-            (K::Unavailable, Retry::OutcomeUnknown)
-        }
+        HttpErrorKind::NoAnswer | HttpErrorKind::Body => (K::Unavailable, Retry::OutcomeUnknown),
         HttpErrorKind::Timeout => (K::Timeout, Retry::OutcomeUnknown),
         HttpErrorKind::InsecureUrl => (K::InvalidArgument, Retry::Never),
         HttpErrorKind::LocalFile => (K::Unexpected, Retry::Never),
