@@ -19,8 +19,8 @@ const ROWS: usize = 10;
 const INTERVAL: Duration = Duration::from_secs(1);
 
 const EXIT_STATUS: &str = "\
-Exit status: 0 when nothing needs you, 1 when a file does (or the status cannot be told). With --watch it is 0
-when ^C ends it.";
+Exit status: 0 when nothing needs you, 1 when a file or a refused login does, or the status cannot be \
+told. With --watch it is 0 when ^C ends it.";
 
 #[derive(Args)]
 #[command(after_help = EXIT_STATUS)]
@@ -71,9 +71,9 @@ pub(super) fn run(global: &Global, args: &StatusArgs) -> Outcome {
             let rows = if args.all { usize::MAX } else { ROWS };
             put!("{}", report::whole(&seen, rows, SystemTime::now()));
         }
-        match seen.totals().needing() {
-            0 => Ok(()),
-            _ => Err(Failure::told()),
+        match seen.totals().needing() > 0 || seen.is_login_refused() {
+            false => Ok(()),
+            true => Err(Failure::told()),
         }
     })
 }

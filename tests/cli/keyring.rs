@@ -213,3 +213,44 @@ fn an_entry_that_is_gone_is_told_with_what_to_do() {
     );
     assert_eq!(bus.entries(), 1);
 }
+
+#[test]
+fn a_locked_keyring_keeps_back_only_the_accounts_whose_secrets_are_in_it() {
+    let cloud = Account::yetishare("cloud");
+    let service = Service::start(vec![Account::mediafire("media"), cloud.clone()]);
+    let (bus, home) = (Bus::with_keyring(), Home::empty());
+    let address = bus.address();
+    let added = add(&home, &address, &service.url("media"), &[], "demo-password\n");
+    assert_eq!(added.status, 0, "{}", added.err);
+    let url = service.url("cloud");
+    let known = [
+        "account",
+        "add",
+        "cloud",
+        "--kind",
+        "1cloudfile",
+        "--base-url",
+        &url,
+    ];
+    let keys = format!("{}\n{}\n", cloud.key1, cloud.key2);
+    let added = run(
+        &home,
+        &address,
+        &[&known[..], &["--store", "file"]].concat(),
+        &keys,
+    );
+    assert_eq!(added.status, 0, "{}", added.err);
+    bus.lock();
+    let ran = run(&home, &address, &["mount", "--daemon", "mount"], "");
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    let mount = home.mounted();
+    std::fs::write(mount.path("cloud/file.txt"), "text").unwrap();
+    assert_eq!(run(&home, &address, &["drain"], "").status, 0);
+    assert!(service.files_dir("cloud").join("file.txt").exists());
+    let status = run(&home, &address, &["status"], "");
+    assert_eq!(status.status, 1, "{}", status.out);
+    let told = status.out.contains("login refused")
+        && status.out.contains("the system's keyring is locked: unlock it");
+    assert!(told, "{}", status.out);
+    mount.unmount();
+}

@@ -1,6 +1,7 @@
 //! A service wants the secret again: it is given once, and a running mount goes on with it.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use lockerfs::sandbox::Account;
 use serde_json::json;
@@ -45,7 +46,9 @@ fn what_waits_for_a_changed_password_says_so_and_goes_on_after_login_without_a_r
         let pending = mount.status()["pending"].as_array().unwrap().clone();
         pending.len() == 2 && pending.iter().all(|item| item["state"] == "waiting")
     });
-    let status = home.run(&["status"]).out;
+    let status = home.run(&["status"]);
+    assert_eq!(status.status, 1, "a login needs somebody");
+    let status = status.out;
     assert!(status.contains("login refused"), "{status}");
     assert!(
         status.contains("media: run `lockerfs login media`, and what waits for the login goes on\n"),
@@ -71,6 +74,7 @@ fn what_waits_for_a_changed_password_says_so_and_goes_on_after_login_without_a_r
     assert_eq!(fs::read_to_string(stored("new.txt")).unwrap(), "new");
     assert!(!stored("old.txt").exists());
     assert_eq!(mount.status()["accounts"][0]["state"], "online");
+    home.succeeds(&["status"], "");
     assert_eq!(fs::read_to_string(mount.path("media/new.txt")).unwrap(), "new");
     mount.unmount();
     assert_eq!(home.read("media.password"), "changed\n");
@@ -331,4 +335,115 @@ fn an_account_that_is_another_one_in_the_config_now_does_not_take_the_place_of_t
     assert!(service.files_dir("media").join("a.txt").exists());
     assert!(!service.files_dir("other").join("a.txt").exists());
     mount.unmount();
+}
+
+/// A MediaFire account whose password a command takes out of the vault that is returned, and a YetiShare host.
+fn vaulted() -> (Service, Home, PathBuf) {
+    let cloud = Account::yetishare("cloud");
+    let service = Service::start(vec![Account::mediafire("media"), cloud.clone()]);
+    let home = Home::with(TOP);
+    let vault = home.path("vault");
+    let command = format!("cat {}", vault.display());
+    open(&vault);
+    let url = service.url("media");
+    let add = [
+        "account",
+        "add",
+        "media",
+        "--kind",
+        "mediafire",
+        "--email",
+        "demo@example.com",
+    ];
+    let more = ["--base-url", &url, "--password-command", &command];
+    home.succeeds(&[&add[..], &more].concat(), "");
+    let url = service.url("cloud");
+    let add = [
+        "account",
+        "add",
+        "cloud",
+        "--kind",
+        "1cloudfile",
+        "--base-url",
+        &url,
+    ];
+    home.succeeds(&add, &format!("{}\n{}\n", cloud.key1, cloud.key2));
+    (service, home, vault)
+}
+
+fn open(vault: &Path) {
+    fs::write(vault, "demo-password\n").unwrap();
+}
+
+#[test]
+fn an_account_whose_secret_cannot_be_had_keeps_no_other_back_and_comes_after_login() {
+    let (service, home, vault) = vaulted();
+    fs::remove_file(&vault).unwrap();
+    let mount = home.mount(&[]);
+    fs::write(mount.path("cloud/file.txt"), "of the other").unwrap();
+    home.succeeds(&["drain"], "");
+    assert!(service.files_dir("cloud").join("file.txt").exists());
+    let refused = fs::read_dir(mount.path("media")).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(libc::EACCES), "{refused}");
+    let status = home.run(&["status"]);
+    assert_eq!(status.status, 1, "{}", status.out);
+    for told in [
+        "login refused",
+        "the secret cannot be read: ",
+        "accounts.media.password: the command failed",
+        "media: run `lockerfs login media`, and what waits for the login goes on\n",
+    ] {
+        assert!(status.out.contains(told), "{told}: {}", status.out);
+    }
+    let log = home.read("state/lockerfs.log");
+    assert!(log.contains("an account is mounted without its login: "), "{log}");
+
+    open(&vault);
+    let told = home.succeeds(&["login", "media"], "");
+    assert!(told.contains("The mount uses it"), "{told}");
+    fs::write(mount.path("media/new.txt"), "new").unwrap();
+    home.succeeds(&["drain"], "");
+    assert!(service.files_dir("media").join("new.txt").exists());
+    home.succeeds(&["status"], "");
+    mount.unmount();
+}
+
+#[test]
+fn what_waits_for_an_account_is_shown_and_goes_up_when_its_secret_can_be_had_again() {
+    let (service, home, vault) = vaulted();
+    let mount = home.mount(&[]);
+    fs::write(mount.path("media/old.txt"), "old").unwrap();
+    home.succeeds(&["drain"], "");
+    home.succeeds(&["queue", "pause", "--account", "media"], "");
+    fs::write(mount.path("media/new.txt"), "new").unwrap();
+    mount.unmount();
+
+    fs::remove_file(&vault).unwrap();
+    let mount = home.mount(&[]);
+    let entries = fs::read_dir(mount.path("media")).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["new.txt", "old.txt"], "what is known is shown");
+    assert_eq!(fs::read_to_string(mount.path("media/new.txt")).unwrap(), "new");
+    home.succeeds(&["queue", "resume", "--account", "media"], "");
+    wait_for("it waits for the login", || {
+        mount.status()["pending"][0]["state"] == "waiting"
+    });
+    open(&vault);
+    home.succeeds(&["login", "media"], "");
+    home.succeeds(&["drain"], "");
+    assert!(service.files_dir("media").join("new.txt").exists());
+    mount.unmount();
+}
+
+#[test]
+fn where_no_secret_can_be_had_nothing_is_mounted() {
+    let (_service, home, vault) = vaulted();
+    fs::remove_file(&vault).unwrap();
+    home.refuses(
+        &["mount", "--daemon", "mount", "--account", "media"],
+        "",
+        "accounts.media.password: the command failed",
+    );
 }
