@@ -6,34 +6,15 @@ use std::path::{Path, PathBuf};
 use lockerfs::sandbox::Account;
 use serde_json::json;
 
+use crate::adding::{add, add_media, keys, media};
 use crate::home::{Home, wait_for};
 use crate::service::Service;
 
 const TOP: &str = "# mine\nupload_delay = \"0s\"\nstop_timeout = \"1s\"\n\n";
 
-/// A mount of a MediaFire account whose password is in a file.
-fn media() -> (Service, Home) {
-    let service = Service::start(vec![Account::mediafire("media")]);
-    let home = Home::with(TOP);
-    let url = service.url("media");
-    let add = [
-        "account",
-        "add",
-        "media",
-        "--kind",
-        "mediafire",
-        "--email",
-        "demo@example.com",
-        "--base-url",
-        &url,
-    ];
-    home.succeeds(&add, "demo-password\n");
-    (service, home)
-}
-
 #[test]
 fn what_waits_for_a_changed_password_says_so_and_goes_on_after_login_without_a_remount() {
-    let (service, home) = media();
+    let (service, home) = media(TOP);
     let mount = home.mount(&[]);
     fs::write(mount.path("media/old.txt"), "old").unwrap();
     home.succeeds(&["drain"], "");
@@ -86,16 +67,7 @@ fn the_mount_of_a_host_with_changed_keys_goes_on_with_the_new_ones() {
     let service = Service::start(vec![account.clone()]);
     let home = Home::with(TOP);
     let url = service.url("cloud");
-    let add = [
-        "account",
-        "add",
-        "cloud",
-        "--kind",
-        "1cloudfile",
-        "--base-url",
-        &url,
-    ];
-    home.succeeds(&add, &format!("{}\n{}\n", account.key1, account.key2));
+    home.succeeds(&add("cloud", "1cloudfile", &url, &[]), &keys(&account));
     let mount = home.mount(&["--account", "cloud"]);
     fs::write(mount.path("before.txt"), "before").unwrap();
     home.succeeds(&["drain"], "");
@@ -166,16 +138,7 @@ fn a_session_token_is_a_second_way_in_and_is_given_anew_when_it_has_ended() {
     let service = Service::start(vec![Account::mediafire("media")]);
     let home = Home::with(TOP);
     let url = service.url("media");
-    let add = [
-        "account",
-        "add",
-        "media",
-        "--kind",
-        "mediafire",
-        "--session-token",
-        "--base-url",
-        &url,
-    ];
+    let add = add("media", "mediafire", &url, &["--session-token"]);
     home.refuses(&add, "no-token\n", "nothing was changed: check what you gave");
     home.succeeds(
         &add,
@@ -199,7 +162,7 @@ fn a_session_token_is_a_second_way_in_and_is_given_anew_when_it_has_ended() {
 
 #[test]
 fn a_secret_is_stored_where_the_old_one_was() {
-    let (service, home) = media();
+    let (service, home) = media(TOP);
     let url = service.url("media");
     fs::rename(home.path("media.password"), home.path("elsewhere")).unwrap();
     std::os::unix::fs::symlink("elsewhere", home.path("media.password")).unwrap();
@@ -232,18 +195,7 @@ fn the_command_of_an_account_is_run_again_and_nothing_is_asked() {
     let url = service.url("media");
     fs::write(home.path("vault"), "demo-password\n").unwrap();
     let command = format!("cat {}", home.path("vault").display());
-    let known = [
-        "account",
-        "add",
-        "media",
-        "--kind",
-        "mediafire",
-        "--email",
-        "demo@example.com",
-        "--base-url",
-        &url,
-    ];
-    home.succeeds(&[&known[..], &["--password-command", &command]].concat(), "");
+    home.succeeds(&add_media("media", &url, &["--password-command", &command]), "");
     let mount = home.mount(&[]);
     fs::read_dir(mount.path("media")).unwrap().count();
     service.change_login(&json!({ "account": "media", "password": "changed" }));
@@ -261,7 +213,7 @@ fn the_command_of_an_account_is_run_again_and_nothing_is_asked() {
 
 #[test]
 fn what_login_cannot_do_is_told_and_changes_nothing() {
-    let (_service, home) = media();
+    let (_service, home) = media(TOP);
     home.refuses(
         &["login", "medai"],
         "x\n",
@@ -281,7 +233,7 @@ fn what_login_cannot_do_is_told_and_changes_nothing() {
 
 #[test]
 fn a_mount_whose_environment_holds_the_old_secret_says_so() {
-    let (service, home) = media();
+    let (service, home) = media(TOP);
     let variables = [("LOCKERFS_MEDIA_PASSWORD", "demo-password")];
     let ran = home.run_with(&["mount", "--daemon", "mount"], "", &variables);
     assert_eq!(ran.status, 0, "{}", ran.err);
@@ -306,18 +258,11 @@ fn an_account_that_is_another_one_in_the_config_now_does_not_take_the_place_of_t
     let service = Service::start(vec![Account::mediafire("media"), other]);
     let home = Home::with(TOP);
     let url = service.url("media");
-    let add = [
-        "account",
-        "add",
-        "media",
-        "--kind",
-        "mediafire",
-        "--email",
-        "demo@example.com",
-        "--base-url",
-        &url,
-    ];
-    home.succeeds(&add, "demo-password\n");
+    home.succeeds(
+        &add_media("media", &url, &[]),
+        "demo-password
+",
+    );
     let mount = home.mount(&[]);
     fs::read_dir(mount.path("media")).unwrap().count();
     let config = home.read("config.toml").replace("demo@", "other@");
@@ -346,28 +291,9 @@ fn vaulted() -> (Service, Home, PathBuf) {
     let command = format!("cat {}", vault.display());
     open(&vault);
     let url = service.url("media");
-    let add = [
-        "account",
-        "add",
-        "media",
-        "--kind",
-        "mediafire",
-        "--email",
-        "demo@example.com",
-    ];
-    let more = ["--base-url", &url, "--password-command", &command];
-    home.succeeds(&[&add[..], &more].concat(), "");
+    home.succeeds(&add_media("media", &url, &["--password-command", &command]), "");
     let url = service.url("cloud");
-    let add = [
-        "account",
-        "add",
-        "cloud",
-        "--kind",
-        "1cloudfile",
-        "--base-url",
-        &url,
-    ];
-    home.succeeds(&add, &format!("{}\n{}\n", cloud.key1, cloud.key2));
+    home.succeeds(&add("cloud", "1cloudfile", &url, &[]), &keys(&cloud));
     (service, home, vault)
 }
 
