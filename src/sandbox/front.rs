@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
@@ -200,6 +200,11 @@ async fn befall(
         Some(Fault::LostReply) => {
             let response = host.answer(shared, call, request, None).await;
             wire.cut();
+            response
+        }
+        Some(Fault::LateReply { milliseconds }) => {
+            let response = host.answer(shared, call, request, None).await;
+            tokio::time::sleep(Duration::from_millis(milliseconds)).await;
             response
         }
         Some(fault) => {
