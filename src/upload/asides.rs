@@ -62,6 +62,7 @@ impl SentContents {
     pub fn note(&self, file: &FileId, sha256: [u8; 32]) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let contents = all.get_or_insert_mut(file.clone(), VecDeque::new);
+        contents.retain(|known| *known != sha256);
         contents.push_front(sha256);
         contents.truncate(CONTENTS);
     }

@@ -65,6 +65,10 @@ impl Worker {
                 Change::Save
             })
             .await?;
+        if matches!(&kept, Changed::Saved(row) if row.replaces.is_none()) {
+            // Nothing of it is left on the service, under whatever name.
+            self.uploads.update(|table| table.set_left(self.id, None));
+        }
         match kept {
             Changed::Saved(row) if row.state == RowState::Kept => {
                 let (account, id) = (row.account, self.id);

@@ -37,6 +37,16 @@ pub(super) enum Sent {
 }
 
 impl Worker {
+    /// What is about to be put into a file is no change made elsewhere, for whoever takes its place before the end of the
+    /// upload is told.
+    fn note_content(&self, attempt: &AttemptRow) {
+        if let (Some(file), Some(sha256)) = (&attempt.replaces, attempt.sha256) {
+            self.uploads
+                .sent_contents
+                .note(&FileId::new(file.clone()), sha256);
+        }
+    }
+
     /// Announces the content and sends what the service lacks. `None` where nothing came of it because the
     /// content is not wanted any more.
     pub async fn send(&mut self, sending: &mut Sending) -> Result<Option<FileEntry>, Failure> {
@@ -48,6 +58,7 @@ impl Worker {
             if !sending.may_be_there && !self.is_wanted(&sending.attempt) {
                 return self.abandon().await;
             }
+            self.note_content(&sending.attempt);
             let wish = request(&sending.attempt, sending.may_be_there);
             let Some(plan) = self.announce(sending, &wish).await? else {
                 continue;

@@ -361,6 +361,65 @@ fn the_former_name_is_free(written_on: impl Fn(&fs::File)) {
 }
 
 #[test]
+fn the_former_name_of_a_file_that_was_emptied_while_it_was_uploaded_can_be_given_to_another() {
+    let world = World::new();
+    world.put("other", OLD);
+    let mount = world.mount();
+    assert_eq!(mount.list(""), ["other"]);
+    let slow = json!({"fault": "delay", "milliseconds": 1500, "times": 1});
+    world.service.faults(&[(Call::Upload, slow)]);
+    world.service.reset_calls();
+    mount.write("log", b"begun");
+    wait_for("the upload is under way", || {
+        world.service.calls().of(Call::Upload) == 1
+    });
+    mount.write("log", b"");
+    world.drain();
+    fs::rename(mount.path("log"), mount.path("log.1")).expect("rename");
+    fs::rename(mount.path("other"), mount.path("log")).expect("rename to the former name");
+    world.drain();
+    assert_eq!(mount.list(""), ["log", "log.1"]);
+    assert_eq!(world.stored()["log"].sha256, sha256_of(OLD));
+}
+
+#[test]
+fn what_an_upload_puts_into_a_file_whose_place_is_taken_meanwhile_is_no_change_made_elsewhere() {
+    let world = World::new();
+    world.put("name.dat", OLD);
+    let mount = world.mount();
+    assert_eq!(mount.read("name.dat"), OLD);
+    let slow = json!({"fault": "delay", "milliseconds": 1500, "times": 1});
+    // Its end is told late, where it is asked for at all.
+    let late = json!({"fault": "delay", "milliseconds": 5000, "times": 1});
+    world
+        .service
+        .faults(&[(Call::Upload, slow), (Call::PollUpload, late)]);
+    world.service.reset_calls();
+    mount.write("name.dat", b"between");
+    wait_for("the upload is under way", || {
+        world.service.calls().of(Call::Upload) == 1
+    });
+    let mut newer = fs::File::create(mount.path("name.tmp")).expect("create");
+    newer.write_all(NEW).expect("write");
+    newer.sync_all().expect("sync");
+    fs::rename(mount.path("name.tmp"), mount.path("name.dat")).expect("rename over");
+    if KIND.has(Capability::ReplaceKeepsId) {
+        wait_for("the upload arrives", || {
+            world.service.settle();
+            world.stored_sha256()["name.dat"] == sha256_of(b"between")
+        });
+    }
+    // The service tells of it, and the folder is listed anew.
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(mount.list(""), ["name.dat"]);
+    drop(newer);
+    world.drain();
+    world.service.settle();
+    let wanted = [("name.dat".to_owned(), sha256_of(NEW))].into();
+    assert_eq!(world.stored_sha256(), wanted);
+}
+
+#[test]
 fn a_rename_that_the_service_does_not_answer_fails_and_changes_nothing() {
     let world = World::new();
     let (from, to) = IN_FOLDER;
