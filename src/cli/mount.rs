@@ -1,5 +1,6 @@
 //! `lockerfs mount`: check what can be checked at once, go to the background if asked, serve.
 
+mod allocator;
 mod assemble;
 mod descriptors;
 mod handler;
@@ -178,11 +179,13 @@ fn private_directory(path: &std::path::Path) -> Result<(), Failure> {
 
 /// Runs the work of a mount to its end. What still hangs on the kernel or a disk then is left behind.
 pub(super) fn run_to_end(work: impl Future<Output = Outcome>) -> Outcome {
+    allocator::keep_little();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("lockerfs")
         .build();
     let runtime = runtime.map_err(|e| Failure::new(format!("cannot start: {e}")))?;
+    runtime.spawn(allocator::give_back());
     let outcome = runtime.block_on(work);
     runtime.shutdown_timeout(LEFT_BEHIND);
     outcome
