@@ -45,7 +45,7 @@ impl Default for ApiOptions {
             connect_timeout: Duration::from_secs(10),
             answer_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(60),
-            max_answer: 32 << 20,
+            max_answer: 2 << 20,
             idle_connections: 32,
             max_rate: None,
         }
