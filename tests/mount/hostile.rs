@@ -76,6 +76,7 @@ fn listed(mount: &Mount) -> std::io::Result<Vec<fs::DirEntry>> {
 #[track_caller]
 fn assert_no_harm(mount: &Mount, what: &str) {
     let peak = peak_memory(mount);
+    println!("{what}: {} MiB at most", peak >> 20);
     assert!(peak < MOST_MEMORY, "{what}: {peak} bytes of memory");
     let log = mount.log();
     assert!(!log.contains("panicked"), "{what}: {log}");
