@@ -46,7 +46,7 @@ use crate::provider::FileId;
 /// Bytes of a block: the unit in which content is fetched, kept and forgotten.
 pub(super) const BLOCK: u64 = 32 * 1024;
 
-/// Contents kept at most, however small they are: each takes some 150 bytes of memory, and two files on the disk.
+/// Contents kept at most, however small they are: each takes some 130 bytes of memory, and two files on the disk.
 const CONTENTS: usize = 200_000;
 
 /// How long the folder may be another's before it is told to be in use: a mount that ends needs a moment.
