@@ -50,6 +50,7 @@ mod ranges;
 mod recovery;
 mod renamer;
 mod renames;
+mod replaced;
 mod room;
 mod sent;
 mod server_side;

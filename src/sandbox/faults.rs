@@ -51,6 +51,8 @@ pub enum Fault {
     WrongFolder,
     /// The call is held up, then carried out.
     Delay { milliseconds: u64 },
+    /// The call is carried out, then its answer is held up.
+    LateReply { milliseconds: u64 },
 }
 
 /// What is wrong with content that was stored.

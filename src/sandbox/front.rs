@@ -1,7 +1,7 @@
 //! Where requests come in: each is named, counted, befallen by what faults are due, answered and logged.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
@@ -197,6 +197,11 @@ async fn befall(
         Some(Fault::LostReply) => {
             let response = host.answer(shared, call, request, None).await;
             wire.cut();
+            response
+        }
+        Some(Fault::LateReply { milliseconds }) => {
+            let response = host.answer(shared, call, request, None).await;
+            tokio::time::sleep(Duration::from_millis(milliseconds)).await;
             response
         }
         Some(fault) => {

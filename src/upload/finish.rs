@@ -89,7 +89,10 @@ impl Worker {
         hash: Option<&str>,
     ) -> Result<bool, Failure> {
         let (seen, file) = (row.clone(), entry.id.as_str().to_owned());
+        // It was brought there, and the place to which it was sent is free for others.
         let attempt = AttemptRow {
+            folder: row.folder.clone(),
+            name: row.name.clone(),
             file: Some(file.clone()),
             ..attempt.clone()
         };

@@ -14,7 +14,7 @@ use super::asides::KeptAside;
 use super::engine::{Sending, Worker};
 use super::journal::take_the_place_of;
 use super::outcome::{Failure, PATIENT_TRIES};
-use super::settle::obsolete;
+use super::replaced::obsolete;
 
 /// How long a place is waited for at which a removed file is being cleared away, before the file is put off.
 const CLEARING: Duration = Duration::from_secs(2);

@@ -4,8 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::provider::{
-    Capability, ContentHash, DeleteMode, ErrorKind, FileEntry, FileId, FolderId, ItemId, ListHint,
-    ProviderError,
+    Capability, ContentHash, ErrorKind, FileEntry, FileId, FolderId, ItemId, ListHint, ProviderError,
 };
 use crate::state::{AttemptRow, JournalRow, RowState};
 
@@ -14,6 +13,7 @@ use super::hash;
 use super::journal::{Change, take_the_place_of};
 use super::naming::BORNE;
 use super::outcome::Failure;
+use super::replaced::obsolete;
 use super::table::Step;
 
 /// Services keep times to the second.
@@ -67,6 +67,7 @@ impl Worker {
                 return self.forget_removed().await;
             }
             if attempt.generation != row.generation || !self.is_content_committed() {
+                self.free_former_place(&row, &mut entry).await;
                 return self.absorb(&entry).await;
             }
             if !self.needs_calls(&row, &entry, told) {
@@ -233,6 +234,52 @@ impl Worker {
         Ok(())
     }
 
+    /// Brings a file whose content changed meanwhile to the place that the row has by now, where nothing stands in the
+    /// way. Somebody may want the place that it had, and while a writer goes on the next upload is long in coming. What
+    /// the service refuses is left to that upload.
+    async fn free_former_place(&self, row: &JournalRow, entry: &mut FileEntry) {
+        let (moves, renames) = (self.is_elsewhere(row, entry), self.is_named_otherwise(row, entry));
+        let may = |wanted: bool, capability| !wanted || self.can(capability);
+        if !(moves || renames)
+            || !may(moves, Capability::Move)
+            || !may(renames, Capability::Rename)
+            || !obsolete(row, entry).is_empty()
+            || !self.is_place_free(row)
+        {
+            return;
+        }
+        let item = ItemId::File(entry.id.clone());
+        let folder = FolderId::new(row.folder.clone());
+        let mut brought = Ok(());
+        if moves {
+            brought = self
+                .provider()
+                .move_to(std::slice::from_ref(&item), &folder)
+                .await;
+            if brought.is_ok() {
+                entry.parent = Some(folder);
+            }
+        }
+        if renames && brought.is_ok() {
+            brought = self.provider().rename(&item, &row.name, Some(row.mtime)).await;
+            if brought.is_ok() {
+                entry.name = row.name.clone();
+            }
+        }
+        if let Err(error) = brought {
+            tracing::debug!(id = %self.id, %error, "a file keeps its former place until its next upload");
+        }
+    }
+
+    /// Whether nothing of which is known here has the row's place, or is being cleared away there.
+    fn is_place_free(&self, row: &JournalRow) -> bool {
+        let (account, me) = (&self.account.name, Some(self.id));
+        let table = self.uploads.table();
+        !table.is_place_held(account, &row.folder, &row.name, me)
+            && !table.is_being_cleared(account, &row.folder, &row.name, me)
+            && !table.deletions.is_taken(account, &row.folder, &row.name)
+    }
+
     fn needs_calls(&self, row: &JournalRow, entry: &FileEntry, told: SystemTime) -> bool {
         self.is_elsewhere(row, entry)
             || self.is_named_otherwise(row, entry)
@@ -368,31 +415,6 @@ impl Worker {
         )))
     }
 
-    async fn are_gone(&self, files: &[FileId]) -> Result<bool, Failure> {
-        for file in files {
-            if self.file_now(file).await?.is_some() {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// What the row names as replaced is deleted, and the uploaded file stands in its place.
-    async fn note_replaced_by(&self, seen: &JournalRow, entry: &FileEntry) -> Result<(), Failure> {
-        let file = entry.id.as_str().to_owned();
-        let (replaces, superseded) = (seen.replaces.clone(), seen.superseded.clone());
-        self.uploads
-            .change(self.id, move |row| {
-                if row.replaces == replaces {
-                    row.replaces = Some(file);
-                }
-                row.superseded.retain(|old| !superseded.contains(old));
-                Change::Save
-            })
-            .await?;
-        Ok(())
-    }
-
     /// After an answer was lost the content may be on the service more than once: what else there is of it
     /// goes with what it replaces. For a removed file it is returned alone.
     pub async fn note_twins(
@@ -518,29 +540,6 @@ impl Worker {
         ))
     }
 
-    /// Deletes files that nobody needs, into the trash where there is one.
-    pub async fn delete(&self, files: Vec<FileId>) -> Result<(), Failure> {
-        let Some(mode) = self.delete_mode() else {
-            // What is taken for deleted and is there still would be a twin.
-            return Err(ProviderError::unsupported("delete", Capability::Trash).into());
-        };
-        let items: Vec<_> = files.iter().cloned().map(ItemId::File).collect();
-        match self.provider().delete(&items, mode).await {
-            Err(error) if error.kind != ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
-        self.forget_facts(&files).await;
-        Ok(())
-    }
-
-    fn delete_mode(&self) -> Option<DeleteMode> {
-        if self.can(Capability::Trash) {
-            Some(DeleteMode::Trash)
-        } else {
-            self.can(Capability::Purge).then_some(DeleteMode::Purge)
-        }
-    }
-
     pub fn can(&self, capability: Capability) -> bool {
         self.provider().capabilities().has(capability)
     }
@@ -553,14 +552,4 @@ fn is_astray(row: &JournalRow, entry: &FileEntry) -> bool {
     let parent = entry.parent.as_ref();
     parent.is_some_and(|parent| parent.as_str() != attempt.folder)
         && !replaced.any(|replaced| replaced == entry.id.as_str())
-}
-
-/// The files that the content took the place of and that are still there.
-pub(super) fn obsolete(row: &JournalRow, entry: &FileEntry) -> Vec<FileId> {
-    let replaced = row.replaces.iter().chain(&row.superseded);
-    replaced
-        .filter(|file| **file != entry.id.as_str())
-        .cloned()
-        .map(FileId::new)
-        .collect()
 }

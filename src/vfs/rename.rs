@@ -191,6 +191,7 @@ impl Vfs {
         let mut begun: Option<RenameIntent> = None;
         loop {
             let (remote, row) = self.identity(rename.ino);
+            let remote = remote.filter(|file| !self.is_let_go(row, file));
             if remote.is_none()
                 && let Some(intent) = begun.take()
             {
@@ -326,6 +327,9 @@ impl Vfs {
         let intent = self
             .intend(rename, &item, row, target.clone(), &steps, begun)
             .await?;
+        if self.is_let_go(row, &remote) {
+            return Ok(Row::Ended(intent));
+        }
         if steps.in_place
             && let Some(old) = rename.target.and_then(|target| self.identity(target).0)
         {
@@ -355,6 +359,11 @@ impl Vfs {
         self.show_replaced(rename, false);
         self.show_remote_name(rename);
         self.finish(rename, intent).await.map(|()| Row::Renamed)
+    }
+
+    /// Whether the upload of what waits here is about to delete the file that it replaces on the service.
+    fn is_let_go(&self, row: Option<PendingId>, file: &FileId) -> bool {
+        row.is_some_and(|row| self.uploads.lets_go(row, file))
     }
 
     /// Lets the index doubt both folders until the rename is shown.

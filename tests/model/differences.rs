@@ -25,28 +25,9 @@ impl Differences {
         self.kind.has(Capability::ModificationTime)
     }
 
-    /// Where the service keeps no times, a file that was changed may show the time that a program had set before. This is
-    /// a fault that docs/LIMITS.md tells, not a thing to be wished for: no other difference of times is allowed.
-    pub fn may_show_time_set_before(&self, wanted: i64, found: i64) -> bool {
-        !self.keeps_times() && found < wanted
-    }
-
     /// Where a service takes no empty files, they are in the state directory alone.
     pub fn takes_empty_files(&self) -> bool {
         self.kind.has(Capability::EmptyFiles)
-    }
-
-    /// A mount shows first what was known, and asks behind.
-    pub fn may_show_former_times(&self, when: &str) -> bool {
-        when.contains("remount") || when.contains("kill")
-    }
-
-    /// A file that is replaced by a rename in the moment in which its own upload ends may stay on the service beside the
-    /// new one: as the copy that a conflict leaves, or as a twin.
-    pub fn may_be_left_behind(&self, path: &str) -> bool {
-        let name = path.rsplit('/').next().unwrap_or_default();
-        let id = name.rsplit_once(" (").and_then(|(_, id)| id.split_once(')'));
-        id.is_some_and(|(id, _)| id.starts_with("conflict ") || id.len() > 8)
     }
 
     /// What is left out for a file whose name is gone: it would have to read, and a mapping cannot tell an error.

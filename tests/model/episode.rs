@@ -107,8 +107,6 @@ struct Episode {
     differences: Differences,
     /// Files of the reference, by inode number, of whose times nothing is known.
     undated: HashSet<u64>,
-    /// Sums of all contents that there were.
-    history: HashSet<u64>,
     longest: Duration,
     world: World,
 }
@@ -135,7 +133,6 @@ impl Episode {
             durable: Durable::default(),
             differences: Differences::of(host.kind()),
             undated: HashSet::new(),
-            history: HashSet::new(),
             longest: Duration::ZERO,
             world,
         }
@@ -168,8 +165,6 @@ impl Episode {
         let began = Instant::now();
         let before = self.before(operation);
         let target = self.replaced(operation);
-        let sums = [&before, &target].into_iter().flatten().map(|before| before.sum);
-        self.history.extend(sums);
         let existed = self
             .made_by(operation)
             .is_some_and(|path| self.ino(&path).is_some());

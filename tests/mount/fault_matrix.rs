@@ -82,6 +82,10 @@ fn mishaps() -> Vec<(&'static str, Value)> {
             json!({"fault": "delay", "milliseconds": 500}),
         ),
         (
+            "done, and answered half a second late",
+            json!({"fault": "late_reply", "milliseconds": 500}),
+        ),
+        (
             "no answer for a long time",
             json!({"fault": "delay", "milliseconds": 12_000}),
         ),

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::time::Duration;
 
 use lockerfs::provider::Capability;
@@ -286,6 +287,77 @@ fn a_rename_whose_last_steps_fail_for_now_holds_and_is_finished_later() {
     });
     world.drain();
     assert_eq!(mount.list("folder"), ["old.dat"]);
+}
+
+#[test]
+fn what_an_upload_replaces_is_not_brought_back_by_a_rename_in_that_moment() {
+    let world = World::new();
+    world.put("two/old.dat", OLD);
+    world.put("three/other.dat", b"other");
+    let mount = world.mount();
+    for folder in ["", "two", "three"] {
+        mount.list(folder);
+    }
+    let late = |fault: &str| json!({"fault": fault, "milliseconds": 1500, "times": 1});
+    // What is replaced is deleted, and nobody hears of it for a while.
+    let rules = [(Call::Upload, late("delay")), (Call::Delete, late("late_reply"))];
+    world.service.faults(&rules);
+    world.service.reset_calls();
+    mount.write("new.txt", NEW);
+    wait_for("the upload is under way", || {
+        world.service.calls().of(Call::Upload) == 1
+    });
+    fs::rename(mount.path("new.txt"), mount.path("two/old.dat")).expect("rename over");
+    wait_for("what it replaces is deleted", || {
+        world.service.calls().of(Call::Delete) == 1
+    });
+    fs::rename(mount.path("two/old.dat"), mount.path("three/later.dat")).expect("rename");
+    world.drain();
+    world.service.settle();
+    let wanted = [("three/later.dat", NEW), ("three/other.dat", b"other")];
+    let wanted = wanted.map(|(path, content)| (path.to_owned(), sha256_of(content)));
+    assert_eq!(world.stored_sha256(), wanted.into());
+    assert_eq!(mount.list("three"), ["later.dat", "other.dat"]);
+    assert_eq!(
+        (mount.read("three/later.dat"), mount.list("two").len()),
+        (NEW.to_vec(), 0)
+    );
+}
+
+#[test]
+fn the_former_name_of_a_file_that_is_still_written_can_be_given_to_another() {
+    the_former_name_is_free(|_| {});
+    // What is synced is a newer content than that which is being uploaded.
+    the_former_name_is_free(|log| log.sync_all().expect("sync"));
+}
+
+fn the_former_name_is_free(written_on: impl Fn(&fs::File)) {
+    let world = World::new();
+    world.put("other", OLD);
+    let mount = world.mount();
+    assert_eq!(mount.list(""), ["other"]);
+    let slow = json!({"fault": "delay", "milliseconds": 1500, "times": 1});
+    world.service.faults(&[(Call::Upload, slow)]);
+    world.service.reset_calls();
+    mount.write("log", b"begun");
+    wait_for("the upload is under way", || {
+        world.service.calls().of(Call::Upload) == 1
+    });
+    fs::rename(mount.path("log"), mount.path("log.1")).expect("rename");
+    let open = fs::File::options().append(true).open(mount.path("log.1"));
+    let mut log = open.expect("open");
+    log.write_all(b", and written on").expect("write");
+    written_on(&log);
+    wait_for("what was begun is uploaded", || world.stored().len() == 2);
+    fs::rename(mount.path("other"), mount.path("log")).expect("rename to the former name");
+    log.write_all(b" after that").expect("write");
+    drop(log);
+    world.drain();
+    world.service.settle();
+    let wanted = [("log", OLD), ("log.1", b"begun, and written on after that")];
+    let wanted = wanted.map(|(path, content)| (path.to_owned(), sha256_of(content)));
+    assert_eq!(world.stored_sha256(), wanted.into());
+    assert_eq!(mount.list(""), ["log", "log.1"]);
 }
 
 #[test]

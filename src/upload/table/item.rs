@@ -92,6 +92,8 @@ pub(in crate::upload) struct Item {
     outcome: Option<watch::Sender<Outcome>>,
     /// The service may hold the file that it goes on with in another folder than the row's.
     pub may_be_elsewhere: bool,
+    /// Files whose place it took and that the service was told to delete, in this run of the program.
+    pub lets_go: Vec<String>,
     /// The service may have been told of a content of it, in this life or an earlier one.
     pub was_announced: bool,
     /// The key in its queue's order.
@@ -106,6 +108,7 @@ impl Item {
         let may_be_elsewhere = row.replaces.is_some() && row.generation > 1;
         Item {
             may_be_elsewhere,
+            lets_go: Vec::new(),
             was_announced: row.attempt.is_some(),
             row,
             staged,

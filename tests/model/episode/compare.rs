@@ -1,91 +1,43 @@
 //! Compares a mount with the local folder, and the service too.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
 
 use super::{Episode, words};
 use crate::calls::{self, Stat};
-use crate::durable::sum;
 use crate::harness::sha256_of;
 use crate::side::{Seen, Side, read_file};
 
 /// How far times may be apart that nobody set, beside the longest time that any operation took.
-const SLACK: i64 = 30;
-
-/// How long a mount may show what was before.
-const BEHIND: Duration = Duration::from_secs(8);
-
-/// In what the trees differ.
-enum Wrong {
-    Time(String),
-    /// With its path.
-    Added(String, String),
-    Other(String),
-}
-
-impl Wrong {
-    fn text(&self) -> &str {
-        match self {
-            Wrong::Time(text) | Wrong::Added(_, text) | Wrong::Other(text) => text,
-        }
-    }
-}
+const SLACK: i64 = 3;
 
 impl Episode {
-    /// Names, kinds, sizes, contents and times. What a mount may show a moment late is looked at again.
-    pub(super) fn compare(&mut self, when: &str) -> Result<(), String> {
-        let began = Instant::now();
-        loop {
-            let wrong = self.differing()?;
-            if wrong.is_empty() {
-                return Ok(());
-            }
-            let is_late = |wrong: &Wrong| match wrong {
-                Wrong::Time(_) => self.differences.may_show_former_times(when),
-                Wrong::Added(path, _) => self.is_left_behind(path),
-                Wrong::Other(_) => false,
-            };
-            if !wrong.iter().all(is_late) || began.elapsed() > BEHIND {
-                let wrong: Vec<_> = wrong.iter().map(Wrong::text).collect();
-                return Err(format!("the trees differ {when}: {wrong:#?}"));
-            }
-            for wrong in wrong {
-                if let Wrong::Added(path, text) = wrong {
-                    let removed = std::fs::remove_file(self.mounted.path(&path));
-                    eprintln!("what a replaced file left is removed: {text} {removed:?}");
-                }
-            }
-            std::thread::sleep(Duration::from_millis(200));
+    /// Names, kinds, sizes, contents and times.
+    pub(super) fn compare(&self, when: &str) -> Result<(), String> {
+        let wrong = self.differing()?;
+        match wrong.is_empty() {
+            true => Ok(()),
+            false => Err(format!("the trees differ {when}: {wrong:#?}")),
         }
     }
 
-    /// Whether something in the mount is a content that a file had before another took its place, under a name that
-    /// tells so.
-    fn is_left_behind(&self, path: &str) -> bool {
-        let content = read_file(&self.mounted.path(path)).unwrap_or_default();
-        self.differences.may_be_left_behind(path) && self.history.contains(&sum(&content))
-    }
-
-    fn differing(&self) -> Result<Vec<Wrong>, String> {
+    fn differing(&self) -> Result<Vec<String>, String> {
         let (wanted, found) = (walk(&self.reference)?, walk(&self.mounted)?);
         let mut wrong = Vec::new();
         let paths: BTreeSet<_> = wanted.keys().chain(found.keys()).collect();
         for path in paths {
             match (wanted.get(path), found.get(path)) {
                 (Some(wanted), Some(found)) => self.compare_one(path, wanted, found, &mut wrong),
-                (Some(_), None) => wrong.push(Wrong::Other(format!("{path} is missing"))),
-                (None, Some(found)) => {
-                    wrong.push(Wrong::Added(path.clone(), format!("{path} is there: {found:?}")));
-                }
+                (Some(_), None) => wrong.push(format!("{path} is missing")),
+                (None, Some(found)) => wrong.push(format!("{path} is there: {found:?}")),
                 (None, None) => {}
             }
         }
         Ok(wrong)
     }
 
-    fn compare_one(&self, path: &str, wanted: &Stat, found: &Stat, wrong: &mut Vec<Wrong>) {
+    fn compare_one(&self, path: &str, wanted: &Stat, found: &Stat, wrong: &mut Vec<String>) {
         if wanted.is_folder != found.is_folder || !wanted.is_folder && wanted.size != found.size {
-            wrong.push(Wrong::Other(format!("{path}: {wanted:?} is {found:?}")));
+            wrong.push(format!("{path}: {wanted:?} is {found:?}"));
             return;
         }
         if wanted.is_folder {
@@ -96,23 +48,20 @@ impl Episode {
             (Ok(wanted), Ok(found)) if wanted == found => {}
             (Ok(wanted), Ok(found)) => {
                 let (wanted, found) = (Seen::Bytes(wanted), Seen::Bytes(found));
-                wrong.push(Wrong::Other(format!("{path}: {wanted} is {found}")));
+                wrong.push(format!("{path}: {wanted} is {found}"));
             }
-            (wanted, found) => wrong.push(Wrong::Other(format!(
+            (wanted, found) => wrong.push(format!(
                 "{path} cannot be read: {:?} on a local disk, {:?} in the mount",
                 wanted.err(),
                 found.err()
-            ))),
+            )),
         }
         let slack = SLACK + self.longest.as_secs() as i64;
-        let is_known = self
-            .differences
-            .may_show_time_set_before(wanted.mtime, found.mtime);
-        if (wanted.mtime - found.mtime).abs() > slack && !is_known && !self.undated.contains(&wanted.ino) {
-            wrong.push(Wrong::Time(format!(
+        if (wanted.mtime - found.mtime).abs() > slack && !self.undated.contains(&wanted.ino) {
+            wrong.push(format!(
                 "{path} is of {} and should be of {}",
                 found.mtime, wanted.mtime
-            )));
+            ));
         }
     }
 
