@@ -12,8 +12,8 @@ use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visito
 use serde_json::{Map, Number, Value};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Bytes of a text that any number of are read at a time. Whoever holds the value of a larger one may ask for no other:
-/// only listings are larger, and they become typed at once.
+/// Bytes of a text that any number of are read at a time. Whoever holds the value of a larger one may ask for nothing
+/// that may be as large: only listings are.
 pub(super) const SMALL: usize = 2 << 20;
 /// Bytes that any answer may take.
 const BASE: usize = 1 << 20;

@@ -162,9 +162,12 @@ impl Transport {
     }
 }
 
-/// A chunk of a folder is some 600 bytes for each of a thousand entries; with long names it may be much more.
+/// Calls that list. A chunk of a folder is some 600 bytes for each of a thousand entries, with long names much more; how
+/// much the others list at once is not told. None of them is made while the answer of another is looked at.
+const LISTING: [&str; 3] = ["folder/get_content", "device/get_trash", "upload/get_web_uploads"];
+
 fn max_answer(operation: &str) -> Option<usize> {
-    (operation == "folder/get_content").then_some(16 << 20)
+    LISTING.contains(&operation).then_some(16 << 20)
 }
 
 /// What is known after a request that got no whole answer.
