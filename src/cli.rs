@@ -3,6 +3,15 @@
 //! Results go to standard output, failures as one sentence to standard error. The exit status is 0 when
 //! the work is done, 1 for a failure, 2 for wrong use. No secret is ever taken from an argument.
 
+#![deny(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "they panic where nothing can be written: see `output`"
+)]
+
+#[macro_use]
+mod output;
+
 mod account;
 mod artwork;
 mod ask;
@@ -84,6 +93,7 @@ Files:
 
 Environment:
   LOCKERFS_LOG             what is logged, such as debug or info,lockerfs::upload=trace
+  NO_COLOR                 if set, the log has no colours on a terminal
   LOCKERFS_ACCOUNT_FIELD   a secret of an account, such as LOCKERFS_MEDIA_PASSWORD
   XDG_CONFIG_HOME, XDG_STATE_HOME and XDG_CACHE_HOME say where these folders are"
 );
@@ -208,12 +218,15 @@ pub fn main() -> ExitCode {
     // SAFETY: geteuid has no preconditions and cannot fail.
     let is_root = unsafe { libc::geteuid() } == 0;
     match helper::call(&args, is_root) {
-        None => ExitCode::from(run(Cli::parse_from(args))),
+        None => ExitCode::from(match Cli::try_parse_from(args) {
+            Ok(cli) => run(cli),
+            Err(error) => explain(&error),
+        }),
         Some(helper::Call::Run(args)) => {
             let own = match Cli::try_parse_from(args) {
                 Ok(cli) => run(cli),
                 Err(error) => {
-                    eprintln!("{error}");
+                    tell!("{error}");
                     WRONG_USE
                 }
             };
@@ -221,7 +234,7 @@ pub fn main() -> ExitCode {
         }
         Some(helper::Call::Pretend) => ExitCode::SUCCESS,
         Some(helper::Call::Wrong(why)) => {
-            eprintln!("lockerfs: {why}");
+            tell!("lockerfs: {why}");
             helper::exit_code(WRONG_USE)
         }
     }
@@ -266,11 +279,30 @@ fn run(cli: Cli) -> u8 {
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
     };
+    // What was printed and did not arrive has told nothing.
+    let outcome = match outcome {
+        Err(failure) if !failure.is_told() => Err(failure),
+        outcome => output::end().and(outcome),
+    };
+    exit_status(outcome)
+}
+
+/// Tells why a command line cannot be run, or the help that it asks for, and returns the exit status.
+fn explain(error: &clap::Error) -> u8 {
+    end_with_the_pipe();
+    match error.print() {
+        _ if error.use_stderr() => WRONG_USE,
+        Err(unwritten) => exit_status(Err(output::failure(&unwritten))),
+        Ok(()) => exit_status(output::end()),
+    }
+}
+
+fn exit_status(outcome: Outcome) -> u8 {
     match outcome {
         Ok(()) => DONE,
         Err(failure) => {
             if !failure.is_told() {
-                eprintln!("lockerfs: {failure}");
+                tell!("lockerfs: {failure}");
             }
             FAILED
         }

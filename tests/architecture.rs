@@ -10,8 +10,9 @@ const ROOMS: [&str; 12] = [
 ];
 
 /// Crates that one room alone may name.
-const OWNED_CRATES: [(&str, &str); 5] = [
+const OWNED_CRATES: [(&str, &str); 6] = [
     ("fuser", "fuse"),
+    ("hyper", "http"),
     ("reqwest", "http"),
     ("rusqlite", "state"),
     ("dbus_secret_service", "config"),

@@ -20,6 +20,8 @@ mod names;
 #[path = "../fuzz/targets/yetishare.rs"]
 mod yetishare;
 
+#[path = "support/provider_of.rs"]
+mod provider_of;
 #[path = "hostile_answers/recorded.rs"]
 mod recorded;
 #[path = "hostile_answers/seeds.rs"]

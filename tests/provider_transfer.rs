@@ -1,17 +1,18 @@
 //! From one service to another by a direct link: what is stored there arrives, and no byte of it passes here.
 
+#[path = "support/provider_of.rs"]
+mod provider_of;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use lockerfs::http::{ApiClient, ApiOptions};
-use lockerfs::provider::mediafire::{self, Credentials, MediaFire, TokenVersion};
-use lockerfs::provider::mirrorace::{self, MirrorAce};
-use lockerfs::provider::mirrored_to::{self, MirroredTo};
-use lockerfs::provider::yetishare::{self, YetiShare};
 use lockerfs::provider::{Entry, ListHint, Provider, UploadProgress, UploadRequest};
 use lockerfs::sandbox::{Account, Options, Sandbox};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+
+use provider_of::provider_of;
 
 const SIZE: usize = 3 << 20;
 const NAME: &str = "a film (1).bin";
@@ -50,57 +51,7 @@ impl World {
         let client = ApiClient::new(ApiOptions::default()).unwrap();
         let base_url = self.sandbox.base_url(name).parse().unwrap();
         let account = self.accounts.iter().find(|account| account.name == name).unwrap();
-        match name {
-            "media" => {
-                let settings = mediafire::Settings {
-                    base_url,
-                    credentials: Credentials::Password {
-                        email: account.email.clone(),
-                        password: account.password.clone().into(),
-                    },
-                    application_id: "42511".to_owned(),
-                    api_key: None,
-                    token_version: TokenVersion::V2,
-                };
-                Arc::new(MediaFire::new(settings, client).unwrap())
-            }
-            "yeti" => {
-                let settings = yetishare::Settings {
-                    kind: "yetishare",
-                    base_url,
-                    credentials: yetishare::Credentials::Keys {
-                        key1: account.key1.clone().into(),
-                        key2: account.key2.clone().into(),
-                    },
-                    token_dir: None,
-                    tombstones: None,
-                };
-                Arc::new(YetiShare::new(settings, client).unwrap())
-            }
-            "ace" => {
-                let settings = mirrorace::Settings {
-                    base_url,
-                    api_key: account.api_key.clone().into(),
-                    api_token: account.api_token.clone().into(),
-                    mirrors: Vec::new(),
-                    file_password: None,
-                };
-                Arc::new(MirrorAce::new(settings, client).unwrap())
-            }
-            _ => {
-                let settings = mirrored_to::Settings {
-                    base_url,
-                    api_key: account.api_key.clone().into(),
-                    mirrors: Vec::new(),
-                    password: None,
-                    email: None,
-                    daily_calls: 500,
-                    counter: None,
-                    clock: Arc::new(SystemTime::now),
-                };
-                Arc::new(MirroredTo::new(settings, client).unwrap())
-            }
-        }
+        provider_of(account, base_url, client)
     }
 
     async fn get(&self, page: &str) -> Value {

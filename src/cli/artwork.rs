@@ -40,7 +40,7 @@ pub(super) fn run(global: &Global, args: &ArtworkArgs) -> Outcome {
         let set = target.services().set_artwork(target.file()?, image.file()?).await;
         set.map_err(|error| target.failed(&error))?;
         session.changed(&target);
-        println!("{} is the artwork of {}.", image.shown, target.shown);
+        putln!("{} is the artwork of {}.", image.shown, target.shown);
         Ok(())
     })
 }

@@ -3,13 +3,14 @@
 //! Where standard input is no terminal, secrets are its lines, one each in the order in which they are asked for, and
 //! nothing else is asked. A signal ends the asking with the terminal as it was before.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal};
 use std::os::fd::AsRawFd;
 
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::oneshot;
 
 use super::failure::Failure;
+use super::output;
 use super::signals::Signals;
 
 /// The longest line that is taken for an answer, in bytes.
@@ -34,7 +35,7 @@ impl Asker {
     /// Tells whoever is asked something, and nobody else.
     pub fn tell(&self, text: &str) {
         if self.is_terminal {
-            eprintln!("{text}");
+            tell!("{text}");
         }
     }
 
@@ -68,7 +69,7 @@ impl Asker {
         let line = self.line().await;
         if hidden.is_some() {
             drop(hidden);
-            eprintln!();
+            tell!("");
         }
         let line = line?.filter(|line| !line.expose_secret().is_empty());
         line.ok_or_else(|| {
@@ -107,10 +108,7 @@ impl Asker {
 }
 
 fn show(question: &str) -> Result<(), Failure> {
-    eprint!("{question}: ");
-    io::stderr()
-        .flush()
-        .map_err(|e| Failure::new(format!("cannot ask: {e}")))
+    output::ask(&format!("{question}: "))
 }
 
 fn read_line() -> io::Result<Option<SecretString>> {

@@ -1,12 +1,10 @@
 //! `lockerfs completions`: command lines completed by the shell.
 
-use std::io::{self, Write};
-
 use clap::Args;
 use clap_complete::Shell;
 
 use super::Outcome;
-use super::failure::Failure;
+use super::output;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,6 +22,6 @@ pub(super) struct CompletionsArgs {
 pub(super) fn run(args: &CompletionsArgs) -> Outcome {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut super::command(), "lockerfs", &mut script);
-    let written = io::stdout().lock().write_all(&script);
-    written.map_err(|e| Failure::new(format!("cannot write: {e}")))
+    output::put_bytes(&script);
+    Ok(())
 }

@@ -1,8 +1,9 @@
 //! A question before something that cannot be undone.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 
 use super::failure::Failure;
+use super::output;
 
 /// Asks a person at the terminal, below the lines of `about`; yes where `yes` was said beforehand. `what` is what cannot
 /// be undone, as the beginning of a sentence.
@@ -17,10 +18,9 @@ pub(super) fn confirm(yes: bool, what: &str, about: &[String], question: &str) -
     }
     let failed = |e| Failure::new(format!("cannot ask: {e}"));
     for line in about {
-        eprintln!("  {line}");
+        tell!("  {line}");
     }
-    eprint!("{question} [y/N] ");
-    io::stderr().flush().map_err(failed)?;
+    output::ask(&format!("{question} [y/N] "))?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer).map_err(failed)?;
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))

@@ -43,8 +43,8 @@ pub(super) fn run(global: &Global, args: &CreateArgs) -> Outcome {
         let made = made.map_err(|error| Failure::of_item(&folder.account, &shown, &error))?;
         session.changed(&folder);
         match made.name == name {
-            true => println!("Made {shown}."),
-            false => println!(
+            true => putln!("Made {shown}."),
+            false => putln!(
                 "Made {} in place of {shown}: the service had a file of that name.",
                 text::printable(&made.name)
             ),

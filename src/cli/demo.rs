@@ -122,7 +122,7 @@ async fn mounted(folder: &TempDir, mount_point: &Path, sandbox: &Sandbox, accoun
     };
     let hints = hints(&plan.paths, mount_point, sandbox, accounts);
     let running = Running::start(plan).await?;
-    println!("{hints}");
+    putln!("{hints}");
     running.until_end().await
 }
 

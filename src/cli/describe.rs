@@ -35,8 +35,8 @@ pub(super) fn run(global: &Global, args: &DescribeArgs) -> Outcome {
         set.map_err(|error| target.failed(&error))?;
         session.changed(&target);
         match args.text.is_empty() {
-            true => println!("{} has no description.", target.shown),
-            false => println!("{} has the description.", target.shown),
+            true => putln!("{} has no description.", target.shown),
+            false => putln!("{} has the description.", target.shown),
         }
         Ok(())
     })

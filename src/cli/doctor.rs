@@ -4,14 +4,12 @@ mod accounts;
 mod machine;
 mod round_trip;
 
-use std::io::{self, Write};
-
 use clap::Args;
 use serde::Serialize;
 
 use super::failure::Failure;
 use super::mount::run_to_end;
-use super::{Global, Outcome, text};
+use super::{Global, Outcome, json, text};
 use crate::config::{Config, Paths};
 
 const HELP: &str = "\
@@ -94,7 +92,7 @@ struct Report {
 impl Report {
     fn add(&mut self, finding: Finding) {
         if !self.json {
-            println!("{}", finding.line());
+            putln!("{}", finding.line());
         }
         self.findings.push(finding);
     }
@@ -180,8 +178,5 @@ fn config(paths: &Paths, report: &mut Report) -> Option<Config> {
 }
 
 fn print_json(findings: &[Finding]) -> Outcome {
-    let failed = |e: &dyn std::fmt::Display| Failure::new(format!("cannot write JSON: {e}"));
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    serde_json::to_writer_pretty(&mut out, findings).map_err(|e| failed(&e))?;
-    writeln!(out).and_then(|()| out.flush()).map_err(|e| failed(&e))
+    json::print(&findings)
 }

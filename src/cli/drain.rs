@@ -8,7 +8,7 @@ use clap::Args;
 use super::failure::Failure;
 use super::progress::Progress;
 use super::signals::Signals;
-use super::{Global, Outcome, block_on, report, text, which};
+use super::{Global, Outcome, block_on, output, report, text, which};
 use crate::config::parse_duration;
 use crate::control::{Client, DrainProgress, PendingState};
 
@@ -73,13 +73,16 @@ fn judge(last: Option<&DrainProgress>, cut_off: Option<&str>) -> Outcome {
         return Err(Failure::new(format!("{why}: {left}")));
     }
     if totals.is_nothing() {
-        println!("All is uploaded.");
+        putln!("All is uploaded.");
         return Ok(());
     }
     let pending = last.map_or(&[][..], |progress| &progress.pending);
     let parked = pending.iter().filter(|file| file.state == PendingState::Parked);
     let parked: Vec<_> = parked.take(ROWS).collect();
-    eprint!("{}", report::rows(&parked, totals.needing(), SystemTime::now()));
+    output::tell(format_args!(
+        "{}",
+        report::rows(&parked, totals.needing(), SystemTime::now())
+    ));
     let left = match (totals.files, totals.operations) {
         (0, 1) => "1 change of the service is not done".to_owned(),
         (0, changes) => format!(

@@ -60,7 +60,7 @@ pub(super) fn run(global: &Global, args: &InfoArgs) -> Outcome {
         match args.json {
             true => json::print(&shown(&target, details, versions)),
             false => {
-                print!("{}", text::table(&rows(&target, &details, versions)));
+                put!("{}", text::table(&rows(&target, &details, versions)));
                 Ok(())
             }
         }

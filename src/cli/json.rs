@@ -1,6 +1,5 @@
 //! What is printed for scripts.
 
-use std::io::{self, Write};
 use std::time::SystemTime;
 
 use serde::Serialize;
@@ -12,10 +11,10 @@ use super::failure::Failure;
 
 /// Prints a value as JSON, and a line's end.
 pub(super) fn print(value: &impl Serialize) -> Outcome {
-    let failed = |e: &dyn std::fmt::Display| Failure::new(format!("cannot write JSON: {e}"));
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    serde_json::to_writer_pretty(&mut out, value).map_err(|e| failed(&e))?;
-    writeln!(out).and_then(|()| out.flush()).map_err(|e| failed(&e))
+    let text = serde_json::to_string_pretty(value);
+    let text = text.map_err(|e| Failure::new(format!("cannot write JSON: {e}")))?;
+    putln!("{text}");
+    Ok(())
 }
 
 /// A moment, as `2015-05-07T16:07:05Z`.

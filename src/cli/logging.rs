@@ -2,6 +2,7 @@
 //! secret to us.
 
 use std::fs::{File, OpenOptions};
+use std::io::IsTerminal;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Mutex;
@@ -25,12 +26,16 @@ pub(super) fn start(verbose: u8, file: Option<&Path>) -> Result<(), Failure> {
         Ok(text) => filter(&text)?,
         Err(_) => EnvFilter::new(format!("lockerfs={level}")),
     };
-    let log = tracing_subscriber::fmt().with_env_filter(filter);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(file.is_none() && wants_colours())
+        // It would panic where standard error takes nothing more.
+        .log_internal_errors(false);
     let started = match file {
         Some(path) => {
             let file = open(path)
                 .map_err(|e| Failure::new(format!("cannot write the log {}: {e}", path.display())))?;
-            log.with_ansi(false).with_writer(Mutex::new(file)).try_init()
+            log.with_writer(Mutex::new(file)).try_init()
         }
         None => log.with_writer(std::io::stderr).with_target(false).try_init(),
     };
@@ -53,6 +58,12 @@ fn log_panics() {
             wordy(panic);
         }
     }));
+}
+
+/// Only a person at a terminal does, who has not set `NO_COLOR`.
+fn wants_colours() -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty());
+    std::io::stderr().is_terminal() && !refused
 }
 
 fn filter(text: &str) -> Result<EnvFilter, Failure> {

@@ -115,7 +115,7 @@ async fn store(asker: &mut Asker, path: &Path, name: &str) -> Outcome {
         }
     }
     keep(path, name, draft, &given).await?;
-    println!("The login works: {}.", login_check::owner(account, &info));
+    putln!("The login works: {}.", login_check::owner(account, &info));
     Ok(())
 }
 
@@ -193,7 +193,7 @@ async fn tell_mount(state_dir: &Path, name: &str) -> Outcome {
         Err(error) => return Err(untold(name, &error)),
     };
     if !mounted {
-        println!("The next mount uses it.");
+        putln!("The next mount uses it.");
         return Ok(());
     }
     let client = Client::connect(state_dir)
@@ -201,8 +201,8 @@ async fn tell_mount(state_dir: &Path, name: &str) -> Outcome {
         .map_err(|error| untold(name, &error))?;
     let going_on = client.log_in(name.to_owned()).await;
     match going_on.map_err(|error| untold(name, &error))? {
-        0 => println!("The mount uses it."),
-        number => println!(
+        0 => putln!("The mount uses it."),
+        number => putln!(
             "The mount uses it; {} on.",
             text::count(number, "file or change goes", "files and changes go")
         ),

@@ -8,6 +8,7 @@ use clap_mangen::Man;
 
 use super::Outcome;
 use super::failure::Failure;
+use super::output;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,8 +29,8 @@ pub(super) fn run(args: &ManArgs) -> Outcome {
     let Some(folder) = &args.dir else {
         let mut page = Vec::new();
         render(&command, &mut page).map_err(|e| Failure::new(format!("cannot make the manual: {e}")))?;
-        let written = io::stdout().lock().write_all(&page);
-        return written.map_err(|e| Failure::new(format!("cannot write: {e}")));
+        output::put_bytes(&page);
+        return Ok(());
     };
     let failed = |e: io::Error| Failure::new(format!("cannot write the manual to {}: {e}", folder.display()));
     std::fs::create_dir_all(folder).map_err(failed)?;

@@ -129,7 +129,7 @@ fn in_foreground(global: &Global, plan: Plan) -> Outcome {
     super::logging::start(global.verbose, global.log_file.as_deref())?;
     run_to_end(async {
         let running = Running::start(plan).await?;
-        eprintln!(
+        tell!(
             "Mounted at {}; ^C uploads what waits and unmounts.",
             running.mount_point().display()
         );

@@ -80,7 +80,7 @@ pub(super) fn run(global: &Global, args: &PrivacyArgs) -> Outcome {
         } else {
             ""
         };
-        println!("{} is {}{below}.", target.shown, name(privacy));
+        putln!("{} is {}{below}.", target.shown, name(privacy));
         Ok(())
     })
 }

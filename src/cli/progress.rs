@@ -49,7 +49,7 @@ impl Progress {
                 let is_due = self.line_at.is_none_or(|at| at.elapsed() >= LINES_APART);
                 // The end has a sentence of its own.
                 if is_new && is_due && !progress.totals.is_nothing() {
-                    eprintln!("{}", report::summary(&progress.totals));
+                    tell!("{}", report::summary(&progress.totals));
                     self.line_at = Some(Instant::now());
                 }
             }

@@ -48,7 +48,7 @@ pub(super) fn run(global: &Global, args: &PurgeArgs) -> Outcome {
         let count = text::count(targets.len() as u64, "item", "items");
         let question = format!("Delete {count} for good?");
         if !confirm(args.yes, "deleting for good", &shown, &question)? {
-            println!("Nothing was deleted.");
+            putln!("Nothing was deleted.");
             return Ok(());
         }
         let mut left: Vec<&Target> = targets.iter().collect();
@@ -57,7 +57,7 @@ pub(super) fn run(global: &Global, args: &PurgeArgs) -> Outcome {
             left = others;
             delete(session, first, some).await?;
         }
-        println!("Deleted {count} for good.");
+        putln!("Deleted {count} for good.");
         Ok(())
     })
 }

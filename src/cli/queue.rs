@@ -2,7 +2,7 @@
 
 mod export;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 
 use super::failure::Failure;
 use super::seen::{self, Seen};
-use super::{Global, Outcome, block_on, report, text};
+use super::{Global, Outcome, block_on, json, output, report, text};
 use crate::control::{Choice, Client, ControlError, PendingState, PendingStatus};
 
 /// Files that are shown before a person is asked about them.
@@ -109,19 +109,16 @@ fn list(global: &Global, args: ListArgs) -> Outcome {
     let choice = choice(args.choice.account, args.choice.items);
     let rows = block_on(find(&state_dir, choice))?;
     if args.json {
-        let mut out = io::BufWriter::new(io::stdout().lock());
-        let failed = |e: &dyn std::fmt::Display| Failure::new(format!("cannot write JSON: {e}"));
-        serde_json::to_writer_pretty(&mut out, &rows).map_err(|e| failed(&e))?;
-        return writeln!(out).and_then(|()| out.flush()).map_err(|e| failed(&e));
+        return json::print(&rows);
     }
     if rows.is_empty() {
-        println!("Nothing waits.");
+        putln!("Nothing waits.");
         return Ok(());
     }
     let now = SystemTime::now();
     let mut table = vec![["  ID", "FILE", "SIZE", "STATE"].map(str::to_owned).to_vec()];
     table.extend(rows.iter().map(|file| report::row(file, now)));
-    print!("{}", text::table(&table));
+    put!("{}", text::table(&table));
     Ok(())
 }
 
@@ -168,8 +165,8 @@ pub(super) fn retry(global: &Global, account: Option<String>, items: Vec<String>
     block_on(async {
         let client = Client::connect(&state_dir).await?;
         match client.retry(choice(account, items)).await? {
-            0 => println!("Nothing has failed."),
-            files => println!("Trying {} again.", report::files(files)),
+            0 => putln!("Nothing has failed."),
+            files => putln!("Trying {} again.", report::files(files)),
         }
         Ok(())
     })
@@ -187,11 +184,11 @@ fn cancel(global: &Global, args: CancelArgs) -> Outcome {
             found.retain(|file| file.state != PendingState::Kept);
         }
         if found.is_empty() {
-            println!("Nothing waits.");
+            putln!("Nothing waits.");
             return Ok(());
         }
         if !args.yes && !ask(&found)? {
-            println!("Nothing was given up.");
+            putln!("Nothing was given up.");
             return Ok(());
         }
         // A folder's files as they were shown, whatever came since.
@@ -204,7 +201,7 @@ fn cancel(global: &Global, args: CancelArgs) -> Outcome {
         };
         let client = Client::connect(&state_dir).await?;
         let files = client.cancel(choice).await?;
-        println!("Gave up {}.", report::files(files));
+        putln!("Gave up {}.", report::files(files));
         Ok(())
     })
 }
@@ -217,13 +214,12 @@ fn ask(files: &[PendingStatus]) -> Result<bool, Failure> {
         ));
     }
     let shown: Vec<_> = files.iter().take(SHOWN).collect();
-    eprint!("{}", report::rows(&shown, files.len() as u64, SystemTime::now()));
-    eprint!(
-        "Give up {}? What is on this machine alone is gone then. [y/N] ",
+    output::ask(&format!(
+        "{}Give up {}? What is on this machine alone is gone then. [y/N] ",
+        report::rows(&shown, files.len() as u64, SystemTime::now()),
         report::files(files.len() as u64)
-    );
+    ))?;
     let failed = |e| Failure::new(format!("cannot ask: {e}"));
-    io::stderr().flush().map_err(failed)?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer).map_err(failed)?;
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
@@ -235,7 +231,7 @@ fn pause(global: &Global, account: Option<String>, paused: bool) -> Outcome {
     block_on(async {
         let of = account.clone().unwrap_or_else(|| "all accounts".to_owned());
         let changed = Client::connect(&state_dir).await?.pause(account, paused).await?;
-        println!(
+        putln!(
             "{}",
             match (paused, changed) {
                 (true, 0) => format!("Uploads of {of} are paused already."),

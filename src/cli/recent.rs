@@ -62,7 +62,7 @@ pub(super) fn run(global: &Global, args: &RecentArgs) -> Outcome {
             return json::print(&shown.collect::<Vec<_>>());
         }
         if files.is_empty() {
-            println!("Account {} has no files.", args.account);
+            putln!("Account {} has no files.", args.account);
             return Ok(());
         }
         let mut rows = vec![["DATE", "SIZE", "FILE"].map(str::to_owned).to_vec()];
@@ -70,7 +70,7 @@ pub(super) fn run(global: &Global, args: &RecentArgs) -> Outcome {
             let date = file.mtime.map_or_else(|| "not told".to_owned(), text::moment);
             vec![date, text::size(file.size), text::printable(path)]
         }));
-        print!("{}", text::table(&rows));
+        put!("{}", text::table(&rows));
         Ok(())
     })
 }

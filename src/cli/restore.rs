@@ -39,7 +39,7 @@ pub(super) fn run(global: &Global, args: &RestoreArgs) -> Outcome {
         session
             .wait_for(&target.account, &target.provider, goes_on)
             .await?;
-        println!("{} holds what it held in revision {revision}.", target.shown);
+        putln!("{} holds what it held in revision {revision}.", target.shown);
         Ok(())
     })
 }

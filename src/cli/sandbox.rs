@@ -10,7 +10,7 @@ use clap::Args;
 use self::quirk::Quirk;
 use super::failure::Failure;
 use super::signals::Signals;
-use super::{Global, Outcome};
+use super::{Global, Outcome, output};
 use crate::config::{parse_duration, parse_size};
 use crate::sandbox::{Account, Options, Quirks, Sandbox, Service};
 
@@ -90,15 +90,18 @@ async fn serve(args: SandboxArgs) -> Outcome {
     };
     let started = Sandbox::start(options).await;
     let sandbox = started.map_err(|e| Failure::new(format!("cannot start the sandbox in {data}: {e}")))?;
-    println!("The sandbox serves until ^C. What its accounts hold stands as plain files in");
+    putln!("The sandbox serves until ^C. What its accounts hold stands as plain files in");
     for account in &accounts {
-        println!("  {}", sandbox.files_dir(&account.name).display());
+        putln!("  {}", sandbox.files_dir(&account.name).display());
     }
-    println!("and into a config (chmod 600) they go as:\n");
-    print!("{}", config_text(&sandbox, &accounts));
-    signals.next().await;
+    putln!("and into a config (chmod 600) they go as:\n");
+    put!("{}", config_text(&sandbox, &accounts));
+    let printed = output::end();
+    if printed.is_ok() {
+        signals.next().await;
+    }
     sandbox.stop().await;
-    Ok(())
+    printed
 }
 
 /// An account on each host that a config can name without its address, by the kind's name.

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::failure::Failure;
-use crate::control::{Action, Client, ControlError, PendingState, PendingStatus, StatusReport, Totals};
+use crate::control::{
+    AccountState, Action, Client, ControlError, PendingState, PendingStatus, StatusReport, Totals,
+};
 use crate::state::{Database, DeletionRow, JournalRow, RenameRow, RowState, StateDir, StateError};
 use crate::upload::OperationId;
 
@@ -30,6 +32,17 @@ impl Seen {
         match self {
             Seen::Running(report) => &report.totals,
             Seen::Resting(resting) => &resting.totals,
+        }
+    }
+
+    /// Whether an account of the mount waits for a person to log in.
+    pub fn is_login_refused(&self) -> bool {
+        match self {
+            Seen::Running(report) => {
+                let mut accounts = report.accounts.iter();
+                accounts.any(|account| account.state == AccountState::LoginRefused)
+            }
+            Seen::Resting(_) => false,
         }
     }
 

@@ -345,7 +345,7 @@ impl Session {
             }
             if !told && begun.elapsed() > FAREWELL {
                 told = true;
-                eprintln!("The service works on it; ^C ends the waiting only.");
+                tell!("The service works on it; ^C ends the waiting only.");
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
@@ -360,7 +360,7 @@ impl Session {
                 Err(error) => Err(error),
             };
             if let Err(error) = told {
-                eprintln!("lockerfs: the mount shows the change a little later: {error}");
+                tell!("lockerfs: the mount shows the change a little later: {error}");
             }
         }
         let farewells = self

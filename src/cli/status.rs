@@ -1,6 +1,5 @@
 //! `lockerfs status`: the accounts of the running mount and the files that are not uploaded yet.
 
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +10,7 @@ use super::failure::Failure;
 use super::screen::Screen;
 use super::seen::{self, Seen};
 use super::signals::Signals;
-use super::{Global, Outcome, block_on, report, which};
+use super::{Global, Outcome, block_on, json, output, report, which};
 use crate::control::{PendingStatus, StatusReport, Totals};
 
 /// Files under each heading, unless all are asked for.
@@ -20,8 +19,8 @@ const ROWS: usize = 10;
 const INTERVAL: Duration = Duration::from_secs(1);
 
 const EXIT_STATUS: &str = "\
-Exit status: 0 when nothing needs you, 1 when a file does (or the status cannot be told). With --watch it is 0
-when ^C ends it.";
+Exit status: 0 when nothing needs you, 1 when a file or a refused login does, or the status cannot be \
+told. With --watch it is 0 when ^C ends it.";
 
 #[derive(Args)]
 #[command(after_help = EXIT_STATUS)]
@@ -70,11 +69,11 @@ pub(super) fn run(global: &Global, args: &StatusArgs) -> Outcome {
             print_json(&seen)?;
         } else {
             let rows = if args.all { usize::MAX } else { ROWS };
-            print!("{}", report::whole(&seen, rows, SystemTime::now()));
+            put!("{}", report::whole(&seen, rows, SystemTime::now()));
         }
-        match seen.totals().needing() {
-            0 => Ok(()),
-            _ => Err(Failure::told()),
+        match seen.totals().needing() > 0 || seen.is_login_refused() {
+            false => Ok(()),
+            true => Err(Failure::told()),
         }
     })
 }
@@ -107,8 +106,8 @@ async fn watch(state_dir: &Path, args: &StatusArgs) -> Outcome {
             }
             None => {
                 let rows = if args.all { usize::MAX } else { ROWS };
-                let written = writeln!(io::stdout(), "{}", text(rows));
-                written.map_err(|e| Failure::new(format!("cannot write: {e}")))?;
+                putln!("{}", text(rows));
+                output::end()?;
             }
         }
     }
@@ -130,8 +129,5 @@ fn print_json(seen: &Seen) -> Outcome {
             }),
         },
     };
-    let failed = |e: &dyn std::fmt::Display| Failure::new(format!("cannot write JSON: {e}"));
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    serde_json::to_writer_pretty(&mut out, &shown).map_err(|e| failed(&e))?;
-    writeln!(out).and_then(|()| out.flush()).map_err(|e| failed(&e))
+    json::print(&shown)
 }

@@ -116,7 +116,7 @@ async fn list(session: &mut Session, args: &ListArgs) -> Outcome {
         return json::print(&items.iter().map(shown).collect::<Vec<_>>());
     }
     if items.is_empty() {
-        println!("The trash of {} is empty.", args.account);
+        putln!("The trash of {} is empty.", args.account);
         return Ok(());
     }
     let mut rows = vec![["ID", "NAME", "SIZE", "DELETED"].map(str::to_owned).to_vec()];
@@ -130,7 +130,7 @@ async fn list(session: &mut Session, args: &ListArgs) -> Outcome {
             item.deleted.as_deref().map(text::printable).unwrap_or_default(),
         ]
     }));
-    print!("{}", text::table(&rows));
+    put!("{}", text::table(&rows));
     Ok(())
 }
 
@@ -161,11 +161,11 @@ async fn restore(session: &mut Session, args: &RestoreArgs) -> Outcome {
         .wait_for(&args.account, &provider, restored.goes_on)
         .await?;
     let items = text::count(ids.len() as u64, "item", "items");
-    println!("Restored {items} into {into}.");
+    putln!("Restored {items} into {into}.");
     let rules = provider.name_rules();
     for name in &restored.renamed {
         let name = text::printable(&names::to_local(name, &rules));
-        println!("One has the name {name} now, since its own was taken.");
+        putln!("One has the name {name} now, since its own was taken.");
     }
     Ok(())
 }
@@ -214,19 +214,19 @@ async fn empty(session: &mut Session, args: &EmptyArgs) -> Outcome {
     let provider = session.account(&args.account).await?;
     let items = in_trash(&*provider, &args.account).await?;
     if items.is_empty() {
-        println!("The trash of {} is empty.", args.account);
+        putln!("The trash of {} is empty.", args.account);
         return Ok(());
     }
     let count = text::count(items.len() as u64, "item", "items");
     let question = format!("Delete {count} of the trash of {} for good?", args.account);
     if !confirm(args.yes, "emptying the trash", &[], &question)? {
-        println!("Nothing was deleted.");
+        putln!("Nothing was deleted.");
         return Ok(());
     }
     let emptied = provider.services().empty_trash().await;
     let goes_on = emptied.map_err(|error| Failure::of_account(&args.account, &error))?;
     session.changed_in(&args.account);
     session.wait_for(&args.account, &provider, goes_on).await?;
-    println!("Deleted {count} for good.");
+    putln!("Deleted {count} for good.");
     Ok(())
 }

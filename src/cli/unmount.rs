@@ -59,7 +59,7 @@ pub(super) fn run(global: &Global, args: &UnmountArgs) -> Outcome {
             Ok(Some(0)) => Ok(()),
             Ok(Some(left)) => {
                 let files = text::count(left, "file is", "files are");
-                println!(
+                putln!(
                     "Unmounted. {files} not uploaded yet; kept in {} for the next mount.",
                     state_dir.display()
                 );

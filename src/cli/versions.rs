@@ -44,7 +44,7 @@ pub(super) fn run(global: &Global, args: &VersionsArgs) -> Outcome {
         match args.json {
             true => print_json(versions),
             false => {
-                print!("{}", table(&versions));
+                put!("{}", table(&versions));
                 Ok(())
             }
         }

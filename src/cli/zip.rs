@@ -76,7 +76,7 @@ pub(super) fn run(global: &Global, args: &ZipArgs) -> Outcome {
         first.services().check_zip(&items, terms).await.map_err(failed)?;
         for target in &targets {
             if Session::waits_below(target).await? {
-                eprintln!(
+                tell!(
                     "lockerfs: files below {} wait for their upload: the archive lacks them",
                     target.shown
                 );
@@ -208,7 +208,7 @@ async fn fetch(
         )),
         _ => cannot(&e.error),
     })?;
-    println!("Saved {} as {}.", text::size(written), args.output.display());
+    putln!("Saved {} as {}.", text::size(written), args.output.display());
     Ok(())
 }
 

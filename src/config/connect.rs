@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use secrecy::SecretString;
+
 use super::account::{
     AccountConfig, MediaFireAccount, MirrorAceAccount, MirroredToAccount, Service, YetiShareAccount,
 };
@@ -10,6 +12,7 @@ use super::clock::clock;
 use super::error::ConfigError;
 use super::file::Config;
 use super::paths::runtime_dir;
+use super::secret::SecretSource;
 use super::section::Result;
 use crate::http::{ApiClient, ApiOptions};
 use crate::provider::mediafire::{Credentials, MediaFire, Settings, TokenVersion};
@@ -25,16 +28,53 @@ pub struct Connected {
     pub exchange: Arc<Exchange>,
 }
 
+/// Where the secrets of a provider come from.
+#[derive(Clone, Copy)]
+enum Secrets {
+    /// From where the config says.
+    Kept,
+    /// From nowhere: the provider must not be called.
+    Withheld,
+}
+
+/// What stands for a secret that nobody is ever told. As long as the keys of a YetiShare host, which tell wrong ones by
+/// their length.
+const NO_SECRET: &str = "----------------------------------------------------------------";
+
+impl Secrets {
+    async fn require(self, secret: &SecretSource) -> Result<SecretString> {
+        match self {
+            Secrets::Kept => secret.require().await,
+            Secrets::Withheld => Ok(NO_SECRET.into()),
+        }
+    }
+
+    async fn fetch(self, secret: &SecretSource) -> Result<Option<SecretString>> {
+        match self {
+            Secrets::Kept => secret.fetch().await,
+            Secrets::Withheld => Ok(secret.is_given().then(|| NO_SECRET.into())),
+        }
+    }
+}
+
 impl Config {
     /// The provider of an account, in its wrappers. Fetches the secrets; makes no call to the service. `index` is
     /// where it keeps what must outlive the process.
     pub async fn connect(&self, account: &AccountConfig, index: Option<&Database>) -> Result<Connected> {
-        let exchange = Arc::new(Exchange::new(self.provider(account, index).await?));
-        let inner: Arc<dyn Provider> = exchange.clone();
-        Ok(Connected {
-            provider: wrapped(account, inner),
-            exchange,
-        })
+        let provider = self.provider(account, index).await?;
+        Ok(connected(account, Exchange::new(provider)))
+    }
+
+    /// As [`connect`](Self::connect), of an account whose secrets cannot be had yet: all calls fail for this reason, as
+    /// those with a wrong login do, until a provider with secrets is put into the exchange.
+    pub async fn connect_barred(
+        &self,
+        account: &AccountConfig,
+        index: Option<&Database>,
+        why: &str,
+    ) -> Result<Connected> {
+        let provider = self.make(account, index, None, Secrets::Withheld).await?;
+        Ok(connected(account, Exchange::barred(provider, why)))
     }
 
     /// As [`connect`](Self::connect), for a command that ends before its secrets change.
@@ -52,14 +92,17 @@ impl Config {
         account: &AccountConfig,
         index: Option<&Database>,
     ) -> Result<Arc<dyn Provider>> {
-        self.make(account, index, Some(runtime_dir().join("tokens")))
-            .await
+        let tokens = runtime_dir().join("tokens");
+        self.make(account, index, Some(tokens), Secrets::Kept).await
     }
 
     /// As [`connect`](Self::connect), for finding out whether the secrets are good: it logs in anew, whatever login
     /// other processes hold.
     pub async fn connect_anew(&self, account: &AccountConfig) -> Result<Arc<dyn Provider>> {
-        Ok(wrapped(account, self.make(account, None, None).await?))
+        Ok(wrapped(
+            account,
+            self.make(account, None, None, Secrets::Kept).await?,
+        ))
     }
 
     async fn make(
@@ -67,6 +110,7 @@ impl Config {
         account: &AccountConfig,
         index: Option<&Database>,
         token_dir: Option<PathBuf>,
+        secrets: Secrets,
     ) -> Result<Arc<dyn Provider>> {
         let unusable =
             |why: String| ConfigError::new(&self.path, why).at_key(format!("accounts.{}", account.name));
@@ -78,7 +122,7 @@ impl Config {
         let refused = |error: ProviderError| unusable(error.message);
         Ok(match &account.service {
             Service::MediaFire(service) => {
-                let settings = mediafire_settings(account, service, &unusable).await?;
+                let settings = mediafire_settings(account, service, secrets, &unusable).await?;
                 // What keeps nothing here ends soon.
                 let account = match index {
                     Some(_) => MediaFire::new(settings, client),
@@ -90,21 +134,30 @@ impl Config {
                 let settings = yetishare::Settings {
                     kind: account.kind,
                     base_url: account.base_url.clone(),
-                    credentials: yetishare_credentials(service).await?,
+                    credentials: yetishare_credentials(service, secrets).await?,
                     token_dir,
                     tombstones: index.cloned(),
                 };
                 Arc::new(YetiShare::new(settings, client).map_err(refused)?)
             }
             Service::MirrorAce(service) => {
-                let settings = mirrorace_settings(account, service).await?;
+                let settings = mirrorace_settings(account, service, secrets).await?;
                 Arc::new(MirrorAce::new(settings, client).map_err(refused)?)
             }
             Service::MirroredTo(service) => {
-                let settings = mirrored_to_settings(account, service, index).await?;
+                let settings = mirrored_to_settings(account, service, secrets, index).await?;
                 Arc::new(MirroredTo::new(settings, client).map_err(refused)?)
             }
         })
+    }
+}
+
+fn connected(account: &AccountConfig, exchange: Exchange) -> Connected {
+    let exchange = Arc::new(exchange);
+    let inner: Arc<dyn Provider> = exchange.clone();
+    Connected {
+        provider: wrapped(account, inner),
+        exchange,
     }
 }
 
@@ -119,15 +172,18 @@ fn wrapped(account: &AccountConfig, provider: Arc<dyn Provider>) -> Arc<dyn Prov
     wrap::standard(provider, &account.name, &options)
 }
 
-async fn yetishare_credentials(account: &YetiShareAccount) -> Result<yetishare::Credentials> {
+async fn yetishare_credentials(
+    account: &YetiShareAccount,
+    secrets: Secrets,
+) -> Result<yetishare::Credentials> {
     Ok(match &account.username {
         Some(username) => yetishare::Credentials::Password {
             username: username.clone(),
-            password: account.password.require().await?,
+            password: secrets.require(&account.password).await?,
         },
         None => yetishare::Credentials::Keys {
-            key1: account.key1.require().await?,
-            key2: account.key2.require().await?,
+            key1: secrets.require(&account.key1).await?,
+            key2: secrets.require(&account.key2).await?,
         },
     })
 }
@@ -135,26 +191,28 @@ async fn yetishare_credentials(account: &YetiShareAccount) -> Result<yetishare::
 async fn mirrorace_settings(
     config: &AccountConfig,
     account: &MirrorAceAccount,
+    secrets: Secrets,
 ) -> Result<mirrorace::Settings> {
     Ok(mirrorace::Settings {
         base_url: config.base_url.clone(),
-        api_key: account.api_key.require().await?,
-        api_token: account.api_token.require().await?,
+        api_key: secrets.require(&account.api_key).await?,
+        api_token: secrets.require(&account.api_token).await?,
         mirrors: account.mirrors.clone(),
-        file_password: account.file_password.fetch().await?,
+        file_password: secrets.fetch(&account.file_password).await?,
     })
 }
 
 async fn mirrored_to_settings(
     config: &AccountConfig,
     account: &MirroredToAccount,
+    secrets: Secrets,
     index: Option<&Database>,
 ) -> Result<mirrored_to::Settings> {
     Ok(mirrored_to::Settings {
         base_url: config.base_url.clone(),
-        api_key: account.api_key.require().await?,
+        api_key: secrets.require(&account.api_key).await?,
         mirrors: account.mirrors.clone(),
-        password: account.password.fetch().await?,
+        password: secrets.fetch(&account.password).await?,
         email: account.email.clone(),
         daily_calls: account.daily_calls,
         counter: index.cloned(),
@@ -165,13 +223,14 @@ async fn mirrored_to_settings(
 async fn mediafire_settings(
     config: &AccountConfig,
     account: &MediaFireAccount,
+    secrets: Secrets,
     unusable: &impl Fn(String) -> ConfigError,
 ) -> Result<Settings> {
-    let credentials = match (account.session_token.fetch().await?, &account.email) {
+    let credentials = match (secrets.fetch(&account.session_token).await?, &account.email) {
         (Some(token), _) => Credentials::SessionToken(token),
         (None, Some(email)) => Credentials::Password {
             email: email.clone(),
-            password: account.password.require().await?,
+            password: secrets.require(&account.password).await?,
         },
         (None, None) => return Err(unusable("has neither email nor session_token".to_owned())),
     };
@@ -179,7 +238,7 @@ async fn mediafire_settings(
         base_url: config.base_url.clone(),
         credentials,
         application_id: account.app_id.clone(),
-        api_key: account.api_key.fetch().await?,
+        api_key: secrets.fetch(&account.api_key).await?,
         token_version: if account.token_version == 1 {
             TokenVersion::V1
         } else {

@@ -328,20 +328,18 @@ mod tests {
         assert!(draft.rename_account("a", "b").is_err() && draft.rename_account("q", "r").is_err());
     }
 
+    fn names(draft: &Draft) -> Vec<String> {
+        let accounts = draft.config().unwrap().accounts.into_iter();
+        accounts.map(|account| account.name).collect()
+    }
+
     #[test]
     fn accounts_with_dotted_keys_get_another_one_beside_them() {
         let mut draft = draft("accounts.a.kind = \"mediafire\"\naccounts.a.email = \"a@example.org\"\n");
         let entries = text(&[("kind", "mediafire"), ("email", "c@example.org")]);
         draft.add_account("c", &entries).unwrap();
         draft.rename_account("a", "b").unwrap();
-        let names: Vec<_> = draft
-            .config()
-            .unwrap()
-            .accounts
-            .into_iter()
-            .map(|a| a.name)
-            .collect();
-        assert_eq!(names, ["b", "c"]);
+        assert_eq!(names(&draft), ["b", "c"]);
     }
 
     #[test]
@@ -351,13 +349,6 @@ mod tests {
             .add_account("c", &text(&[("kind", "mediafire"), ("email", "c@example.org")]))
             .unwrap();
         draft.rename_account("a", "b").unwrap();
-        let names: Vec<_> = draft
-            .config()
-            .unwrap()
-            .accounts
-            .into_iter()
-            .map(|a| a.name)
-            .collect();
-        assert_eq!(names, ["b", "c"]);
+        assert_eq!(names(&draft), ["b", "c"]);
     }
 }

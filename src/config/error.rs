@@ -13,6 +13,9 @@ pub struct ConfigError {
     pub key: Option<String>,
     /// What is wrong and what to do, without a secret.
     pub message: String,
+    /// Whether the config is good, and what it names could not be had just now: a secret that the keyring or a command
+    /// keeps back.
+    pub may_pass: bool,
 }
 
 impl ConfigError {
@@ -22,7 +25,14 @@ impl ConfigError {
             line: None,
             key: None,
             message: message.into(),
+            may_pass: false,
         }
+    }
+
+    #[must_use]
+    pub(super) fn for_now(mut self) -> Self {
+        self.may_pass = true;
+        self
     }
 
     #[must_use]

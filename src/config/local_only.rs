@@ -60,6 +60,7 @@ mod tests {
             ".DS_Store",
             ".notes.txt.swp",
             ".~lock.a b.odt#",
+            ".#notes.txt",
             "Thumbs.db",
             ".swp",
         ] {
@@ -73,6 +74,7 @@ mod tests {
             "Trash",
             ".config",
             "a~",
+            "#notes.txt#",
         ] {
             assert!(!usual.names.is_match(kept), "{kept}");
         }

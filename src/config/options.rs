@@ -46,6 +46,7 @@ pub const LOCAL_ONLY: &[&str] = &[
     ".*.swo",
     ".*.swx",
     ".~lock.*#",
+    ".#*",
 ];
 
 /// Calls that may go at once where the config limits calls a second and says nothing of a burst.

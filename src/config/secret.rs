@@ -169,13 +169,14 @@ impl SecretSource {
     async fn look_in_keyring(&self, entry: &str) -> Result<SecretString> {
         let found = keyring::get(entry)
             .await
-            .map_err(|e| self.error(&e.to_string()))?;
+            .map_err(|e| self.error(&e.to_string()).for_now())?;
         found.ok_or_else(|| {
             let account = self.key.trim_start_matches("accounts.");
             let account = account.strip_suffix(self.name).unwrap_or(account).trim_end_matches('.');
             self.error(&format!(
                 "the system's keyring has no entry {entry:?}: run `lockerfs login {account}` to give the secret again"
             ))
+            .for_now()
         })
     }
 
@@ -210,7 +211,7 @@ impl SecretSource {
     }
 
     async fn run_command(&self, command: &str) -> Result<SecretString> {
-        let failed = |why: String| self.error(&format!("the command {why}"));
+        let failed = |why: String| self.error(&format!("the command {why}")).for_now();
         let mut child = tokio::process::Command::new("sh")
             .args(["-c", command])
             .stdin(Stdio::inherit())

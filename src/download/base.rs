@@ -80,11 +80,9 @@ impl BaseContent for Downloads {
 }
 
 fn of_download(error: DownloadError) -> ProviderError {
-    let retry = match error.kind() {
-        ErrorKind::RateLimited | ErrorKind::Timeout | ErrorKind::Unavailable | ErrorKind::Busy => {
-            Retry::AfterWait(None)
-        }
-        _ => Retry::Never,
+    let retry = match error.may_pass() {
+        true => Retry::AfterWait(None),
+        false => Retry::Never,
     };
     ProviderError::new(error.kind(), retry, OPERATION, error.to_string())
 }

@@ -153,9 +153,11 @@ fn cure(error: &HttpError) -> Cure {
         HttpErrorKind::Status(status) if status == 408 || status == 429 || status >= 500 => {
             Cure::TryAgain(error.retry_after)
         }
-        HttpErrorKind::Connect | HttpErrorKind::NoAnswer | HttpErrorKind::Timeout | HttpErrorKind::Body => {
-            Cure::TryAgain(None)
-        }
+        HttpErrorKind::Connect
+        | HttpErrorKind::NoAnswer
+        | HttpErrorKind::Timeout
+        | HttpErrorKind::Nonsense
+        | HttpErrorKind::Body => Cure::TryAgain(None),
         _ => Cure::GiveUp,
     }
 }

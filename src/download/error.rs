@@ -8,6 +8,7 @@ use crate::provider::{ErrorKind, ProviderError};
 #[error("{message}")]
 pub struct DownloadError {
     kind: ErrorKind,
+    may_pass: bool,
     message: String,
 }
 
@@ -15,6 +16,10 @@ impl DownloadError {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         DownloadError {
             kind,
+            may_pass: matches!(
+                kind,
+                ErrorKind::RateLimited | ErrorKind::Timeout | ErrorKind::Unavailable | ErrorKind::Busy
+            ),
             message: message.into(),
         }
     }
@@ -23,21 +28,31 @@ impl DownloadError {
         self.kind
     }
 
+    /// Whether it may be better later, with nothing done about it.
+    pub fn may_pass(&self) -> bool {
+        self.may_pass
+    }
+
     /// What an answer that was not the file's bytes means, once a new link did not help.
     pub(super) fn of_http(name: &str, error: &HttpError) -> Self {
         let kind = match error.kind {
             HttpErrorKind::Status(401 | 403) => ErrorKind::PermissionDenied,
             HttpErrorKind::Status(404 | 410) => ErrorKind::NotFound,
-            HttpErrorKind::Status(416) | HttpErrorKind::WrongRange | HttpErrorKind::NotData => {
-                ErrorKind::Corrupt
-            }
+            HttpErrorKind::Status(416)
+            | HttpErrorKind::WrongRange
+            | HttpErrorKind::NotData
+            | HttpErrorKind::Nonsense => ErrorKind::Corrupt,
             HttpErrorKind::Status(429) => ErrorKind::RateLimited,
             HttpErrorKind::Timeout => ErrorKind::Timeout,
             HttpErrorKind::Status(status) if status < 500 => ErrorKind::Unexpected,
             HttpErrorKind::Redirect | HttpErrorKind::InsecureUrl => ErrorKind::Unexpected,
             _ => ErrorKind::Unavailable,
         };
-        DownloadError::new(kind, format!("cannot read {name}: {error}"))
+        let told = DownloadError::new(kind, format!("cannot read {name}: {error}"));
+        DownloadError {
+            may_pass: told.may_pass || error.kind == HttpErrorKind::Nonsense,
+            ..told
+        }
     }
 
     pub(super) fn of_provider(error: &ProviderError) -> Self {

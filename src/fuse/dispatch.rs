@@ -71,9 +71,34 @@ fn tell(operation: &'static str, error: &Error) -> Errno {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::sync::{Arc, Mutex, mpsc};
 
     use super::*;
+
+    /// What is logged meanwhile by this thread.
+    fn logged(work: impl FnOnce()) -> Vec<String> {
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&log);
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || Lines(Arc::clone(&kept)))
+            .finish();
+        tracing::subscriber::with_default(subscriber, work);
+        let text = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
 
     fn runtime() -> tokio::runtime::Runtime {
         tokio::runtime::Builder::new_multi_thread()
@@ -119,6 +144,30 @@ mod tests {
             assert_eq!(answer(&runtime, deadline, later), Err(libc::EIO));
             assert_eq!(answer(&runtime, deadline, async { Ok(1) }), Ok(1));
         }
+    }
+
+    #[test]
+    fn a_panic_is_one_line_of_the_log_which_names_the_operation() {
+        let of_one = |work: &dyn Fn()| {
+            let logged = logged(work);
+            let [line] = &logged[..] else {
+                panic!("{logged:?}");
+            };
+            let told = "readlink: this is a bug in lockerfs: the request's handler panicked";
+            assert!(line.contains("WARN") && line.contains(told), "{line}");
+        };
+        of_one(&|| assert!(now::<u8>("readlink", || panic!("on purpose")).is_err()));
+        of_one(&|| assert!(now_if_known::<u8>("readlink", || panic!("on purpose")).is_some()));
+        of_one(&|| {
+            // In this thread, whose log is looked at.
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let (send, told) = tokio::sync::oneshot::channel();
+            let reply = move |result: std::result::Result<u8, Errno>| send.send(result).unwrap();
+            let work = async { panic!("on purpose") };
+            later(runtime.handle(), "readlink", None, work, reply, drop);
+            let told = runtime.block_on(told).unwrap();
+            assert_eq!(told.map_err(|errno| errno.code()), Err(libc::EIO));
+        });
     }
 
     #[test]

@@ -21,6 +21,7 @@ use self::body::Progress;
 use self::pace::Pace;
 pub use self::stream::ApiStream;
 use super::client::{builder, built, check_url};
+use super::error::is_nonsense;
 use super::{FileRange, HttpError, HttpErrorKind};
 
 /// Bytes beyond which an answer waits until no other that is so large is in memory.
@@ -389,6 +390,8 @@ fn failure(error: reqwest::Error, host: &str, progress: &Progress) -> HttpError 
         HttpErrorKind::Connect
     } else if error.is_timeout() {
         HttpErrorKind::Timeout
+    } else if is_nonsense(&error) {
+        HttpErrorKind::Nonsense
     } else {
         HttpErrorKind::NoAnswer
     };

@@ -16,7 +16,7 @@ use url::Url;
 
 use self::gate::{Head, gate};
 use super::client::{builder, built, check_url};
-use super::error::{HttpError, HttpErrorKind};
+use super::error::{HttpError, HttpErrorKind, is_nonsense};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the next part of a body may take. Another connection goes on where this one stopped, so that a short time
@@ -177,7 +177,8 @@ impl DataBody {
     }
 
     /// The next bytes; `None` after exactly the bytes that were asked for. A body that ends before them, or
-    /// goes on after the end of the file, is an error of kind [`HttpErrorKind::Body`]. Safe to cancel.
+    /// gives a part only, is an error of kind [`HttpErrorKind::Body`]; one that goes on after the end of the file is
+    /// [`HttpErrorKind::Nonsense`]. Safe to cancel.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
         loop {
             if self.left == 0 && !self.ends_with_file {
@@ -199,7 +200,8 @@ impl DataBody {
             }
             if bytes.len() as u64 > self.left {
                 if self.ends_with_file {
-                    return Err(self.broken("sent more bytes than the file has"));
+                    let message = format!("{} sent more bytes than the file has", self.host);
+                    return Err(HttpError::new(HttpErrorKind::Nonsense, message));
                 }
                 bytes.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
             }
@@ -322,10 +324,11 @@ fn request_error(url: &Url, error: reqwest::Error) -> HttpError {
             format!("cannot connect to {host}: {}", plain(error)),
         );
     }
-    HttpError::new(
-        HttpErrorKind::NoAnswer,
-        format!("no answer from {host}: {}", plain(error)),
-    )
+    let kind = match is_nonsense(&error) {
+        true => HttpErrorKind::Nonsense,
+        false => HttpErrorKind::NoAnswer,
+    };
+    HttpError::new(kind, format!("no answer from {host}: {}", plain(error)))
 }
 
 /// The innermost cause, without the URL that reqwest would add.

@@ -22,6 +22,9 @@ pub enum HttpErrorKind {
     WrongRange,
     /// An answer's body that broke off.
     Body,
+    /// An answer that is none: no HTTP, a head or a body without end. The request was taken, and what it gave is not
+    /// known.
+    Nonsense,
     /// An answer that is larger than allowed: the request was taken, and what it gave is not known.
     AnswerTooLarge,
     /// The local file that was to be sent could not be read: the server got no whole request.
@@ -40,6 +43,18 @@ pub struct HttpError {
     pub message: String,
     /// What the server asked for by `Retry-After`.
     pub retry_after: Option<Duration>,
+}
+
+/// Whether what came in place of an answer's head was none, or was larger than any is.
+pub(super) fn is_nonsense(error: &reqwest::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        if inner.downcast_ref().is_some_and(hyper::Error::is_parse) {
+            return true;
+        }
+        cause = inner.source();
+    }
+    false
 }
 
 impl HttpError {

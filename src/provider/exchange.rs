@@ -1,7 +1,8 @@
 //! A provider that another one can take the place of while it is used: when the account's secrets have changed.
 //!
 //! What is under way ends with the one that it began with; what only that one knew in memory is learned anew, as after
-//! a restart. It stands inside the wrappers, so that limits and counts go on.
+//! a restart. It stands inside the wrappers, so that limits and counts go on. Where the secrets cannot be had yet, the
+//! place is barred: it tells what the service can do, and refuses every call as the service refuses a wrong login.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
@@ -11,32 +12,83 @@ use url::Url;
 
 use super::services::{self, FileServices};
 use super::{
-    AccountInfo, Capabilities, ChangeCursor, Changes, DailyCalls, DeleteMode, DownloadLink, FileEntry,
-    FileId, FolderEntry, FolderId, FolderState, ItemId, ListHint, Listing, NameRules, Pace, Provider,
-    PublishedState, Result, SentUpload, ShareLinks, UploadPlan, UploadProgress, UploadRequest, UploadTicket,
+    AccountInfo, Capabilities, ChangeCursor, Changes, DailyCalls, DeleteMode, DownloadLink, ErrorKind,
+    FileEntry, FileId, FolderEntry, FolderId, FolderState, ItemId, ListHint, Listing, NameRules, Pace,
+    Provider, ProviderError, PublishedState, Result, Retry, SentUpload, ShareLinks, UploadPlan,
+    UploadProgress, UploadRequest, UploadTicket,
 };
 use crate::http::FileRange;
 
 /// The place of a provider.
 pub struct Exchange {
-    current: RwLock<Arc<dyn Provider>>,
+    current: RwLock<Serving>,
+}
+
+#[derive(Clone)]
+struct Serving {
+    provider: Arc<dyn Provider>,
+    /// Why it must not be called.
+    barred: Option<Arc<str>>,
 }
 
 impl Exchange {
     pub fn new(provider: Arc<dyn Provider>) -> Self {
         Exchange {
-            current: RwLock::new(provider),
+            current: RwLock::new(Serving {
+                provider,
+                barred: None,
+            }),
+        }
+    }
+
+    /// With a provider that has no secrets: until another is put in its place, all calls fail for this reason.
+    pub fn barred(provider: Arc<dyn Provider>, why: &str) -> Self {
+        Exchange {
+            current: RwLock::new(Serving {
+                provider,
+                barred: Some(why.into()),
+            }),
         }
     }
 
     /// Lets another provider of the same account serve from now on, and returns the one before.
     pub fn put(&self, provider: Arc<dyn Provider>) -> Arc<dyn Provider> {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *current, provider)
+        let next = Serving {
+            provider,
+            barred: None,
+        };
+        std::mem::replace(&mut *current, next).provider
     }
 
+    fn serving(&self) -> Serving {
+        self.current
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// For what is known without a call.
     fn current(&self) -> Arc<dyn Provider> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+        self.serving().provider
+    }
+
+    /// For calls.
+    fn called(&self) -> Result<Arc<dyn Provider>> {
+        match self.serving() {
+            Serving {
+                provider,
+                barred: None,
+            } => Ok(provider),
+            Serving {
+                barred: Some(why), ..
+            } => Err(ProviderError::new(
+                ErrorKind::LoginRefused,
+                Retry::Never,
+                "login",
+                &*why,
+            )),
+        }
     }
 }
 
@@ -76,67 +128,67 @@ impl Provider for Exchange {
     }
 
     async fn account_info(&self) -> Result<AccountInfo> {
-        self.current().account_info().await
+        self.called()?.account_info().await
     }
 
     async fn list(&self, folder: &FolderId, hint: ListHint) -> Result<Listing> {
-        self.current().list(folder, hint).await
+        self.called()?.list(folder, hint).await
     }
 
     async fn file_info(&self, files: &[FileId]) -> Result<Vec<FileEntry>> {
-        self.current().file_info(files).await
+        self.called()?.file_info(files).await
     }
 
     async fn links(&self, files: &[FileId]) -> Result<Vec<Result<DownloadLink>>> {
-        self.current().links(files).await
+        self.called()?.links(files).await
     }
 
     async fn share_links(&self, files: &[FileId]) -> Result<Vec<Result<ShareLinks>>> {
-        self.current().share_links(files).await
+        self.called()?.share_links(files).await
     }
 
     async fn create_folder(&self, parent: &FolderId, name: &str) -> Result<FolderEntry> {
-        self.current().create_folder(parent, name).await
+        self.called()?.create_folder(parent, name).await
     }
 
     async fn rename(&self, item: &ItemId, name: &str, mtime: Option<SystemTime>) -> Result<()> {
-        self.current().rename(item, name, mtime).await
+        self.called()?.rename(item, name, mtime).await
     }
 
     async fn move_to(&self, items: &[ItemId], folder: &FolderId) -> Result<()> {
-        self.current().move_to(items, folder).await
+        self.called()?.move_to(items, folder).await
     }
 
     async fn copy_file(&self, file: &FileId, folder: &FolderId) -> Result<FileId> {
-        self.current().copy_file(file, folder).await
+        self.called()?.copy_file(file, folder).await
     }
 
     async fn set_mtime(&self, item: &ItemId, mtime: SystemTime) -> Result<()> {
-        self.current().set_mtime(item, mtime).await
+        self.called()?.set_mtime(item, mtime).await
     }
 
     async fn replace_content(&self, new: &FileId, old: &FileId) -> Result<()> {
-        self.current().replace_content(new, old).await
+        self.called()?.replace_content(new, old).await
     }
 
     async fn delete(&self, items: &[ItemId], mode: DeleteMode) -> Result<()> {
-        self.current().delete(items, mode).await
+        self.called()?.delete(items, mode).await
     }
 
     async fn folder_states(&self, folders: &[FolderId]) -> Result<Vec<FolderState>> {
-        self.current().folder_states(folders).await
+        self.called()?.folder_states(folders).await
     }
 
     async fn changes(&self, since: Option<&ChangeCursor>) -> Result<Changes> {
-        self.current().changes(since).await
+        self.called()?.changes(since).await
     }
 
     async fn upload_begin(&self, request: &UploadRequest) -> Result<UploadPlan> {
-        self.current().upload_begin(request).await
+        self.called()?.upload_begin(request).await
     }
 
     async fn upload_whole(&self, request: &UploadRequest, body: FileRange) -> Result<UploadProgress> {
-        self.current().upload_whole(request, body).await
+        self.called()?.upload_whole(request, body).await
     }
 
     async fn upload_unit(
@@ -146,7 +198,7 @@ impl Provider for Exchange {
         sha256: &[u8; 32],
         body: FileRange,
     ) -> Result<UploadProgress> {
-        self.current().upload_unit(request, index, sha256, body).await
+        self.called()?.upload_unit(request, index, sha256, body).await
     }
 
     async fn upload_range(
@@ -155,23 +207,23 @@ impl Provider for Exchange {
         session: &UploadTicket,
         body: FileRange,
     ) -> Result<UploadProgress> {
-        self.current().upload_range(request, session, body).await
+        self.called()?.upload_range(request, session, body).await
     }
 
     async fn upload_from_link(&self, request: &UploadRequest, link: &Url) -> Result<UploadProgress> {
-        self.current().upload_from_link(request, link).await
+        self.called()?.upload_from_link(request, link).await
     }
 
     async fn upload_poll(&self, ticket: &UploadTicket) -> Result<UploadProgress> {
-        self.current().upload_poll(ticket).await
+        self.called()?.upload_poll(ticket).await
     }
 
     async fn upload_poll_many(&self, uploads: &[SentUpload]) -> Result<Vec<Result<UploadProgress>>> {
-        self.current().upload_poll_many(uploads).await
+        self.called()?.upload_poll_many(uploads).await
     }
 
     async fn published(&self, files: &[FileId]) -> Result<Vec<PublishedState>> {
-        self.current().published(files).await
+        self.called()?.published(files).await
     }
 
     fn published_state(&self, file: &FileId) -> Option<PublishedState> {
@@ -179,7 +231,7 @@ impl Provider for Exchange {
     }
 
     async fn check_published(&self, most: usize) -> Result<usize> {
-        self.current().check_published(most).await
+        self.called()?.check_published(most).await
     }
 
     async fn daily_calls(&self) -> Option<DailyCalls> {

@@ -1,5 +1,6 @@
 //! Where requests come in: each is named, counted, befallen by what faults are due, answered and logged.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -150,7 +151,9 @@ fn log(method: &Method, call: &str, response: &Response, bytes_in: u64, began: I
         .map(|error| format!(" error {error}"))
         .unwrap_or_default();
     let bytes_out = length(response.headers()).unwrap_or(0);
-    eprintln!(
+    // Where nobody reads the log any more, the answers go on.
+    let _ = writeln!(
+        std::io::stderr(),
         "{method} {call} {account} {}{error} in {bytes_in} out {bytes_out} {} ms",
         response.status().as_u16(),
         began.elapsed().as_millis()

@@ -215,6 +215,11 @@ impl Uploads {
         remains.cloned().collect()
     }
 
+    /// The files of the service that uploads of removed files made, and that are deleted there before long.
+    pub fn made_and_going(&self, account: &str) -> Vec<FileId> {
+        self.table().made_and_going(account)
+    }
+
     /// What uploads may have left in a folder, until it is brought to its place or, of a file that was removed or
     /// changed since, cleared away.
     pub fn traces(&self, account: &str, folder: &FolderId) -> Vec<Trace> {

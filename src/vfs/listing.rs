@@ -24,6 +24,7 @@ pub(super) struct Asked {
     version: u64,
     waiting: Vec<PendingFile>,
     going: DeletionWatch,
+    made_and_going: Vec<FileId>,
     names: HashMap<ItemId, String>,
     traces: Vec<Trace>,
     ended: u64,
@@ -40,6 +41,8 @@ impl Vfs {
             hint.files = None;
         }
         let going = self.uploads.watch_deletions(&account.setup.name);
+        // These are told by their ids alone, as they may have another name by now than that under which they were sent.
+        let made_and_going = self.uploads.made_and_going(&account.setup.name);
         let names = self.uploads.names_to_come(&account.setup.name);
         // What goes while the listing is on its way may be in it still.
         let mut traces = self.uploads.traces(&account.setup.name, &id);
@@ -53,6 +56,7 @@ impl Vfs {
             version,
             waiting,
             going,
+            made_and_going,
             names,
             traces,
             ended,
@@ -68,6 +72,7 @@ impl Vfs {
             version,
             waiting,
             going,
+            made_and_going,
             mut names,
             mut traces,
             ended,
@@ -81,6 +86,7 @@ impl Vfs {
         let listing = &mut told.listing;
         let rows = self.pending_here(account, &id);
         let mut remains = self.own_remains(account, &id, listing, &waiting);
+        remains.extend(made_and_going);
         remains.extend(replaced_since(&waiting, &rows));
         let elsewhere = self
             .uploads

@@ -5,27 +5,13 @@ use std::os::unix::fs::{MetadataExt, symlink};
 
 use lockerfs::sandbox::Account;
 
+use crate::adding::{add, add_media};
 use crate::home::Home;
 use crate::service::Service;
 use crate::terminal::Terminal;
 
 fn media() -> Service {
     Service::start(vec![Account::mediafire("media")])
-}
-
-fn add_media<'a>(name: &'a str, url: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    let known = [
-        "account",
-        "add",
-        name,
-        "--kind",
-        "mediafire",
-        "--email",
-        "demo@example.com",
-        "--base-url",
-        url,
-    ];
-    [&known[..], more].concat()
 }
 
 #[test]
@@ -156,17 +142,7 @@ fn secrets_come_from_commands_and_from_the_environment_without_being_asked_for()
     let service = Service::start(vec![account.clone()]);
     let home = Home::empty();
     let (url, command) = (service.url("cloud"), format!("echo {}", account.key1));
-    let args = [
-        "account",
-        "add",
-        "cloud",
-        "--kind",
-        "1cloudfile",
-        "--base-url",
-        &url,
-        "--key1-command",
-        &command,
-    ];
+    let args = add("cloud", "1cloudfile", &url, &["--key1-command", &command]);
     let variables = [("LOCKERFS_CLOUD_KEY2", account.key2.as_str())];
     let ran = home.run_with(&args, "", &variables);
     assert_eq!(ran.status, 0, "{}", ran.err);
@@ -298,17 +274,7 @@ fn a_config_that_changed_meanwhile_is_left_alone_and_the_secret_is_taken_back() 
         account.key2
     );
     let url = service.url("cloud");
-    let args = [
-        "account",
-        "add",
-        "cloud",
-        "--kind",
-        "1cloudfile",
-        "--base-url",
-        &url,
-        "--key2-command",
-        &command,
-    ];
+    let args = add("cloud", "1cloudfile", &url, &["--key2-command", &command]);
     let ran = home.run_with(&args, &format!("{}\n", account.key1), &[]);
     assert_eq!(ran.status, 1, "{}", ran.out);
     assert!(ran.err.contains("somebody changed it meanwhile"), "{}", ran.err);

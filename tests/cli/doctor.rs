@@ -3,30 +3,10 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 
-use lockerfs::sandbox::Account;
 use serde_json::Value;
 
+use crate::adding::media;
 use crate::home::Home;
-use crate::service::Service;
-
-fn media(top: &str) -> (Service, Home) {
-    let service = Service::start(vec![Account::mediafire("media")]);
-    let home = Home::with(top);
-    let url = service.url("media");
-    let add = [
-        "account",
-        "add",
-        "media",
-        "--kind",
-        "mediafire",
-        "--email",
-        "demo@example.com",
-        "--base-url",
-        &url,
-    ];
-    home.succeeds(&add, "demo-password\n");
-    (service, home)
-}
 
 /// The exit status, and what was found by check. Nothing is changed or left behind.
 fn examine(home: &Home, variables: &[(&str, &str)]) -> (i32, Vec<Value>) {

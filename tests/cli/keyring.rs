@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use lockerfs::sandbox::Account;
 
+use crate::adding::{add as add_to, add_media, keys};
 use crate::bus::Bus;
 use crate::home::{Home, Ran};
 use crate::service::Service;
@@ -26,18 +27,7 @@ fn run(home: &Home, bus: &str, args: &[&str], input: &str) -> Ran {
 }
 
 fn add(home: &Home, bus: &str, url: &str, more: &[&str], input: &str) -> Ran {
-    let known = [
-        "account",
-        "add",
-        "media",
-        "--kind",
-        "mediafire",
-        "--email",
-        "demo@example.com",
-        "--base-url",
-        url,
-    ];
-    run(home, bus, &[&known[..], more].concat(), input)
+    run(home, bus, &add_media("media", url, more), input)
 }
 
 #[track_caller]
@@ -101,23 +91,23 @@ fn what_fails_after_the_keyring_took_a_secret_takes_it_out_again() {
         account.key2
     );
     let url = service.url("cloud");
-    let args = [
-        "account",
-        "add",
-        "cloud",
-        "--kind",
-        "1cloudfile",
-        "--base-url",
-        &url,
-        "--key2-command",
-        &command,
-    ];
-    let ran = run(&home, &bus.address(), &args, &format!("{}\n", account.key1));
+    let args = |command| add_to("cloud", "1cloudfile", &url, &["--key2-command", command]);
+    let ran = run(
+        &home,
+        &bus.address(),
+        &args(&command),
+        &format!("{}\n", account.key1),
+    );
     assert_refused(&ran, "somebody changed it meanwhile");
     assert_eq!(bus.entries(), 0);
-    let args = [&args[..7], &["--key2-command", "echo wrong"]].concat();
     assert_eq!(
-        run(&home, &bus.address(), &args, &format!("{}\n", account.key1)).status,
+        run(
+            &home,
+            &bus.address(),
+            &args("echo wrong"),
+            &format!("{}\n", account.key1)
+        )
+        .status,
         1
     );
     assert_eq!(bus.entries(), 0);
@@ -147,17 +137,7 @@ fn a_locked_keyring_is_told_at_once_where_nobody_can_be_asked() {
         doctor.out
     );
     assert_eq!(home.snapshot(), before);
-    let known = [
-        "account",
-        "add",
-        "more",
-        "--kind",
-        "mediafire",
-        "--email",
-        "demo@example.com",
-        "--base-url",
-        &url,
-    ];
+    let known = add_media("more", &url, &[]);
     assert_refused(
         &run(&home, &address, &known, "demo-password\n"),
         "`--store file` does without it",
@@ -212,4 +192,31 @@ fn an_entry_that_is_gone_is_told_with_what_to_do() {
         0
     );
     assert_eq!(bus.entries(), 1);
+}
+
+#[test]
+fn a_locked_keyring_keeps_back_only_the_accounts_whose_secrets_are_in_it() {
+    let cloud = Account::yetishare("cloud");
+    let service = Service::start(vec![Account::mediafire("media"), cloud.clone()]);
+    let (bus, home) = (Bus::with_keyring(), Home::empty());
+    let address = bus.address();
+    let added = add(&home, &address, &service.url("media"), &[], "demo-password\n");
+    assert_eq!(added.status, 0, "{}", added.err);
+    let url = service.url("cloud");
+    let args = add_to("cloud", "1cloudfile", &url, &["--store", "file"]);
+    let added = run(&home, &address, &args, &keys(&cloud));
+    assert_eq!(added.status, 0, "{}", added.err);
+    bus.lock();
+    let ran = run(&home, &address, &["mount", "--daemon", "mount"], "");
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    let mount = home.mounted();
+    std::fs::write(mount.path("cloud/file.txt"), "text").unwrap();
+    assert_eq!(run(&home, &address, &["drain"], "").status, 0);
+    assert!(service.files_dir("cloud").join("file.txt").exists());
+    let status = run(&home, &address, &["status"], "");
+    assert_eq!(status.status, 1, "{}", status.out);
+    let told = status.out.contains("login refused")
+        && status.out.contains("the system's keyring is locked: unlock it");
+    assert!(told, "{}", status.out);
+    mount.unmount();
 }

@@ -1,38 +1,20 @@
 //! A service wants the secret again: it is given once, and a running mount goes on with it.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use lockerfs::sandbox::Account;
 use serde_json::json;
 
+use crate::adding::{add, add_media, keys, media};
 use crate::home::{Home, wait_for};
 use crate::service::Service;
 
 const TOP: &str = "# mine\nupload_delay = \"0s\"\nstop_timeout = \"1s\"\n\n";
 
-/// A mount of a MediaFire account whose password is in a file.
-fn media() -> (Service, Home) {
-    let service = Service::start(vec![Account::mediafire("media")]);
-    let home = Home::with(TOP);
-    let url = service.url("media");
-    let add = [
-        "account",
-        "add",
-        "media",
-        "--kind",
-        "mediafire",
-        "--email",
-        "demo@example.com",
-        "--base-url",
-        &url,
-    ];
-    home.succeeds(&add, "demo-password\n");
-    (service, home)
-}
-
 #[test]
 fn what_waits_for_a_changed_password_says_so_and_goes_on_after_login_without_a_remount() {
-    let (service, home) = media();
+    let (service, home) = media(TOP);
     let mount = home.mount(&[]);
     fs::write(mount.path("media/old.txt"), "old").unwrap();
     home.succeeds(&["drain"], "");
@@ -45,7 +27,9 @@ fn what_waits_for_a_changed_password_says_so_and_goes_on_after_login_without_a_r
         let pending = mount.status()["pending"].as_array().unwrap().clone();
         pending.len() == 2 && pending.iter().all(|item| item["state"] == "waiting")
     });
-    let status = home.run(&["status"]).out;
+    let status = home.run(&["status"]);
+    assert_eq!(status.status, 1, "a login needs somebody");
+    let status = status.out;
     assert!(status.contains("login refused"), "{status}");
     assert!(
         status.contains("media: run `lockerfs login media`, and what waits for the login goes on\n"),
@@ -71,6 +55,7 @@ fn what_waits_for_a_changed_password_says_so_and_goes_on_after_login_without_a_r
     assert_eq!(fs::read_to_string(stored("new.txt")).unwrap(), "new");
     assert!(!stored("old.txt").exists());
     assert_eq!(mount.status()["accounts"][0]["state"], "online");
+    home.succeeds(&["status"], "");
     assert_eq!(fs::read_to_string(mount.path("media/new.txt")).unwrap(), "new");
     mount.unmount();
     assert_eq!(home.read("media.password"), "changed\n");
@@ -82,16 +67,7 @@ fn the_mount_of_a_host_with_changed_keys_goes_on_with_the_new_ones() {
     let service = Service::start(vec![account.clone()]);
     let home = Home::with(TOP);
     let url = service.url("cloud");
-    let add = [
-        "account",
-        "add",
-        "cloud",
-        "--kind",
-        "1cloudfile",
-        "--base-url",
-        &url,
-    ];
-    home.succeeds(&add, &format!("{}\n{}\n", account.key1, account.key2));
+    home.succeeds(&add("cloud", "1cloudfile", &url, &[]), &keys(&account));
     let mount = home.mount(&["--account", "cloud"]);
     fs::write(mount.path("before.txt"), "before").unwrap();
     home.succeeds(&["drain"], "");
@@ -162,16 +138,7 @@ fn a_session_token_is_a_second_way_in_and_is_given_anew_when_it_has_ended() {
     let service = Service::start(vec![Account::mediafire("media")]);
     let home = Home::with(TOP);
     let url = service.url("media");
-    let add = [
-        "account",
-        "add",
-        "media",
-        "--kind",
-        "mediafire",
-        "--session-token",
-        "--base-url",
-        &url,
-    ];
+    let add = add("media", "mediafire", &url, &["--session-token"]);
     home.refuses(&add, "no-token\n", "nothing was changed: check what you gave");
     home.succeeds(
         &add,
@@ -195,7 +162,7 @@ fn a_session_token_is_a_second_way_in_and_is_given_anew_when_it_has_ended() {
 
 #[test]
 fn a_secret_is_stored_where_the_old_one_was() {
-    let (service, home) = media();
+    let (service, home) = media(TOP);
     let url = service.url("media");
     fs::rename(home.path("media.password"), home.path("elsewhere")).unwrap();
     std::os::unix::fs::symlink("elsewhere", home.path("media.password")).unwrap();
@@ -228,18 +195,7 @@ fn the_command_of_an_account_is_run_again_and_nothing_is_asked() {
     let url = service.url("media");
     fs::write(home.path("vault"), "demo-password\n").unwrap();
     let command = format!("cat {}", home.path("vault").display());
-    let known = [
-        "account",
-        "add",
-        "media",
-        "--kind",
-        "mediafire",
-        "--email",
-        "demo@example.com",
-        "--base-url",
-        &url,
-    ];
-    home.succeeds(&[&known[..], &["--password-command", &command]].concat(), "");
+    home.succeeds(&add_media("media", &url, &["--password-command", &command]), "");
     let mount = home.mount(&[]);
     fs::read_dir(mount.path("media")).unwrap().count();
     service.change_login(&json!({ "account": "media", "password": "changed" }));
@@ -257,7 +213,7 @@ fn the_command_of_an_account_is_run_again_and_nothing_is_asked() {
 
 #[test]
 fn what_login_cannot_do_is_told_and_changes_nothing() {
-    let (_service, home) = media();
+    let (_service, home) = media(TOP);
     home.refuses(
         &["login", "medai"],
         "x\n",
@@ -277,7 +233,7 @@ fn what_login_cannot_do_is_told_and_changes_nothing() {
 
 #[test]
 fn a_mount_whose_environment_holds_the_old_secret_says_so() {
-    let (service, home) = media();
+    let (service, home) = media(TOP);
     let variables = [("LOCKERFS_MEDIA_PASSWORD", "demo-password")];
     let ran = home.run_with(&["mount", "--daemon", "mount"], "", &variables);
     assert_eq!(ran.status, 0, "{}", ran.err);
@@ -302,18 +258,11 @@ fn an_account_that_is_another_one_in_the_config_now_does_not_take_the_place_of_t
     let service = Service::start(vec![Account::mediafire("media"), other]);
     let home = Home::with(TOP);
     let url = service.url("media");
-    let add = [
-        "account",
-        "add",
-        "media",
-        "--kind",
-        "mediafire",
-        "--email",
-        "demo@example.com",
-        "--base-url",
-        &url,
-    ];
-    home.succeeds(&add, "demo-password\n");
+    home.succeeds(
+        &add_media("media", &url, &[]),
+        "demo-password
+",
+    );
     let mount = home.mount(&[]);
     fs::read_dir(mount.path("media")).unwrap().count();
     let config = home.read("config.toml").replace("demo@", "other@");
@@ -331,4 +280,96 @@ fn an_account_that_is_another_one_in_the_config_now_does_not_take_the_place_of_t
     assert!(service.files_dir("media").join("a.txt").exists());
     assert!(!service.files_dir("other").join("a.txt").exists());
     mount.unmount();
+}
+
+/// A MediaFire account whose password a command takes out of the vault that is returned, and a YetiShare host.
+fn vaulted() -> (Service, Home, PathBuf) {
+    let cloud = Account::yetishare("cloud");
+    let service = Service::start(vec![Account::mediafire("media"), cloud.clone()]);
+    let home = Home::with(TOP);
+    let vault = home.path("vault");
+    let command = format!("cat {}", vault.display());
+    open(&vault);
+    let url = service.url("media");
+    home.succeeds(&add_media("media", &url, &["--password-command", &command]), "");
+    let url = service.url("cloud");
+    home.succeeds(&add("cloud", "1cloudfile", &url, &[]), &keys(&cloud));
+    (service, home, vault)
+}
+
+fn open(vault: &Path) {
+    fs::write(vault, "demo-password\n").unwrap();
+}
+
+#[test]
+fn an_account_whose_secret_cannot_be_had_keeps_no_other_back_and_comes_after_login() {
+    let (service, home, vault) = vaulted();
+    fs::remove_file(&vault).unwrap();
+    let mount = home.mount(&[]);
+    fs::write(mount.path("cloud/file.txt"), "of the other").unwrap();
+    home.succeeds(&["drain"], "");
+    assert!(service.files_dir("cloud").join("file.txt").exists());
+    let refused = fs::read_dir(mount.path("media")).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(libc::EACCES), "{refused}");
+    let status = home.run(&["status"]);
+    assert_eq!(status.status, 1, "{}", status.out);
+    for told in [
+        "login refused",
+        "the secret cannot be read: ",
+        "accounts.media.password: the command failed",
+        "media: run `lockerfs login media`, and what waits for the login goes on\n",
+    ] {
+        assert!(status.out.contains(told), "{told}: {}", status.out);
+    }
+    let log = home.read("state/lockerfs.log");
+    assert!(log.contains("an account is mounted without its login: "), "{log}");
+
+    open(&vault);
+    let told = home.succeeds(&["login", "media"], "");
+    assert!(told.contains("The mount uses it"), "{told}");
+    fs::write(mount.path("media/new.txt"), "new").unwrap();
+    home.succeeds(&["drain"], "");
+    assert!(service.files_dir("media").join("new.txt").exists());
+    home.succeeds(&["status"], "");
+    mount.unmount();
+}
+
+#[test]
+fn what_waits_for_an_account_is_shown_and_goes_up_when_its_secret_can_be_had_again() {
+    let (service, home, vault) = vaulted();
+    let mount = home.mount(&[]);
+    fs::write(mount.path("media/old.txt"), "old").unwrap();
+    home.succeeds(&["drain"], "");
+    home.succeeds(&["queue", "pause", "--account", "media"], "");
+    fs::write(mount.path("media/new.txt"), "new").unwrap();
+    mount.unmount();
+
+    fs::remove_file(&vault).unwrap();
+    let mount = home.mount(&[]);
+    let entries = fs::read_dir(mount.path("media")).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["new.txt", "old.txt"], "what is known is shown");
+    assert_eq!(fs::read_to_string(mount.path("media/new.txt")).unwrap(), "new");
+    home.succeeds(&["queue", "resume", "--account", "media"], "");
+    wait_for("it waits for the login", || {
+        mount.status()["pending"][0]["state"] == "waiting"
+    });
+    open(&vault);
+    home.succeeds(&["login", "media"], "");
+    home.succeeds(&["drain"], "");
+    assert!(service.files_dir("media").join("new.txt").exists());
+    mount.unmount();
+}
+
+#[test]
+fn where_no_secret_can_be_had_nothing_is_mounted() {
+    let (_service, home, vault) = vaulted();
+    fs::remove_file(&vault).unwrap();
+    home.refuses(
+        &["mount", "--daemon", "mount", "--account", "media"],
+        "",
+        "accounts.media.password: the command failed",
+    );
 }

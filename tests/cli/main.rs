@@ -1,6 +1,7 @@
 //! The built program as a person or a script runs it: what it prints, its exit statuses, what it leaves behind.
 
 mod accounts;
+mod adding;
 mod bus;
 mod doctor;
 mod file_calls;
@@ -15,6 +16,8 @@ mod keyring;
 mod login;
 mod messages;
 mod other_services;
+mod output;
+
 mod secrets;
 mod service;
 mod terminal;

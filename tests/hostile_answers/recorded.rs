@@ -3,13 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use lockerfs::provider::mediafire::{Credentials, MediaFire, Settings, TokenVersion};
-use lockerfs::provider::{Provider, mirrorace, mirrored_to, yetishare};
 use lockerfs::sandbox::{Account, Options, Sandbox};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use url::Url;
 
+use crate::provider_of::provider_of;
 use crate::{calls, host};
 
 const ACCOUNT: &str = "media";
@@ -17,86 +16,25 @@ const ACCOUNT: &str = "media";
 type Answers = Arc<Mutex<Vec<Vec<u8>>>>;
 
 pub fn mediafire() -> Vec<Vec<u8>> {
-    of_all_scripts(
-        crate::mediafire::LOGIN,
-        Account::mediafire(ACCOUNT),
-        |base_url, account| {
-            let settings = Settings {
-                base_url,
-                credentials: Credentials::Password {
-                    email: account.email.clone(),
-                    password: account.password.clone().into(),
-                },
-                application_id: Options::new("").quirks.application_id,
-                api_key: None,
-                token_version: TokenVersion::V2,
-            };
-            Box::new(MediaFire::new(settings, calls::client()).expect("a provider"))
-        },
-    )
+    of_all_scripts(crate::mediafire::LOGIN, &Account::mediafire(ACCOUNT))
 }
 
 pub fn yetishare() -> Vec<Vec<u8>> {
-    of_all_scripts(
-        crate::yetishare::LOGIN,
-        Account::yetishare(ACCOUNT),
-        |base_url, account| {
-            let settings = yetishare::Settings {
-                kind: "yetishare",
-                base_url,
-                credentials: yetishare::Credentials::Keys {
-                    key1: account.key1.clone().into(),
-                    key2: account.key2.clone().into(),
-                },
-                token_dir: None,
-                tombstones: None,
-            };
-            Box::new(yetishare::YetiShare::new(settings, calls::client()).expect("a provider"))
-        },
-    )
+    of_all_scripts(crate::yetishare::LOGIN, &Account::yetishare(ACCOUNT))
 }
 
 pub fn mirrors() -> Vec<Vec<u8>> {
-    let mut seeds = of_all_scripts(0, Account::mirrorace(ACCOUNT), |base_url, account| {
-        let settings = mirrorace::Settings {
-            base_url,
-            api_key: account.api_key.clone().into(),
-            api_token: account.api_token.clone().into(),
-            mirrors: Vec::new(),
-            file_password: None,
-        };
-        Box::new(mirrorace::MirrorAce::new(settings, calls::client()).expect("a provider"))
-    });
+    let mut seeds = of_all_scripts(0, &Account::mirrorace(ACCOUNT));
     let of_other = Account::mirrored_to(ACCOUNT);
-    seeds.extend(of_all_scripts(
-        crate::mirrors::MIRRORED_TO,
-        of_other,
-        |base_url, account| {
-            let settings = mirrored_to::Settings {
-                base_url,
-                api_key: account.api_key.clone().into(),
-                mirrors: Vec::new(),
-                password: None,
-                email: None,
-                daily_calls: 500,
-                counter: None,
-                clock: Arc::new(std::time::SystemTime::now),
-            };
-            Box::new(mirrored_to::MirroredTo::new(settings, calls::client()).expect("a provider"))
-        },
-    ));
+    seeds.extend(of_all_scripts(crate::mirrors::MIRRORED_TO, &of_other));
     seeds
 }
 
 /// A seed for each script, and one without the login where `login` is the bit of the first byte that stands for it.
-fn of_all_scripts(
-    head: u8,
-    account: Account,
-    provider: impl Fn(Url, &Account) -> Box<dyn Provider>,
-) -> Vec<Vec<u8>> {
+fn of_all_scripts(head: u8, account: &Account) -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
     for script in 0..calls::SCRIPTS {
-        let answers = recorded(&account, &provider, script);
+        let answers = recorded(account, script);
         seeds.push(seed(head | script, &answers));
         if answers.len() > 1 {
             seeds.push(seed(script, &answers[1..]));
@@ -111,11 +49,7 @@ fn seed(head: u8, answers: &[Vec<u8>]) -> Vec<u8> {
     [&[head], answers.join(&host::SEPARATOR).as_slice()].concat()
 }
 
-fn recorded(
-    account: &Account,
-    provider: impl Fn(Url, &Account) -> Box<dyn Provider>,
-    script: u8,
-) -> Vec<Vec<u8>> {
+fn recorded(account: &Account, script: u8) -> Vec<Vec<u8>> {
     let data = tempfile::tempdir().expect("a folder");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -147,7 +81,7 @@ fn recorded(
                 drop(pass_on(stream, target, &of_proxy).await);
             }
         });
-        let provider = provider(base_url, account);
+        let provider = provider_of(account, base_url, calls::client());
         calls::run(provider.as_ref(), script).await;
         proxy.abort();
         sandbox.stop().await;

@@ -187,7 +187,8 @@ fn a_wrong_secret_is_told_by_the_account_s_name_and_loses_nothing() {
     let error = listed.expect_err("no listing without a login");
     assert_eq!(error.raw_os_error(), Some(libc::EACCES), "{error}");
     let status = world.lockerfs(&["status"]);
-    assert!(status.succeeded().stdout.contains("refused"), "{}", status.stdout);
+    assert_eq!(status.status.code(), Some(1), "a login needs somebody");
+    assert!(status.stdout.contains("refused"), "{}", status.stdout);
     assert!(!mount.log().contains(KIND.wrong_secret));
     drop(mount);
     let logins = world.service.calls().of(Call::Login);

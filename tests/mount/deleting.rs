@@ -69,6 +69,38 @@ fn a_mount_that_ends_clears_away_first_what_the_upload_of_a_removed_file_left() 
 }
 
 #[test]
+fn a_folder_is_removed_with_what_the_upload_of_a_renamed_and_removed_file_left_in_it() {
+    // Nobody lists anything but who removes the folder.
+    let world = World::with(|setup| setup.option("listing_age", "\"1h\""));
+    world.put("folder/other", b"other");
+    let mount = world.mount();
+    let late = |fault: &str, milliseconds| json!({"fault": fault, "milliseconds": milliseconds, "times": 1});
+    let rules = [
+        (Call::Upload, late("delay", 1500)),
+        (Call::Rename, late("late_reply", 2500)),
+    ];
+    fs::remove_file(mount.path("folder/other")).expect("unlink");
+    world.drain();
+    world.service.faults(&rules);
+    world.service.reset_calls();
+    mount.write("folder/sent", b"content");
+    wait_for("the upload is under way", || {
+        world.service.calls().of(Call::Upload) == 1
+    });
+    fs::rename(mount.path("folder/sent"), mount.path("folder/renamed")).expect("rename");
+    wait_for("it is given its name", || {
+        world.service.calls().of(Call::Rename) == 1
+    });
+    fs::remove_file(mount.path("folder/renamed")).expect("unlink");
+    // The listing shows it still when it comes, and by then it is deleted.
+    let rules = [(Call::Listing, late("late_reply", 4000))];
+    world.service.faults(&rules);
+    fs::remove_dir(mount.path("folder")).expect("rmdir");
+    world.drain();
+    assert!(mount.list("").is_empty() && names(&world).is_empty());
+}
+
+#[test]
 fn a_file_that_is_made_anew_under_the_name_of_a_removed_one_is_there_once() {
     let world = World::new();
     world.put("report.txt", b"the old content");

@@ -271,9 +271,13 @@ impl World {
         let ran = self.lockerfs(&["status", "--json"]);
         let status: Value =
             serde_json::from_str(&ran.stdout).unwrap_or_else(|e| panic!("no JSON: {e}: {ran:#?}"));
+        let refused = |account: &Value| account["state"] == "login_refused";
         let needs_somebody = ["parked", "parked_operations"]
             .iter()
-            .any(|what| status["totals"][what] != 0);
+            .any(|what| status["totals"][what] != 0)
+            || status["accounts"]
+                .as_array()
+                .is_some_and(|accounts| accounts.iter().any(refused));
         assert_eq!(ran.status.code(), Some(i32::from(needs_somebody)), "{ran:#?}");
         status
     }

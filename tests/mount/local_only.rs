@@ -210,3 +210,76 @@ fn what_stays_here_asks_nothing_of_the_account() {
     mount.write(".DS_Store", &larger);
     assert!(mount.read(".DS_Store") == larger);
 }
+
+/// Emacs marks a file that it changes by a link `.#NAME`, or where none can be made by a file, which gets the name by a
+/// rename that must replace nothing.
+#[test]
+fn an_editors_lock_stays_here_as_a_link_or_as_a_file() {
+    const OWNER: &str = "me@desk.4711:1700000000";
+    for links in [false, true] {
+        let world = World::with(|setup| setup.option("symlinks", if links { "true" } else { "false" }));
+        let mount = world.mount();
+        mount.write("notes.txt", b"notes");
+        world.drain();
+        let lock = mount.path(".#notes.txt");
+        let calls = world.counted(|| {
+            let made = std::os::unix::fs::symlink(OWNER, &lock);
+            match links {
+                true => made.expect("a link"),
+                false => {
+                    assert_eq!(errno(made), Some(libc::EPERM));
+                    mount.write(".#-emacsA1b2C3", OWNER.as_bytes());
+                    rename_to_free(&mount, ".#-emacsA1b2C3", ".#notes.txt").expect("the lock's name");
+                    // Who wants the lock as well finds it taken.
+                    mount.write(".#-emacsD4e5F6", b"you@lap.1:2");
+                    let taken = rename_to_free(&mount, ".#-emacsD4e5F6", ".#notes.txt");
+                    assert_eq!(errno(taken), Some(libc::EEXIST));
+                    fs::remove_file(mount.path(".#-emacsD4e5F6")).expect("unlink");
+                }
+            }
+            world.drain();
+        });
+        assert_eq!(calls.of(Call::AnyUpload) + calls.of(Call::Rename), 0, "{calls:?}");
+        assert_eq!(world.status()["totals"]["local"], 1);
+        mount.kill();
+        let mount = world.mount();
+        let owner = match links {
+            true => fs::read_link(&lock)
+                .expect("a link")
+                .into_os_string()
+                .into_string()
+                .expect("text"),
+            false => fs::read_to_string(&lock).expect("a file"),
+        };
+        assert_eq!(owner, OWNER);
+        world.drain();
+        assert_eq!(on_service(&world), ["notes.txt"]);
+        fs::remove_file(&lock).expect("unlink");
+        assert_eq!(mount.list(""), ["notes.txt"]);
+        world.drain();
+        assert_eq!(world.status()["totals"]["local"], 0);
+        mount.unmount(&world.config());
+    }
+}
+
+fn rename_to_free(mount: &Mount, from: &str, to: &str) -> std::io::Result<()> {
+    let path = |name: &str| {
+        let path = mount.path(name).into_os_string().into_encoded_bytes();
+        std::ffi::CString::new(path).expect("a path")
+    };
+    let (from, to) = (path(from), path(to));
+    // SAFETY: both are paths that end with a zero.
+    let done = unsafe {
+        libc::renameat2(
+            libc::AT_FDCWD,
+            from.as_ptr(),
+            libc::AT_FDCWD,
+            to.as_ptr(),
+            libc::RENAME_NOREPLACE,
+        )
+    };
+    match done {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}

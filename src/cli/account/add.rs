@@ -214,9 +214,9 @@ async fn add(asker: &mut Asker, path: &std::path::Path, args: AddArgs) -> Outcom
         .unless_stopped(UNCHANGED, login_check::log_in(&config, account))
         .await?;
     keep(draft, path, &places, &secrets).await?;
-    println!("Added {name}: {}.", login_check::owner(account, &info));
+    putln!("Added {name}: {}.", login_check::owner(account, &info));
     if let Some(used) = login_check::used(&info) {
-        println!("Used: {used}");
+        putln!("Used: {used}");
     }
     tell_places(&config, keeper, &places);
     Ok(())
@@ -445,15 +445,15 @@ async fn keep(
 fn tell_places(config: &Config, keeper: Option<Keeper>, places: &[NewPlace]) {
     let folder = config.path.parent().unwrap_or(std::path::Path::new("/"));
     match keeper {
-        Some(Keeper::Keyring) => println!("What proves the login is in the system's keyring."),
+        Some(Keeper::Keyring) => putln!("What proves the login is in the system's keyring."),
         Some(Keeper::File) => {
             for place in places {
-                println!("Kept in {}, for you alone.", folder.join(&place.value).display());
+                putln!("Kept in {}, for you alone.", folder.join(&place.value).display());
             }
         }
         None => {}
     }
-    println!("Written to {}; the next mount shows it.", config.path.display());
+    putln!("Written to {}; the next mount shows it.", config.path.display());
 }
 
 /// What a person gave, and why it cannot be.

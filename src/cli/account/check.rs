@@ -52,7 +52,7 @@ pub(super) fn run(global: &Global, args: &CheckArgs) -> Outcome {
 /// A line for each account.
 async fn check_all(config: &Config, accounts: &[&AccountConfig]) -> Outcome {
     if accounts.is_empty() {
-        println!(
+        putln!(
             "{} has no accounts yet: run `lockerfs account add`.",
             config.path.display()
         );
@@ -71,7 +71,7 @@ async fn check_all(config: &Config, accounts: &[&AccountConfig]) -> Outcome {
             vec![account.name.clone(), state.to_owned(), told]
         })
         .collect();
-    print!("{}", text::table(&rows));
+    put!("{}", text::table(&rows));
     match checked.iter().all(Result::is_ok) {
         true => Ok(()),
         false => Err(Failure::told()),
@@ -100,15 +100,15 @@ pub(in crate::cli) async fn check(
 async fn check_one(config: &Config, name: &str) -> Outcome {
     let account = config.account(name)?;
     let (info, missing) = check(config, account).await?;
-    println!("The login works: {}.", owner(account, &info));
+    putln!("The login works: {}.", owner(account, &info));
     if let Some(used) = used(&info) {
-        println!("Used: {used}");
+        putln!("Used: {used}");
     }
     if let Some(largest) = info.max_file_size {
-        println!("Largest file: {}", text::size(largest));
+        putln!("Largest file: {}", text::size(largest));
     }
     for missing in missing {
-        println!("This account cannot {}.", missing.describe());
+        putln!("This account cannot {}.", missing.describe());
     }
     Ok(())
 }

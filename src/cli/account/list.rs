@@ -1,12 +1,9 @@
 //! `lockerfs account list`: what the config says of accounts. Asks no service and fetches no secret.
 
-use std::io::{self, Write};
-
 use clap::Args;
 use serde::Serialize;
 
-use crate::cli::failure::Failure;
-use crate::cli::{Global, Outcome, text};
+use crate::cli::{Global, Outcome, json, text};
 use crate::config::{AccountConfig, Config, SecretPlace, Service};
 
 #[derive(Args)]
@@ -40,7 +37,7 @@ pub(super) fn run(global: &Global, args: &ListArgs) -> Outcome {
         return print_json(&config);
     }
     if config.accounts.is_empty() {
-        println!(
+        putln!(
             "{} has no accounts yet: run `lockerfs account add`.",
             config.path.display()
         );
@@ -64,7 +61,7 @@ pub(super) fn run(global: &Global, args: &ListArgs) -> Outcome {
             place.to_owned(),
         ]
     }));
-    print!("{}", text::table(&rows));
+    put!("{}", text::table(&rows));
     Ok(())
 }
 
@@ -108,8 +105,5 @@ fn print_json(config: &Config) -> Outcome {
                 .collect(),
         })
         .collect();
-    let failed = |e: &dyn std::fmt::Display| Failure::new(format!("cannot write JSON: {e}"));
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    serde_json::to_writer_pretty(&mut out, &shown).map_err(|e| failed(&e))?;
-    writeln!(out).and_then(|()| out.flush()).map_err(|e| failed(&e))
+    json::print(&shown)
 }

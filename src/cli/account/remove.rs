@@ -92,9 +92,9 @@ async fn remove(path: &Path, state_dir: &Path, args: &RemoveArgs) -> Outcome {
             }
         }
     }
-    println!("Removed {name} from {}.", path.display());
+    putln!("Removed {name} from {}.", path.display());
     if gone > 0 {
-        println!(
+        putln!(
             "Its {} gone.",
             text::count(gone as u64, "secret is", "secrets are")
         );
@@ -107,13 +107,13 @@ async fn remove(path: &Path, state_dir: &Path, args: &RemoveArgs) -> Outcome {
     }
     if waiting > 0 {
         let kept = report::files(waiting);
-        println!(
+        putln!(
             "Kept in {}, for an account of the same name: {kept}.",
             state_dir.display()
         );
     }
     if rows.published > 0 {
-        println!("The list of what it published stays in {}.", state_dir.display());
+        putln!("The list of what it published stays in {}.", state_dir.display());
     }
     Ok(())
 }

@@ -59,10 +59,10 @@ async fn rename(path: &Path, state_dir: &Path, args: &RenameArgs) -> Outcome {
             renamed?;
         }
     }
-    println!("Renamed {old} to {new}; the next mount shows it so.");
+    putln!("Renamed {old} to {new}; the next mount shows it so.");
     for secret in account.secrets() {
         if let SecretPlace::Environment(variable) = secret.place() {
-            println!("{variable} is now {}.", secret_variable(new, secret.name()));
+            putln!("{variable} is now {}.", secret_variable(new, secret.name()));
         }
     }
     Ok(())

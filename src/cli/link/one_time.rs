@@ -139,7 +139,7 @@ pub(super) fn make(
                         counts,
                     } = link;
                     if matches!(form, Form::Plain) {
-                        println!("{download}");
+                        putln!("{download}");
                     }
                     made.push(Made {
                         path: target.shown.clone(),
@@ -155,7 +155,7 @@ pub(super) fn make(
                             .zip(counts.made)
                             .map(|(most, made)| most.saturating_sub(made)),
                     ) {
-                        eprintln!(
+                        tell!(
                             "That was the last one-time link of account {} today.",
                             target.account
                         );
@@ -163,14 +163,14 @@ pub(super) fn make(
                 }
                 Err(error) => {
                     missing = true;
-                    eprintln!("lockerfs: {}", target.failed(&error));
+                    tell!("lockerfs: {}", target.failed(&error));
                 }
             }
         }
         match form {
             Form::Json => json::print(&made)?,
             _ if made.is_empty() => {}
-            _ => eprintln!("({})", told(&terms)),
+            _ => tell!("({})", told(&terms)),
         }
         match missing {
             false => Ok(()),
@@ -188,7 +188,7 @@ pub(super) fn count(global: &Global, account: &str, form: Form) -> Outcome {
         match form {
             Form::Json => json::print(&Counts::from(counts)),
             _ => {
-                println!("{}", counted(account, counts));
+                putln!("{}", counted(account, counts));
                 Ok(())
             }
         }
@@ -218,7 +218,7 @@ pub(super) fn change(global: &Global, link: &str, args: &TermArgs, form: Form) -
         match form {
             Form::Json => json::print(&Counts::from(counts)),
             _ => {
-                println!("The link is {}.", told(&terms));
+                putln!("The link is {}.", told(&terms));
                 Ok(())
             }
         }

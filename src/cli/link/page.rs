@@ -117,7 +117,7 @@ impl Found {
 
     fn tell(&mut self, sentence: &str) {
         self.missing = true;
-        eprintln!("lockerfs: {sentence}");
+        tell!("lockerfs: {sentence}");
     }
 
     /// Tells at once why a file has no link, and goes on with the others.

@@ -1,7 +1,5 @@
 //! Links as text that other programs take.
 
-use std::io::{self, Write};
-
 use super::Link;
 use crate::cli::failure::Failure;
 use crate::cli::text::printable;
@@ -22,10 +20,8 @@ pub(super) fn print(form: Form, links: &[Link]) -> Result<(), Failure> {
         Form::Markdown => links.iter().map(markdown).collect(),
         Form::Html => html(links),
     };
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .map_err(|e| failed(&e))
+    put!("{text}");
+    Ok(())
 }
 
 /// A line of a list. What Markdown could take for a mark of its own is kept from that.

@@ -41,7 +41,7 @@ pub(super) fn run(global: &Global, paths: &[PathBuf], recursive: bool, kind: Kin
                     }),
                     Err(error) => {
                         missing = true;
-                        eprintln!("lockerfs: {}", target.failed(&error));
+                        tell!("lockerfs: {}", target.failed(&error));
                     }
                 }
             }
@@ -60,7 +60,7 @@ pub(super) async fn files(session: &mut Session, paths: &[PathBuf], recursive: b
                 Ok(below) => left.extend(below.into_iter().rev()),
                 Err(why) => {
                     missing = true;
-                    eprintln!("lockerfs: {} {why}", printable(&path.to_string_lossy()));
+                    tell!("lockerfs: {} {why}", printable(&path.to_string_lossy()));
                 }
             }
             continue;
@@ -69,7 +69,7 @@ pub(super) async fn files(session: &mut Session, paths: &[PathBuf], recursive: b
             Ok(some) => targets.extend(some),
             Err(failure) => {
                 missing = true;
-                eprintln!("lockerfs: {failure}");
+                tell!("lockerfs: {failure}");
             }
         }
     }

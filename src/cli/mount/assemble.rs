@@ -13,7 +13,7 @@ use super::{succession, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::cli::failure::Failure;
-use crate::config::{AccountConfig, Connected, FsyncMode, OnClose, clock, session_dir};
+use crate::config::{AccountConfig, ConfigError, Connected, FsyncMode, OnClose, clock, session_dir};
 use crate::control::{AccountState, AccountStatus, CallsStatus, HeldBack, HeldBackStatus, Server};
 use crate::download::{self, BlockCache, Downloads};
 use crate::fuse::{self, Mounted};
@@ -127,11 +127,22 @@ pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
     let downloads = Downloads::new(client, reads);
     let mut accounts = Vec::new();
     let mut setups = Vec::new();
+    let mut barred = Vec::new();
     for account in &plan.config.accounts {
-        let (joined, setup) = join(plan, account, &database, &pins).await?;
+        let health = Health::new();
+        let connected = connect(plan, account, &database, &health, &mut barred).await?;
+        let (joined, setup) = join(account, connected, health, &database, &pins).await;
         downloads.register(&joined.name, Arc::clone(&joined.provider));
         setups.push(setup);
         accounts.push(joined);
+    }
+    if barred.len() == accounts.len()
+        && let Some(error) = barred.pop()
+    {
+        return Err(error.into());
+    }
+    for error in barred {
+        tracing::warn!("an account is mounted without its login: {error}");
     }
     let runtime = tokio::runtime::Handle::current();
     let vfs = Vfs::new(
@@ -173,15 +184,35 @@ pub(super) async fn assemble(plan: &Plan) -> Result<Assembled, Failure> {
     })
 }
 
-/// An account, and how it takes part in the mount.
-async fn join(
+/// The service of an account. One whose secret cannot be had now keeps no other back: until `lockerfs login` it does as
+/// an account whose login is refused.
+async fn connect(
     plan: &Plan,
     account: &AccountConfig,
     database: &Database,
+    health: &Health,
+    barred: &mut Vec<ConfigError>,
+) -> Result<Connected, ConfigError> {
+    match plan.config.connect(account, Some(database)).await {
+        Err(error) if error.may_pass => {
+            let why = format!("the secret cannot be read: {error}");
+            health.bar(&why);
+            barred.push(error);
+            plan.config.connect_barred(account, Some(database), &why).await
+        }
+        connected => connected,
+    }
+}
+
+/// An account, and how it takes part in the mount.
+async fn join(
+    account: &AccountConfig,
+    connected: Connected,
+    health: Health,
+    database: &Database,
     pins: &Pins,
-) -> Result<(Account, vfs::AccountSetup), Failure> {
-    let health = Health::new();
-    let Connected { provider, exchange } = plan.config.connect(account, Some(database)).await?;
+) -> (Account, vfs::AccountSetup) {
+    let Connected { provider, exchange } = connected;
     let provider = Wrapped::new(provider, health.clone());
     let publishes = !provider.capabilities().has(Capability::List);
     let provider = match publishes {
@@ -206,7 +237,7 @@ async fn join(
         identity: account.identity(),
         health,
     };
-    Ok((joined, setup))
+    (joined, setup)
 }
 
 /// Whose the files are that programs see, and where. Files are the process's own where the config names nobody.

@@ -36,6 +36,11 @@ impl Health {
         (seen.state, seen.message.clone())
     }
 
+    /// Its secrets cannot be had, so that nobody can log in.
+    pub fn bar(&self, why: &str) {
+        self.set(AccountState::LoginRefused, Some(why.to_owned()));
+    }
+
     fn set(&self, state: AccountState, message: Option<String>) {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Seen { state, message };
     }

@@ -138,7 +138,7 @@ impl Running {
         parts.database.close().await;
         if left > 0 {
             let files = text::count(left, "file is", "files are");
-            eprintln!(
+            tell!(
                 "lockerfs: {files} not uploaded yet; kept in {} for the next mount",
                 parts.state_dir.path().display()
             );
@@ -162,7 +162,7 @@ impl Running {
         let waiting = self.parts.uploads.unfinished() as u64;
         if waiting > 0 {
             let files = text::count(waiting, "file", "files");
-            eprintln!("lockerfs: uploading {files} before the end; a second ^C ends at once");
+            tell!("lockerfs: uploading {files} before the end; a second ^C ends at once");
             supervisor::stopping(&format!("Uploading {files} before the end"));
         } else if !self.parts.uploads.is_busy() {
             return true;

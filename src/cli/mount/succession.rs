@@ -36,7 +36,7 @@ pub(super) async fn state_dir(path: &Path, uploads: Duration) -> Result<StateDir
             return Err(in_use);
         }
         if !told && start.elapsed() >= SILENCE / 3 {
-            eprintln!("lockerfs: waiting for the mount before, which uploads what waits");
+            tell!("lockerfs: waiting for the mount before, which uploads what waits");
             told = true;
         }
         tokio::time::sleep(LOOK_AGAIN).await;

@@ -37,7 +37,7 @@ pub(super) fn run(global: &Global, args: ExportArgs) -> Outcome {
             Err(ControlError::NotRunning(_)) => from_journal(&state_dir, &item, to, args.force).await?,
             Err(error) => return Err(error.into()),
         };
-        println!("Saved {} as {}.", text::size(bytes), to.display());
+        putln!("Saved {} as {}.", text::size(bytes), to.display());
         Ok(())
     })
 }

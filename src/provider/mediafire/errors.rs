@@ -61,125 +61,147 @@ pub(super) fn service_failure(operation: &'static str, code: u32, message: Optio
     }
 }
 
-/// The table of the service's error numbers. 100 and 206 are internal errors after which calls were seen to
-/// have worked, so their outcome is unknown.
-fn classify(code: u32) -> (ErrorKind, Retry, &'static str) {
+/// What an error number of the service means: a hint, where the number alone tells one, goes before its own words.
+type Meaning = (ErrorKind, Retry, &'static str);
+
+/// The table of the service's error numbers.
+fn classify(code: u32) -> Meaning {
+    let found = of_logins(code)
+        .or_else(|| of_archives(code))
+        .or_else(|| of_limits(code));
+    found.unwrap_or_else(|| of_calls(code))
+}
+
+/// Who may log in, and what the account may do.
+fn of_logins(code: u32) -> Option<Meaning> {
+    use ErrorKind::{LoginRefused, PermissionDenied};
+    use Retry::{AfterLogin, Never};
+    Some(match code {
+        104 | 105 | 127 | 188 | 215 => (PermissionDenied, AfterLogin, "the session has ended"),
+        107 => (
+            LoginRefused,
+            Never,
+            "the service refused the login: check e-mail address and password",
+        ),
+        108 => (LoginRefused, Never, "the service does not know this user"),
+        109 | 145 | 146 => (
+            LoginRefused,
+            Never,
+            "the service refused the application id: check app_id and api_key",
+        ),
+        114 | 148 | 166 | 186 => (PermissionDenied, Never, ""),
+        119..=123 => (
+            LoginRefused,
+            Never,
+            "the service finds e-mail address or password malformed",
+        ),
+        130 | 168 | 170..=173 | 178..=184 => (
+            PermissionDenied,
+            Never,
+            "the account's plan does not include this",
+        ),
+        134..=136 | 164 | 165 => (PermissionDenied, Never, "blocked for a copyright claim"),
+        161 => (
+            PermissionDenied,
+            Never,
+            "accept the service's terms on its web site first",
+        ),
+        232 => (
+            LoginRefused,
+            Never,
+            "confirm the account's e-mail address on the service's web site first",
+        ),
+        243 => (
+            LoginRefused,
+            // As long as the service's own client waits.
+            Retry::AfterWait(Some(Duration::from_secs(600))),
+            "the service has locked the account for some minutes",
+        ),
+        _ => return None,
+    })
+}
+
+/// What is downloaded as one archive.
+fn of_archives(code: u32) -> Option<Meaning> {
+    use ErrorKind::{NotFound, QuotaExceeded, TooLarge, Unavailable, Unsupported};
+    use Retry::Never;
+    Some(match code {
+        147 => (Unsupported, Never, "the service packs files of one owner alone"),
+        149 | 155 => (
+            QuotaExceeded,
+            Never,
+            "the archive needs the account's own bandwidth: agree to that with --own-bandwidth",
+        ),
+        150 => (TooLarge, Never, "a file is larger than the service packs"),
+        151 => (NotFound, Never, "there is no file to pack in what was named"),
+        152 => (Unavailable, WAIT, "none of the files can be packed at this time"),
+        153 => (
+            TooLarge,
+            Never,
+            "the archive is larger than the service packs without being told so: say --large",
+        ),
+        154 => (TooLarge, Never, "there are more files than the service packs"),
+        156 | 157 => (
+            QuotaExceeded,
+            Never,
+            "the account has not enough bandwidth left for the archive",
+        ),
+        _ => return None,
+    })
+}
+
+/// How much there may be of something.
+fn of_limits(code: u32) -> Option<Meaning> {
+    use ErrorKind::{Busy, InvalidArgument, QuotaExceeded, RateLimited, TooLarge};
+    use Retry::Never;
+    Some(match code {
+        162 | 176 => (QuotaExceeded, Never, "the account's storage is full"),
+        163 | 261 => (RateLimited, WAIT, "too many calls"),
+        167 => (
+            InvalidArgument,
+            Never,
+            "folders are nested deeper than the service allows",
+        ),
+        207 | 242 => (QuotaExceeded, Never, "a limit on the number of items is reached"),
+        208 => (
+            Busy,
+            WAIT,
+            "the service still works on an earlier job of this account",
+        ),
+        282 => (TooLarge, Never, "the file is larger than the service takes"),
+        _ => return None,
+    })
+}
+
+/// Calls, and the items that they name. 100 and 206 are internal errors after which calls were seen to have worked, so
+/// their outcome is unknown.
+fn of_calls(code: u32) -> Meaning {
     use ErrorKind as K;
-    use Retry::{AfterLogin, Never, OutcomeUnknown};
+    use Retry::{Never, OutcomeUnknown};
     match code {
         100 | 187 | 206 => (K::Unavailable, OutcomeUnknown, "internal error of the service"),
-        101 | 102 | 103 | 111 | 113 | 128 | 129 => (K::InvalidArgument, Never, ""),
-        104 | 105 | 127 | 188 | 215 => (K::PermissionDenied, AfterLogin, "the session has ended"),
+        101..=103 | 111 | 113 | 115 | 116 | 128 | 129 | 174 | 175 => (K::InvalidArgument, Never, ""),
+        214 | 216..=231 | 238 | 264..=267 => (K::InvalidArgument, Never, ""),
         106 | 262 | 263 => (
             K::Unsupported,
             Never,
             "the service does not let this extension change",
         ),
-        107 => (
-            K::LoginRefused,
-            Never,
-            "the service refused the login: check e-mail address and password",
-        ),
-        108 => (K::LoginRefused, Never, "the service does not know this user"),
-        109 | 145 | 146 => (
-            K::LoginRefused,
-            Never,
-            "the service refused the application id: check app_id and api_key",
-        ),
         110 | 112 | 209 | 210 | 259 | 260 => (K::NotFound, Never, ""),
-        114 | 166 => (K::PermissionDenied, Never, ""),
-        115 | 116 => (K::InvalidArgument, Never, ""),
         117 | 118 | 185 => (K::InvalidName, Never, "the service refuses this name"),
-        119..=123 => (
-            K::LoginRefused,
-            Never,
-            "the service finds e-mail address or password malformed",
-        ),
         124..=126 | 253 => (
             K::Unsupported,
             Never,
             "the service no longer offers this call: lockerfs needs an update",
         ),
-        130 | 168 | 170..=173 | 178..=184 => (
-            K::PermissionDenied,
-            Never,
-            "the account's plan does not include this",
-        ),
-        134..=136 | 164 | 165 => (K::PermissionDenied, Never, "blocked for a copyright claim"),
-        143 | 144 | 158 | 159 | 177 => (K::AlreadyExists, Never, ""),
         142 => (
             K::Unsupported,
             Never,
             "the service does not take files of this kind for it",
         ),
-        147 => (
-            K::Unsupported,
-            Never,
-            "the service packs files of one owner alone",
-        ),
-        148 | 186 => (K::PermissionDenied, Never, ""),
-        149 | 155 => (
-            K::QuotaExceeded,
-            Never,
-            "the archive needs the account's own bandwidth: agree to that with --own-bandwidth",
-        ),
-        150 => (K::TooLarge, Never, "a file is larger than the service packs"),
-        151 => (K::NotFound, Never, "there is no file to pack in what was named"),
-        152 => (
-            K::Unavailable,
-            WAIT,
-            "none of the files can be packed at this time",
-        ),
-        153 => (
-            K::TooLarge,
-            Never,
-            "the archive is larger than the service packs without being told so: say --large",
-        ),
-        154 => (K::TooLarge, Never, "there are more files than the service packs"),
-        156 | 157 => (
-            K::QuotaExceeded,
-            Never,
-            "the account has not enough bandwidth left for the archive",
-        ),
-        161 => (
-            K::PermissionDenied,
-            Never,
-            "accept the service's terms on its web site first",
-        ),
-        162 | 176 => (K::QuotaExceeded, Never, "the account's storage is full"),
-        163 | 261 => (K::RateLimited, WAIT, "too many calls"),
-        167 => (
-            K::InvalidArgument,
-            Never,
-            "folders are nested deeper than the service allows",
-        ),
+        143 | 144 | 158 | 159 | 177 => (K::AlreadyExists, Never, ""),
         169 | 304 => (K::Unavailable, WAIT, "the service lost the upload"),
-        174 | 175 | 214 | 216..=231 => (K::InvalidArgument, Never, ""),
-        207 | 242 => (
-            K::QuotaExceeded,
-            Never,
-            "a limit on the number of items is reached",
-        ),
-        208 => (
-            K::Busy,
-            WAIT,
-            "the service still works on an earlier job of this account",
-        ),
         211 => (K::NotFound, Never, "the item is in the trash"),
-        232 => (
-            K::LoginRefused,
-            Never,
-            "confirm the account's e-mail address on the service's web site first",
-        ),
-        238 => (K::InvalidArgument, Never, ""),
-        243 => (
-            K::LoginRefused,
-            // As long as the service's own client waits.
-            Retry::AfterWait(Some(Duration::from_secs(600))),
-            "the service has locked the account for some minutes",
-        ),
-        264..=267 => (K::InvalidArgument, Never, ""),
-        282 => (K::TooLarge, Never, "the file is larger than the service takes"),
         _ => (K::Unexpected, Never, ""),
     }
 }
@@ -263,9 +285,7 @@ pub(super) fn transport_error(operation: &'static str, error: HttpError) -> Prov
     use ErrorKind as K;
     let (kind, retry) = match error.kind {
         HttpErrorKind::Connect => (K::Unavailable, Retry::AfterWait(error.retry_after)),
-        HttpErrorKind::NoAnswer | HttpErrorKind::Body | HttpErrorKind::AnswerTooLarge => {
-            (K::Unavailable, Retry::OutcomeUnknown)
-        }
+        HttpErrorKind::NoAnswer | HttpErrorKind::Body => (K::Unavailable, Retry::OutcomeUnknown),
         HttpErrorKind::Timeout => (K::Timeout, Retry::OutcomeUnknown),
         HttpErrorKind::InsecureUrl => (K::InvalidArgument, Retry::Never),
         HttpErrorKind::LocalFile => (K::Unexpected, Retry::Never),

@@ -161,6 +161,17 @@ impl Table {
         })
     }
 
+    /// The files that removed items of an account made and that go, as far as the service told of them.
+    pub fn made_and_going(&self, account: &str) -> Vec<FileId> {
+        let removed = self.items.of_account(account).map(|of| &of.removed);
+        let items = removed.into_iter().flatten().filter_map(|id| self.item(*id));
+        let made = items.filter_map(|item| {
+            let sent = item.row.attempt.as_ref()?;
+            sent.file.as_ref().filter(|_| sent.file != sent.replaces)
+        });
+        made.cloned().map(FileId::new).collect()
+    }
+
     /// Whether the upload of a removed item may yet put its content into the file that this one is to replace: what is
     /// sent before that would be overwritten.
     pub(super) fn is_yet_overwritten(&self, item: &Item) -> bool {

@@ -31,7 +31,10 @@ impl Act {
 
     /// A redirect.
     pub fn redirect(to: &str) -> Act {
-        Act::Raw(format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n").into_bytes())
+        // The connection ends with it: a client that is not told takes the end for one of the next answer.
+        let head =
+            format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        Act::Raw(head.into_bytes())
     }
 }
 
