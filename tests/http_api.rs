@@ -398,6 +398,42 @@ async fn an_opened_answer_comes_in_parts_and_may_be_larger_than_any_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_large_answers_a_client_has_one_in_memory_at_a_time() {
+    const LARGE: usize = 20 << 20;
+    let sized = |size: usize| {
+        server(move |mut stream| {
+            read_request(&mut stream);
+            // Whoever does not want it all hangs up.
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {size}\r\nconnection: close\r\n\r\n");
+            let _ = stream.write_all(head.as_bytes());
+            let _ = stream.write_all(&vec![b' '; size]);
+        })
+    };
+    let options = ApiOptions {
+        max_answer: LARGE,
+        ..ApiOptions::default()
+    };
+    let client = ApiClient::new(options).unwrap();
+    let (url, served) = sized(LARGE);
+    let first = client.send(ApiRequest::get(url, "")).await.unwrap();
+    assert_eq!(first.body.len(), LARGE);
+    served.join().unwrap();
+
+    let (url, second_served) = sized(LARGE);
+    let mut second = std::pin::pin!(client.send(ApiRequest::get(url, "")));
+    let waited = tokio::time::timeout(Duration::from_secs(1), &mut second).await;
+    assert!(waited.is_err(), "the second came beside the first: {waited:?}");
+    let (url, served) = sized(1 << 20);
+    let small = client.send(ApiRequest::get(url, "")).await.unwrap();
+    assert_eq!(small.body.len(), 1 << 20);
+    served.join().unwrap();
+
+    drop(first);
+    assert_eq!(second.await.unwrap().body.len(), LARGE);
+    second_served.join().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_opened_answer_that_breaks_off_or_stands_still_is_an_error() {
     for stands_still in [false, true] {
         let (url, served) = server(move |mut stream| {

@@ -1,5 +1,6 @@
 //! `lockerfs mount`: check what can be checked at once, go to the background if asked, serve.
 
+mod allocator;
 mod assemble;
 mod descriptors;
 mod handler;
@@ -64,6 +65,9 @@ pub(super) struct MountArgs {
     options: Vec<String>,
 }
 
+/// Threads for what blocks on the disk, of which none waits for another that is not under way. Without a bound there would be
+/// as many as were ever busy at once.
+const DISK_THREADS: usize = 32;
 /// How long the end waits for work that cannot be cancelled.
 const LEFT_BEHIND: Duration = Duration::from_secs(1);
 
@@ -178,11 +182,14 @@ fn private_directory(path: &std::path::Path) -> Result<(), Failure> {
 
 /// Runs the work of a mount to its end. What still hangs on the kernel or a disk then is left behind.
 pub(super) fn run_to_end(work: impl Future<Output = Outcome>) -> Outcome {
+    allocator::keep_little();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("lockerfs")
+        .max_blocking_threads(DISK_THREADS)
         .build();
     let runtime = runtime.map_err(|e| Failure::new(format!("cannot start: {e}")))?;
+    runtime.spawn(allocator::give_back());
     let outcome = runtime.block_on(work);
     runtime.shutdown_timeout(LEFT_BEHIND);
     outcome

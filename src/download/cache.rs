@@ -38,12 +38,16 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 pub(super) use content::CachedContent;
+use registry::Limit;
 use room::Room;
 
 use crate::provider::FileId;
 
 /// Bytes of a block: the unit in which content is fetched, kept and forgotten.
 pub(super) const BLOCK: u64 = 32 * 1024;
+
+/// Contents kept at most, however small they are: each takes some 130 bytes of memory, and two files on the disk.
+const CONTENTS: usize = 200_000;
 
 /// How long the folder may be another's before it is told to be in use: a mount that ends needs a moment.
 const LOCK_TRIES: u32 = 5;
@@ -79,7 +83,7 @@ impl BlockCache {
                 Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {}
                 result => return result,
             }
-            result = Self::open_now(&cache_dir.join(format!("blocks-{number}")), limit, 1);
+            result = Self::open_now(&cache_dir.join(format!("blocks-{number}")), of_bytes(limit), 1);
         }
         result
     }
@@ -87,10 +91,10 @@ impl BlockCache {
     /// Takes the folder, made for the owner alone with all that leads to it. Fails with
     /// [`io::ErrorKind::ResourceBusy`] where it is another's.
     pub fn open(dir: &Path, limit: u64) -> io::Result<Arc<Self>> {
-        Self::open_now(dir, limit, LOCK_TRIES)
+        Self::open_now(dir, of_bytes(limit), LOCK_TRIES)
     }
 
-    fn open_now(dir: &Path, limit: u64, tries: u32) -> io::Result<Arc<Self>> {
+    fn open_now(dir: &Path, limit: Limit, tries: u32) -> io::Result<Arc<Self>> {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         fs::set_permissions(dir, Permissions::from_mode(0o700))?;
         let lock = lock(&dir.join("lock"), tries)?;
@@ -157,6 +161,13 @@ impl std::fmt::Debug for BlockCache {
             .field("used", &self.used())
             .field("limit", &self.limit())
             .finish_non_exhaustive()
+    }
+}
+
+fn of_bytes(bytes: u64) -> Limit {
+    Limit {
+        bytes,
+        contents: CONTENTS,
     }
 }
 

@@ -242,11 +242,14 @@ impl Content {
     /// Hashes, while anybody has the content open, what is at hand from where the check stands. Nobody waits for it: of
     /// a large file that was at hand in parts it may be for long.
     fn catch_up(self: Arc<Self>) {
-        tokio::task::spawn_blocking(
-            move || {
-                while Arc::strong_count(&self) > 1 && self.hash_on(HASHED_AT_A_TIME) {}
-            },
-        );
+        tokio::spawn(async move {
+            while Arc::strong_count(&self) > 1 {
+                let own = Arc::clone(&self);
+                if blocking(move || own.hash_on(HASHED_AT_A_TIME)).await != Some(true) {
+                    return;
+                }
+            }
+        });
     }
 
     /// Sees to it that all of `wanted` is at hand or on its way, for somebody who waits for it: the flights that bring

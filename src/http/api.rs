@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
 use self::body::Progress;
@@ -22,6 +23,9 @@ pub use self::stream::ApiStream;
 use super::client::{builder, built, check_url};
 use super::error::is_nonsense;
 use super::{FileRange, HttpError, HttpErrorKind};
+
+/// Bytes beyond which an answer waits until no other that is so large is in memory.
+const LARGE: usize = 16 << 20;
 
 /// Limits of an [`ApiClient`].
 #[derive(Debug, Clone)]
@@ -46,7 +50,7 @@ impl Default for ApiOptions {
             connect_timeout: Duration::from_secs(10),
             answer_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(60),
-            max_answer: 32 << 20,
+            max_answer: 2 << 20,
             idle_connections: 32,
             max_rate: None,
         }
@@ -186,6 +190,20 @@ pub struct ApiClient {
     client: reqwest::Client,
     options: ApiOptions,
     pace: Option<Arc<Pace>>,
+    /// For the one answer that may be large.
+    large: Arc<Semaphore>,
+}
+
+/// The body of a large answer, after which the next one comes.
+struct LargeBody {
+    bytes: BytesMut,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for LargeBody {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 impl fmt::Debug for ApiClient {
@@ -211,6 +229,7 @@ impl ApiClient {
             client,
             options,
             pace,
+            large: Arc::new(Semaphore::new(1)),
         })
     }
 
@@ -313,6 +332,7 @@ impl ApiClient {
         let retry_after = retry_after(headers, SystemTime::now());
         let status = response.status().as_u16();
         let mut body = BytesMut::new();
+        let mut turn = None;
         while let Some(piece) = response.chunk().await.map_err(|error| broken_body(error, host))? {
             if body.len() + piece.len() > max_answer {
                 let message = format!("the answer of {host} is larger than {max_answer} bytes");
@@ -322,13 +342,24 @@ impl ApiClient {
                     retry_after,
                 });
             }
+            if turn.is_none() && body.len() + piece.len() > LARGE {
+                // It is never closed.
+                turn = Arc::clone(&self.large).acquire_owned().await.ok();
+            }
             body.extend_from_slice(&piece);
         }
+        let body = match turn {
+            Some(turn) => Bytes::from_owner(LargeBody {
+                bytes: body,
+                _turn: turn,
+            }),
+            None => body.freeze(),
+        };
         Ok(ApiAnswer {
             status,
             content_type,
             retry_after,
-            body: body.freeze(),
+            body,
         })
     }
 

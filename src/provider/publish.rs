@@ -9,7 +9,8 @@ use serde_json::Value;
 use url::Url;
 
 use super::form::Params;
-use super::{Capability, ErrorKind, NameRules, ProviderError, Result, Retry, UploadRequest, json};
+use super::json::{self, Fields};
+use super::{Capability, ErrorKind, NameRules, ProviderError, Result, Retry, UploadRequest};
 use crate::http::{ApiAnswer, ApiClient, ApiRequest, HttpError, HttpErrorKind, check_url};
 
 /// The time, in a form that tests can turn.
@@ -120,8 +121,9 @@ pub(super) async fn send(
 ) -> Result<(ApiAnswer, Value)> {
     let answer = client.send(request).await;
     let answer = answer.map_err(|error| transport(operation, error))?;
-    match json::read(&answer.body) {
-        Ok(value @ Value::Object(_)) => Ok((answer, value)),
+    let turn = json::turn(&answer.body).await;
+    match json::read(&answer.body, turn, Fields::All) {
+        Ok(value) if value.is_object() => Ok((answer, value.into_value())),
         _ => Err(by_status(operation, &answer)),
     }
 }

@@ -50,7 +50,7 @@ const CONTENTS: usize = 4;
 
 /// What was put into files of services lately: nothing of it was done elsewhere.
 #[derive(Debug)]
-pub(super) struct SentContents(Mutex<LruCache<FileId, VecDeque<[u8; 32]>>>);
+pub(super) struct SentContents(Mutex<LruCache<FileId, Box<[[u8; 32]]>>>);
 
 impl Default for SentContents {
     fn default() -> Self {
@@ -61,14 +61,16 @@ impl Default for SentContents {
 impl SentContents {
     pub fn note(&self, file: &FileId, sha256: [u8; 32]) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let contents = all.get_or_insert_mut(file.clone(), VecDeque::new);
-        contents.retain(|known| *known != sha256);
-        contents.push_front(sha256);
-        contents.truncate(CONTENTS);
+        let before = all.pop(file).unwrap_or_default().into_iter();
+        let others = before.filter(|known| *known != sha256);
+        let contents = std::iter::once(sha256).chain(others).take(CONTENTS);
+        all.put(file.clone(), contents.collect());
     }
 
     pub fn of(&self, file: &FileId) -> Vec<[u8; 32]> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.peek(file).into_iter().flatten().copied().collect()
+        all.peek(file)
+            .map(|contents| contents.to_vec())
+            .unwrap_or_default()
     }
 }

@@ -18,8 +18,8 @@ use super::single_flight::SingleFlight;
 use super::tree::{AccountIndex, Node, Remote, Tree};
 use crate::provider::{Capability, ErrorKind, FileId, ProviderError, ShareLinks};
 
-/// Pages kept at most.
-const KEPT: NonZeroUsize = NonZeroUsize::new(16 * 1024).expect("more than none");
+/// Pages kept at most, some 500 bytes each.
+const KEPT: NonZeroUsize = NonZeroUsize::new(4096).expect("more than none");
 /// How long a page is told without asking again.
 const AGE: Duration = Duration::from_secs(600);
 /// The same for a failure, and for what a service has no page for.
@@ -34,6 +34,7 @@ type Key = (AccountIndex, FileId, String);
 
 /// What was told of pages lately.
 pub(super) struct Pages {
+    /// Those told last in front.
     told: Mutex<LruCache<Key, Told>>,
     /// By the folder where many are asked for at once, else by the file.
     questions: SingleFlight<u64>,
@@ -42,6 +43,14 @@ pub(super) struct Pages {
 struct Told {
     at: Instant,
     page: Result<ShareLinks>,
+}
+
+impl Told {
+    /// Whether it is told without asking again.
+    fn holds(&self, now: Instant) -> bool {
+        let limit = if self.page.is_ok() { AGE } else { AGE_OF_REFUSALS };
+        now.saturating_duration_since(self.at) < limit
+    }
 }
 
 impl Default for Pages {
@@ -61,17 +70,18 @@ impl Pages {
     fn note(&self, pages: impl Iterator<Item = (Key, Result<ShareLinks>)>) {
         let at = Instant::now();
         let mut told = self.lock();
+        while told.peek_lru().is_some_and(|(_, oldest)| !oldest.holds(at)) {
+            told.pop_lru();
+        }
         for (key, page) in pages {
             told.put(key, Told { at, page });
         }
     }
 
     fn known(&self, key: &Key, now: Instant) -> Option<Result<ShareLinks>> {
-        let mut all = self.lock();
-        let told = all.get(key)?;
-        let age = now.saturating_duration_since(told.at);
-        let limit = if told.page.is_ok() { AGE } else { AGE_OF_REFUSALS };
-        (age < limit).then(|| told.page.clone())
+        let all = self.lock();
+        let told = all.peek(key)?;
+        told.holds(now).then(|| told.page.clone())
     }
 }
 

@@ -305,6 +305,7 @@ impl Tree {
                     .is_none_or(|file| file.local.as_ref().is_none_or(|l| l.pending.is_none()))
         });
         if unused && let Some(mut node) = self.nodes.remove(&ino) {
+            self.recent.forget(ino);
             if let (Some(account), Some(item)) = (node.account, node.item()) {
                 self.unindex(account, &item, ino);
             }

@@ -17,7 +17,7 @@ use host::{Act, Host, TOKEN, whole};
 /// How long an operation may take: the deadline of the config, and what the system around it takes.
 const LONGEST: Duration = Duration::from_secs(40);
 /// Bytes of memory that no answer may make a mount take.
-const MOST_MEMORY: u64 = 1000 << 20;
+const MOST_MEMORY: u64 = 400 << 20;
 
 const GOOD: &str = r#"{"quickkey":"good","filename":"good.txt","size":"4","revision":"1"}"#;
 
@@ -86,6 +86,7 @@ fn listed(mount: &Mount) -> std::io::Result<Vec<fs::DirEntry>> {
 #[track_caller]
 fn assert_no_harm(mount: &Mount, what: &str) {
     let peak = peak_memory(mount);
+    println!("{what}: {} MiB at most", peak >> 20);
     assert!(peak < MOST_MEMORY, "{what}: {peak} bytes of memory");
     let log = mount.log();
     assert!(!log.contains("panicked"), "{what}: {log}");
@@ -103,6 +104,14 @@ fn an_answer_without_end_of_great_depth_or_size_is_an_error_in_time_and_little_m
         r#"{{"response":{{"result":"Success","x":[{}0]}}}}"#,
         r#"{"a":0},"#.repeat(3_900_000)
     );
+    // Of a size that may be read, and as large as it may become.
+    let short_files = |count| {
+        let file = r#"{"quickkey":"k","filename":"n","size":"1","hash":"","flag":""},"#;
+        let files = file.repeat(count);
+        Act::json(format!(
+            r#"{{"response":{{"result":"Success","folder_content":{{"files":[{files}0]}}}}}}"#
+        ))
+    };
     let headers = format!("HTTP/1.1 200 OK\r\nx-long: {}\r\n\r\n{{}}", "x".repeat(10 << 20));
     let many_headers = format!("HTTP/1.1 200 OK\r\n{}\r\n{{}}", "x-many: x\r\n".repeat(1 << 20));
     let acts = [
@@ -113,7 +122,13 @@ fn an_answer_without_end_of_great_depth_or_size_is_an_error_in_time_and_little_m
         ),
         ("a deep answer", Act::json("[".repeat(10 << 20))),
         ("a million entries", Act::json(million)),
-        ("an answer that swells", Act::json(swelling)),
+        ("an answer that swells", Act::json(swelling.clone())),
+        (
+            "a shorter answer that swells",
+            Act::json(swelling.replacen(&r#"{"a":0},"#.repeat(2_000_000), "", 1)),
+        ),
+        ("short files", short_files(60_000)),
+        ("many short files", short_files(250_000)),
         (
             "a packed answer",
             Act::Raw(whole("content-encoding: gzip", &packed(1000))),

@@ -10,6 +10,7 @@ mod long_queue;
 mod suite;
 mod supervised;
 mod sync_order;
+mod threads;
 mod unmounting;
 mod uploading;
 

@@ -4,6 +4,7 @@
 //! Among those of equal age the later ones of a content go first: heads are what programs look at.
 
 use std::cmp::Reverse;
+use std::collections::hash_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
 
@@ -11,21 +12,46 @@ use super::content::CachedContent;
 use super::map::Id;
 
 /// What is let go at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unit {
     /// All of a content that is not open.
     Whole,
-    Extent(Reverse<u32>),
+    Extent(u32),
 }
 
-/// A place in the order: the time of last use, and what was used.
-type Place = (u64, Id, Unit);
+/// What room was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    Reserved,
+    /// Not before it is known what is there.
+    NotYet,
+    /// Some bytes have to go first.
+    TooManyBytes,
+    /// A content has to go first.
+    TooManyContents,
+}
+
+/// A place in the order of the open: the time of last use, and the extent that was used, the later ones first.
+type Place = (u64, Id, Reverse<u32>);
+
+/// What a cache may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Limit {
+    /// On the disk.
+    pub bytes: u64,
+    /// Each takes memory here, however small it is.
+    pub contents: usize,
+}
 
 pub(super) struct Registry {
     entries: HashMap<Id, Entry>,
-    order: BTreeSet<Place>,
+    /// Contents that are not open, by their time of last use.
+    closed: BTreeSet<(u64, Id)>,
+    open: BTreeSet<Place>,
     used: u64,
-    limit: u64,
+    /// Contents that take room on the disk.
+    kept: usize,
+    limit: Limit,
     /// Microseconds since 1970 at the start, counted on with each use.
     clock: u64,
     opened: u64,
@@ -33,26 +59,35 @@ pub(super) struct Registry {
     is_complete: bool,
 }
 
-/// A content that has bytes on the disk or is open. Some hundred thousands of them may be in memory.
+/// A content that has bytes on the disk or is open. Most are not open, and what only those that are need is apart.
+#[derive(Default)]
 struct Entry {
-    handle: Weak<CachedContent>,
-    /// Tells the handle from those before.
-    token: u64,
     /// Bytes on the disk, those included that are about to be written.
     charge: u64,
     used: u64,
+    open: Option<Box<Open>>,
     /// The data is or was an uploaded file, which may still be open.
     is_shared: bool,
-    /// Times of the extents while it is open.
+}
+
+/// What is known of a content while it is open.
+#[derive(Default)]
+struct Open {
+    handle: Weak<CachedContent>,
+    /// Tells the handle from those before.
+    token: u64,
+    /// Times of the extents.
     extents: BTreeMap<u32, u64>,
 }
 
 impl Registry {
-    pub fn new(limit: u64, now: u64, is_complete: bool) -> Self {
+    pub fn new(limit: Limit, now: u64, is_complete: bool) -> Self {
         Registry {
             entries: HashMap::new(),
-            order: BTreeSet::new(),
+            closed: BTreeSet::new(),
+            open: BTreeSet::new(),
             used: 0,
+            kept: 0,
             limit,
             clock: now,
             opened: 0,
@@ -64,6 +99,15 @@ impl Registry {
         self.used
     }
 
+    /// Whether more is kept than may be.
+    pub fn excess(&self) -> Option<Answer> {
+        if self.kept > self.limit.contents {
+            return Some(Answer::TooManyContents);
+        }
+        (self.used > self.limit.bytes).then_some(Answer::TooManyBytes)
+    }
+
+    #[cfg(test)]
     pub fn is_complete(&self) -> bool {
         self.is_complete
     }
@@ -74,117 +118,125 @@ impl Registry {
 
     /// The open content of this id, or the one that `make` makes of a token.
     pub fn handle(&mut self, id: Id, make: impl FnOnce(u64) -> Arc<CachedContent>) -> Arc<CachedContent> {
-        let entry = self.entries.entry(id).or_insert_with(Entry::empty);
-        if let Some(open) = entry.handle.upgrade() {
+        let entry = self.entries.entry(id).or_default();
+        if let Some(open) = entry.open.as_ref().and_then(|open| open.handle.upgrade()) {
             return open;
         }
         self.opened += 1;
         let made = make(self.opened);
-        entry.handle = Arc::downgrade(&made);
-        entry.token = self.opened;
+        let open = entry.open.get_or_insert_default();
+        (open.handle, open.token) = (Arc::downgrade(&made), self.opened);
         made
     }
 
     /// A content that the survey found, unless it is known already.
     pub fn found(&mut self, id: Id, charge: u64, used: u64) {
-        if self.entries.contains_key(&id) {
+        let Slot::Vacant(slot) = self.entries.entry(id) else {
             return;
-        }
+        };
         let used = used.min(self.clock);
-        self.entries.insert(
-            id,
-            Entry {
-                charge,
-                used,
-                ..Entry::empty()
-            },
-        );
-        self.order.insert((used, id, Unit::Whole));
-        self.used += charge;
+        slot.insert(Entry {
+            used,
+            ..Entry::default()
+        });
+        self.closed.insert((used, id));
+        self.charge(id, |_| charge);
     }
 
     /// An open content turned out to hold these extents, last used at `used`. What it was thought to take.
     pub fn loaded(&mut self, id: Id, charge: u64, used: u64, extents: impl Iterator<Item = u32>) -> u64 {
+        let before = self.charge(id, |_| charge);
         let Some(entry) = self.entries.get_mut(&id) else {
             return 0;
         };
-        let before = entry.charge;
-        leave_order(&mut self.order, id, entry);
-        self.used = self.used - entry.charge + charge;
-        entry.charge = charge;
+        leave_order(&mut self.closed, &mut self.open, id, entry);
         entry.used = used.min(self.clock);
-        for extent in extents {
-            entry.extents.insert(extent, entry.used);
-            self.order.insert((entry.used, id, Unit::Extent(Reverse(extent))));
+        if let Some(open) = &mut entry.open {
+            for extent in extents {
+                open.extents.insert(extent, entry.used);
+                self.open.insert((entry.used, id, Reverse(extent)));
+            }
         }
         before
     }
 
     /// The last who had it open is gone. Tells when it was used last, in microseconds.
     pub fn closed(&mut self, id: Id, token: u64) -> Option<u64> {
-        let entry = self.entries.get_mut(&id).filter(|entry| entry.token == token)?;
-        let newest = entry.extents.values().copied().max();
-        leave_order(&mut self.order, id, entry);
+        let entry = self.entries.get_mut(&id)?;
+        let open = entry.open.as_ref().filter(|open| open.token == token)?;
+        let newest = open.extents.values().copied().max();
+        leave_order(&mut self.closed, &mut self.open, id, entry);
         entry.used = entry.used.max(newest.unwrap_or_default());
-        entry.handle = Weak::new();
+        entry.open = None;
         let used = entry.used;
         if entry.charge == 0 {
             self.entries.remove(&id);
         } else {
-            self.order.insert((used, id, Unit::Whole));
+            self.closed.insert((used, id));
         }
         Some(used)
     }
 
-    /// Takes room for a content, where there is some.
-    pub fn reserve(&mut self, id: Id, bytes: u64) -> bool {
-        let Some(entry) = self.entries.get_mut(&id) else {
-            return false;
-        };
-        if !self.is_complete || self.used.saturating_add(bytes) > self.limit {
-            return false;
+    /// Takes room for a content that is open, where there is some.
+    pub fn reserve(&mut self, id: Id, bytes: u64) -> Answer {
+        if !self.is_complete {
+            return Answer::NotYet;
         }
-        entry.charge += bytes;
-        self.used += bytes;
-        true
+        if self.used.saturating_add(bytes) > self.limit.bytes {
+            return Answer::TooManyBytes;
+        }
+        let is_new = self.entries.get(&id).is_none_or(|entry| entry.charge == 0);
+        if is_new && self.kept >= self.limit.contents {
+            return Answer::TooManyContents;
+        }
+        self.charge(id, |charge| charge + bytes);
+        Answer::Reserved
     }
 
     pub fn release(&mut self, id: Id, bytes: u64) {
-        if let Some(entry) = self.entries.get_mut(&id) {
-            let bytes = bytes.min(entry.charge);
-            entry.charge -= bytes;
-            self.used -= bytes;
-        }
+        self.charge(id, |charge| charge.saturating_sub(bytes));
     }
 
-    /// Notes that an extent is used now.
-    pub fn touch(&mut self, id: Id, extent: u32) {
+    /// Changes what a content takes. What it took before.
+    fn charge(&mut self, id: Id, change: impl FnOnce(u64) -> u64) -> u64 {
         let Some(entry) = self.entries.get_mut(&id) else {
+            return 0;
+        };
+        let (before, after) = (entry.charge, change(entry.charge));
+        entry.charge = after;
+        self.used = self.used - before + after;
+        self.kept = self.kept - usize::from(before > 0) + usize::from(after > 0);
+        before
+    }
+
+    /// Notes that an extent of an open content is used now.
+    pub fn touch(&mut self, id: Id, extent: u32) {
+        let Some(open) = self.entries.get_mut(&id).and_then(|entry| entry.open.as_mut()) else {
             return;
         };
-        let unit = Unit::Extent(Reverse(extent));
-        if let Some(before) = entry.extents.get(&extent) {
-            if *before == self.clock && self.order.contains(&(*before, id, unit)) {
+        let place = |time| (time, id, Reverse(extent));
+        if let Some(before) = open.extents.get(&extent) {
+            if *before == self.clock && self.open.contains(&place(*before)) {
                 return;
             }
-            self.order.remove(&(*before, id, unit));
+            self.open.remove(&place(*before));
         }
         self.clock += 1;
-        entry.extents.insert(extent, self.clock);
-        self.order.insert((self.clock, id, unit));
+        open.extents.insert(extent, self.clock);
+        self.open.insert(place(self.clock));
     }
 
     pub fn forget(&mut self, id: Id, extent: u32) {
         if let Some(entry) = self.entries.get_mut(&id)
-            && let Some(used) = entry.extents.remove(&extent)
+            && let Some(used) = entry.open.as_mut().and_then(|open| open.extents.remove(&extent))
         {
-            self.order.remove(&(used, id, Unit::Extent(Reverse(extent))));
+            self.open.remove(&(used, id, Reverse(extent)));
         }
     }
 
     pub fn forget_all(&mut self, id: Id) {
         if let Some(entry) = self.entries.get_mut(&id) {
-            leave_order(&mut self.order, id, entry);
+            leave_order(&mut self.closed, &mut self.open, id, entry);
             entry.is_shared = false;
         }
     }
@@ -202,28 +254,29 @@ impl Registry {
     /// What was not used for the longest time, taken out of the order, and the bytes of its content. Whoever cannot
     /// let it go puts it back with [`Registry::touch`], or by closing it.
     pub fn pop_oldest(&mut self) -> Option<(Id, Unit, u64)> {
-        let (_, id, unit) = self.order.pop_first()?;
-        let charge = self.entries.get(&id).map_or(0, |entry| entry.charge);
-        Some((id, unit, charge))
-    }
-}
-
-impl Entry {
-    fn empty() -> Self {
-        Entry {
-            handle: Weak::new(),
-            token: 0,
-            charge: 0,
-            used: 0,
-            is_shared: false,
-            extents: BTreeMap::new(),
+        let open = self.open.first().map(|(used, id, _)| (*used, *id));
+        if open.is_none_or(|open| self.closed.first().is_some_and(|closed| *closed <= open)) {
+            return self.pop_oldest_closed();
         }
+        let (_, id, extent) = self.open.pop_first()?;
+        Some((id, Unit::Extent(extent.0), self.charge_of(id)))
+    }
+
+    /// The same of those that are not open.
+    pub fn pop_oldest_closed(&mut self) -> Option<(Id, Unit, u64)> {
+        let (_, id) = self.closed.pop_first()?;
+        Some((id, Unit::Whole, self.charge_of(id)))
+    }
+
+    fn charge_of(&self, id: Id) -> u64 {
+        self.entries.get(&id).map_or(0, |entry| entry.charge)
     }
 }
 
-fn leave_order(order: &mut BTreeSet<Place>, id: Id, entry: &mut Entry) {
-    order.remove(&(entry.used, id, Unit::Whole));
-    for (extent, used) in std::mem::take(&mut entry.extents) {
-        order.remove(&(used, id, Unit::Extent(Reverse(extent))));
+fn leave_order(closed: &mut BTreeSet<(u64, Id)>, open: &mut BTreeSet<Place>, id: Id, entry: &mut Entry) {
+    closed.remove(&(entry.used, id));
+    let Some(own) = &mut entry.open else { return };
+    for (extent, used) in std::mem::take(&mut own.extents) {
+        open.remove(&(used, id, Reverse(extent)));
     }
 }

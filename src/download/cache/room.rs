@@ -13,7 +13,7 @@ use super::content::CachedContent;
 use super::files::Place;
 use super::let_go::LetGo;
 use super::map::{self, Id};
-use super::registry::{Registry, Unit};
+use super::registry::{Answer, Limit, Registry, Unit};
 use crate::upload::free_bytes;
 
 /// How often something that is in use may be met in a row on the search for what can go.
@@ -29,7 +29,7 @@ const LINGERING: usize = 4;
 
 pub(super) struct Room {
     directory: PathBuf,
-    limit: u64,
+    limit: Limit,
     registry: Mutex<Registry>,
     stopped: AtomicBool,
     keep_free: AtomicU64,
@@ -43,7 +43,7 @@ pub(super) struct Room {
 }
 
 impl Room {
-    pub fn new(directory: PathBuf, limit: u64, now: u64, is_empty: bool, lock: File) -> Arc<Self> {
+    pub fn new(directory: PathBuf, limit: Limit, now: u64, is_empty: bool, lock: File) -> Arc<Self> {
         Arc::new(Room {
             directory,
             limit,
@@ -62,8 +62,9 @@ impl Room {
         &self.directory
     }
 
+    /// Bytes.
     pub fn limit(&self) -> u64 {
-        self.limit
+        self.limit.bytes
     }
 
     pub fn used(&self) -> u64 {
@@ -129,15 +130,19 @@ impl Room {
 
     /// Takes room for `bytes` of a content, and lets go of others where there is too little.
     pub fn reserve(self: &Arc<Self>, id: Id, bytes: u64) -> bool {
-        if bytes > self.limit || self.is_stopped() || self.is_in_trouble() {
+        if bytes > self.limit.bytes || self.is_stopped() || self.is_in_trouble() {
             return false;
         }
         let mut busy = 0;
-        while !self.registry().reserve(id, bytes) {
-            if !self.registry().is_complete() {
-                return false;
-            }
-            match self.let_one_go(bytes) {
+        loop {
+            let answer = self.registry().reserve(id, bytes);
+            let gone = match answer {
+                Answer::Reserved => break,
+                Answer::NotYet => return false,
+                Answer::TooManyBytes => self.let_one_go(bytes),
+                Answer::TooManyContents => self.let_one_closed_go(),
+            };
+            match gone {
                 Some(LetGo::Bytes(_)) => {}
                 Some(LetGo::Busy) if busy < BUSY_LIMIT => busy += 1,
                 _ => return false,
@@ -165,8 +170,16 @@ impl Room {
     /// Lets go until the limit is kept, which may have been lowered since the last life.
     pub fn shrink_to_limit(self: &Arc<Self>) {
         while !self.is_stopped() {
-            let over = self.registry().used().saturating_sub(self.limit);
-            if over == 0 || self.give_back(over) == 0 {
+            let (excess, used) = {
+                let registry = self.registry();
+                (registry.excess(), registry.used())
+            };
+            let is_any_gone = match excess {
+                Some(Answer::TooManyContents) => self.let_one_closed_go().is_some(),
+                Some(_) => self.give_back(used.saturating_sub(self.limit.bytes)) > 0,
+                None => false,
+            };
+            if !is_any_gone {
                 return;
             }
         }
@@ -176,7 +189,7 @@ impl Room {
         let (id, unit, charge) = self.registry().pop_oldest()?;
         let content = self.handle(id);
         match unit {
-            Unit::Extent(extent) => Some(content.let_extent_go(extent.0)),
+            Unit::Extent(extent) => Some(content.let_extent_go(extent)),
             Unit::Whole => {
                 let gone = content.let_closed_go(charge, wanted);
                 if content.holds_any() {
@@ -185,6 +198,12 @@ impl Room {
                 Some(gone)
             }
         }
+    }
+
+    /// Lets all of a content go that nobody has open.
+    fn let_one_closed_go(self: &Arc<Self>) -> Option<LetGo> {
+        let (id, _, charge) = self.registry().pop_oldest_closed()?;
+        Some(self.handle(id).let_closed_go(charge, u64::MAX))
     }
 
     fn linger(&self, content: Arc<CachedContent>) {

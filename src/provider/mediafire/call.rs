@@ -17,8 +17,9 @@ use super::wire::{Node, Params};
 use crate::http::{
     ApiAnswer, ApiClient, ApiRequest, ApiStream, FileRange, HttpError, HttpErrorKind, check_url,
 };
+use crate::provider::json::{self, Fields, Parsed};
 use crate::provider::wrap::turn_for_a_call;
-use crate::provider::{ErrorKind, ProviderError, Result, Retry, json};
+use crate::provider::{ErrorKind, ProviderError, Result, Retry};
 
 const ACTION_TOKEN: &str = "user/get_action_token";
 /// Minutes; the longest that clients are known to ask for.
@@ -42,7 +43,7 @@ pub(super) enum KeyState {
 /// The answer to one request.
 pub(super) struct Reply {
     /// What stands under `response`.
-    pub(super) result: std::result::Result<Value, Failure>,
+    pub(super) result: std::result::Result<Parsed, Failure>,
     pub(super) key: KeyState,
 }
 
@@ -90,7 +91,11 @@ impl Transport {
     /// A call by `POST`, its parameters in the body.
     pub(super) async fn form(&self, operation: &'static str, text: String) -> Reply {
         match self.url(operation) {
-            Ok(url) => self.send(operation, ApiRequest::form(url, text)).await,
+            Ok(url) => {
+                let mut request = ApiRequest::form(url, text);
+                request.max_answer = max_answer(operation);
+                self.send(operation, request).await
+            }
             Err(error) => Reply {
                 result: Err(error.into()),
                 key: KeyState::Kept,
@@ -136,7 +141,8 @@ impl Transport {
             retry_after: stream.retry_after,
             body,
         };
-        Err(open(operation, &answer))
+        let turn = json::turn(&answer.body).await;
+        Err(open(operation, &answer, turn))
     }
 
     async fn send(&self, operation: &'static str, request: ApiRequest) -> Reply {
@@ -147,10 +153,21 @@ impl Transport {
             };
         }
         match self.client.send(request).await {
-            Ok(answer) => open(operation, &answer),
+            Ok(answer) => {
+                let turn = json::turn(&answer.body).await;
+                open(operation, &answer, turn)
+            }
             Err(error) => lost(operation, error),
         }
     }
+}
+
+/// Calls that list. A chunk of a folder is some 600 bytes for each of a thousand entries, with long names much more; how
+/// much the others list at once is not told. None of them is made while the answer of another is looked at.
+const LISTING: [&str; 3] = ["folder/get_content", "device/get_trash", "upload/get_web_uploads"];
+
+fn max_answer(operation: &str) -> Option<usize> {
+    LISTING.contains(&operation).then_some(16 << 20)
 }
 
 /// What is known after a request that got no whole answer.
@@ -167,15 +184,16 @@ fn lost(operation: &'static str, error: HttpError) -> Reply {
 
 /// Opens the envelope. It counts whatever the HTTP status and content type say, since the service is known
 /// to send errors under several of both.
-fn open(operation: &'static str, answer: &ApiAnswer) -> Reply {
-    let parsed = json::read(&answer.body).ok();
-    let response = parsed.and_then(|value| match value {
+fn open(operation: &'static str, answer: &ApiAnswer, turn: json::Turn) -> Reply {
+    let parsed = json::read(&answer.body, turn, Fields::All).ok();
+    let response = |value| match value {
         Value::Object(mut map) => match map.remove("response") {
             Some(response @ Value::Object(_)) => Some(response),
             _ => map.contains_key("result").then_some(Value::Object(map)),
         },
         _ => None,
-    });
+    };
+    let response = parsed.and_then(|parsed| parsed.part(response));
     let Some(response) = response else {
         let error = foreign_answer(operation, answer);
         // Refused before the service looked at it. Should the key have changed after all, the next call
@@ -279,7 +297,7 @@ impl Api {
         &self,
         operation: &'static str,
         params: &Params,
-    ) -> std::result::Result<Value, Failure> {
+    ) -> std::result::Result<Parsed, Failure> {
         let mut lease = self.sessions.lease().await?;
         let mut replayed = false;
         loop {
@@ -348,7 +366,7 @@ impl Api {
         operation: &'static str,
         params: &Params,
         body: Option<UploadBody>,
-    ) -> std::result::Result<Value, Failure> {
+    ) -> std::result::Result<Parsed, Failure> {
         let mut token = self.action_token(None).await?;
         let mut replayed = false;
         loop {

@@ -2,10 +2,9 @@
 
 use std::collections::HashSet;
 
-use serde_json::Value;
-
 use super::call::Api;
 use super::wire::{Node, Params, ROOT, TRASH};
+use crate::provider::json::Parsed;
 use crate::provider::{
     ChangeCursor, Changed, Changes, ErrorKind, FileId, FolderId, ProviderError, Result, Retry,
 };
@@ -39,13 +38,13 @@ pub(super) async fn changes(api: &Api, since: Option<&ChangeCursor>) -> Result<C
         if at >= now {
             break;
         }
-        found.read(Node(&block(api, at).await?));
+        found.read(Node(&*block(api, at).await?));
         at = block_end(at).min(now);
     }
     Ok(found.up_to(at, at - since))
 }
 
-async fn block(api: &Api, after: u64) -> Result<Value> {
+async fn block(api: &Api, after: u64) -> Result<Parsed> {
     let params = Params::new().with("revision", &after.to_string());
     Ok(api.call(CHANGES, &params).await?)
 }

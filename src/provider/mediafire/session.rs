@@ -18,6 +18,7 @@ use super::call::{KeyState, Transport};
 use super::errors::Failure;
 use super::wire::{Node, Params};
 use super::{Credentials, Settings, TokenVersion};
+use crate::provider::json::Parsed;
 use crate::provider::{ErrorKind, ProviderError, Retry};
 
 const LOGIN: &str = "user/get_session_token";
@@ -320,7 +321,7 @@ impl Sessions {
         }
     }
 
-    async fn log_in(&self, version: TokenVersion) -> Result<serde_json::Value, ProviderError> {
+    async fn log_in(&self, version: TokenVersion) -> Result<Parsed, ProviderError> {
         self.check_refusal()?;
         let Credentials::Password { email, password } = &self.credentials else {
             let why = "the service no longer takes the session token: give a new one, or e-mail address and password";

@@ -15,6 +15,7 @@ use super::errors::clean;
 use super::files;
 use super::wire::{Node, Params, parse_time};
 use crate::provider::form::{told_link, without_links};
+use crate::provider::json::Parsed;
 use crate::provider::{
     ContentHash, ErrorKind, FileEntry, FileId, ProviderError, Refusal, Result, Retry, SentUpload,
     UploadProgress, UploadRequest, UploadTicket,
@@ -224,7 +225,7 @@ fn is_wanted(file: &FileEntry, request: &UploadRequest) -> bool {
     same_place && file.size == request.size && same_hash
 }
 
-async fn list(api: &Api) -> Result<Value> {
+async fn list(api: &Api) -> Result<Parsed> {
     let params = Params::new().with("all_web_uploads", "yes");
     Ok(api.call(LIST, &params).await?)
 }

@@ -12,6 +12,7 @@ use super::call::Api;
 use super::errors::Meaning;
 use super::wire::{Node, Params};
 use super::{folders, wire};
+use crate::provider::json::Parsed;
 use crate::provider::{AccountInfo, Capability, ErrorKind, ProviderError, Result, Retry};
 
 const INFO: &str = "account/info";
@@ -116,7 +117,7 @@ async fn plan(api: &Api) -> Result<Plan> {
         return Ok(plan);
     }
     let (info, package) = futures_util::future::try_join(ask(api, INFO), ask(api, PACKAGE)).await?;
-    let plan = read_plan(info.as_ref(), package.as_ref());
+    let plan = read_plan(info.as_deref(), package.as_deref());
     api.account.told().plan = Some((plan.clone(), Instant::now()));
     if !plan.may_upload && api.withdraw(Capability::Write) {
         let host = api.base().host_str();
@@ -126,7 +127,7 @@ async fn plan(api: &Api) -> Result<Plan> {
 }
 
 /// `None` where the host does not tell: its limits are then met when they are met.
-async fn ask(api: &Api, operation: &'static str) -> Result<Option<Value>> {
+async fn ask(api: &Api, operation: &'static str) -> Result<Option<Parsed>> {
     match api.call(operation, &Params::new()).await {
         Ok(reply) => Ok(Some(reply)),
         Err(failure) if failure.is_general() => Err(failure.error),

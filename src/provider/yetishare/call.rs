@@ -18,10 +18,43 @@ use super::uploads::PostLimit;
 use super::wire::{Node, Params, zone_offset};
 use super::{OFFERED, Settings};
 use crate::http::{ApiAnswer, ApiClient, ApiRequest, Multipart, check_url};
+use crate::provider::json::{self, Fields, Parsed};
 use crate::provider::wrap::turn_for_a_call;
-use crate::provider::{Capabilities, Capability, ErrorKind, ProviderError, Result, Retry, json};
+use crate::provider::{Capabilities, Capability, ErrorKind, ProviderError, Result, Retry};
 
-pub(super) type Answer = std::result::Result<Value, Failure>;
+pub(super) type Answer = std::result::Result<Parsed, Failure>;
+
+const LISTING: &str = "folder/listing";
+/// What is read of a listing, with what any answer may be told by.
+const LISTED: &[&str] = &[
+    "_datetime",
+    "_status",
+    "child_folder_count",
+    "data",
+    "date_added",
+    "date_updated",
+    "error",
+    "fileSize",
+    "file_count",
+    "file_id",
+    "file_status",
+    "filename",
+    "files",
+    "filesize",
+    "folderId",
+    "folderName",
+    "folders",
+    "id",
+    "message",
+    "name",
+    "parentId",
+    "response",
+    "result",
+    "size",
+    "status",
+    "success",
+    "totalSize",
+];
 
 /// Which capability an account loses where the host lacks a call.
 const NEEDED: [(&str, Capability); 12] = [
@@ -77,7 +110,9 @@ impl Transport {
     async fn send(&self, operation: &'static str, request: ApiRequest) -> Answer {
         turn_for_a_call().await?;
         let answer = self.client.send(request).await;
-        let value = open(operation, &answer.map_err(|error| transport(operation, error))?)?;
+        let answer = answer.map_err(|error| transport(operation, error))?;
+        let turn = json::turn(&answer.body).await;
+        let value = open(operation, &answer, turn)?;
         if let Some(zone) = Node(&value)
             .text("_datetime")
             .and_then(|told| zone_offset(&told, SystemTime::now()))
@@ -101,23 +136,36 @@ impl Transport {
 
 /// A listing is a whole folder, with some 500 bytes for each file.
 fn max_answer(operation: &str) -> Option<usize> {
-    (operation == "folder/listing").then_some(128 << 20)
+    (operation == LISTING).then_some(128 << 20)
+}
+
+/// What is read of an answer.
+fn fields(operation: &str) -> Fields {
+    if operation == LISTING {
+        Fields::Named(LISTED)
+    } else {
+        Fields::All
+    }
 }
 
 /// Opens the envelope: the answer as it is, or what the host says against the call.
-fn open(operation: &'static str, answer: &ApiAnswer) -> Answer {
+fn open(operation: &'static str, answer: &ApiAnswer, turn: json::Turn) -> Answer {
     let good = (200..300).contains(&answer.status);
     let unknown = matches!(answer.status, 404 | 405);
-    let value = match json::read(&answer.body) {
-        Ok(value @ Value::Object(_)) => value,
-        Ok(value @ Value::String(_)) if good || unknown => value,
+    let is_answer = |value: &Value| match value {
+        Value::Object(_) => true,
+        Value::String(_) => good || unknown,
+        _ => false,
+    };
+    let value = match json::read(&answer.body, turn, fields(operation)) {
+        Ok(value) if is_answer(&value) => value,
         _ => return Err(by_status(operation, answer)),
     };
     let node = Node(&value);
     let told = ["response", "message", "0", "error"]
         .into_iter()
         .find_map(|key| Some((key, node.text(key)?)));
-    let (key, text) = match &value {
+    let (key, text) = match &*value {
         Value::String(text) => (None, text.clone()),
         _ => told.map(|(key, text)| (Some(key), text)).unwrap_or_default(),
     };
@@ -343,7 +391,7 @@ mod tests {
             retry_after: Some(Duration::from_secs(9)),
             body: body.to_owned().into(),
         };
-        open(operation, &answer)
+        open(operation, &answer, json::Turn::not_needed())
     }
 
     #[test]

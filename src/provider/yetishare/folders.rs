@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::call::{Answer, Api};
 use super::errors::{Meaning, clean, incomplete};
 use super::wire::{Items, Node, Params, State, blank_root, is_root, null_root, root};
+use crate::provider::json::Parsed;
 use crate::provider::{
     Entry, ErrorKind, FolderEntry, FolderId, ListHint, Listing, ProviderError, Result, Retry,
 };
@@ -45,6 +46,8 @@ pub(super) async fn living(api: &Api, folder: &FolderId) -> Result<Living> {
     let answer = api.call(LIST, &params).await;
     let reply = answer.map_err(|failure| failure.error.with_context("folder", folder))?;
     let living = read_living(api, folder, &reply).map_err(|error| error.with_context("folder", folder))?;
+    // It may be large, and what follows may ask for more.
+    drop(reply);
     if !is_root(folder) {
         for entry in &living.listing.entries {
             if let Entry::Folder(entry) = entry {
@@ -202,7 +205,7 @@ async fn edit(
     before: Node<'_>,
     name: &str,
     public: Option<&str>,
-) -> Result<Value> {
+) -> Result<Parsed> {
     let parent = before
         .folder_id("parentId")
         .ok_or_else(|| incomplete(EDIT, Retry::Never, "the folder's parent"))?;

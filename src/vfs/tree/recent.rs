@@ -15,6 +15,13 @@ const TRIES: usize = 256;
 /// Folders with entries in memory, those looked at last in front.
 pub(super) struct Recent(LruCache<u64, ()>);
 
+impl Recent {
+    /// A folder is there no more.
+    pub fn forget(&mut self, folder: u64) {
+        self.0.pop(&folder);
+    }
+}
+
 impl Default for Recent {
     fn default() -> Self {
         Recent(LruCache::unbounded())
@@ -42,7 +49,9 @@ impl Tree {
 
     /// Somebody looks at the entries of a folder.
     pub fn note_look(&mut self, folder: u64) {
-        self.recent.0.put(folder, ());
+        if self.nodes.contains_key(&folder) {
+            self.recent.0.put(folder, ());
+        }
     }
 
     /// Folders whose entries are in memory, those looked at last first.
@@ -100,6 +109,7 @@ impl Tree {
         folder.hint = ListHint::default();
         folder.version += 1;
         for child in std::mem::take(&mut folder.children).into_values() {
+            self.recent.forget(child);
             if let Some(node) = self.nodes.remove(&child)
                 && let (Some(account), Some(item)) = (node.account, node.item())
             {

@@ -104,7 +104,7 @@ fn until_the_survey_is_done_nothing_new_is_kept() {
     store_all(&cache.content(&old), &old);
     drop(cache);
     let lock = super::lock(&dir.path().join("lock"), 1).unwrap();
-    let room = Room::new(dir.path().to_owned(), 3 * MIB / 2, 0, false, lock);
+    let room = Room::new(dir.path().to_owned(), of_bytes(3 * MIB / 2), 0, false, lock);
     let content = room.content(&new);
     assert_eq!(store_all(&content, &new), 0);
     survey::run(&room);

@@ -238,3 +238,51 @@ fn what_is_given_back_is_what_was_asked_for_and_little_more() {
     assert!(!content.holds(0..1));
     assert_eq!(cache.give_back(1), 0);
 }
+
+#[test]
+fn of_many_small_contents_no_more_are_kept_than_fit_into_memory() {
+    const MOST: usize = 50;
+    let limited = |dir: &Path| {
+        let limit = Limit {
+            bytes: 100 * MIB,
+            contents: MOST,
+        };
+        let cache = BlockCache::open_now(dir, limit, LOCK_TRIES).unwrap();
+        until("the survey is done", || cache.room.registry().is_complete());
+        cache
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let (old, large) = (key("old", 1), key("large", 6 * MIB));
+    let cache = opened(dir.path(), 100 * MIB);
+    for key in [&old, &large] {
+        assert_eq!(store_all(&cache.content(key), key), key.size);
+    }
+    for n in 0..3 * MOST {
+        let key = key(&format!("{n}"), 1);
+        assert_eq!(store_all(&cache.content(&key), &key), 1);
+    }
+    drop(cache);
+    // What an earlier life kept goes down to the limit as well, the oldest first.
+    let cache = limited(dir.path());
+    let kept = |dir: &Path| contents_below(dir).len() / 2;
+    until("the limit is kept", || kept(dir.path()) <= MOST);
+    assert_eq!(kept(dir.path()), MOST);
+    assert!(!cache.content(&old).is_whole() && !cache.content(&large).holds(0..1));
+    let last = |n: usize| key(&format!("{}", 3 * MOST - n), 1);
+    assert!(cache.content(&last(1)).is_whole());
+    // A content that is open counts once, whatever of it is kept.
+    let content = cache.content(&large);
+    assert_eq!(store_all(&content, &large), large.size);
+    assert_eq!(kept(dir.path()), MOST);
+    for n in 0..2 * MOST {
+        let key = key(&format!("new {n}"), 1);
+        assert_eq!(
+            store_all(&cache.content(&key), &key),
+            1,
+            "the new takes the place of the old"
+        );
+        assert_eq!(kept(dir.path()), MOST);
+    }
+    assert!(content.is_whole(), "a piece of it less would be no content less");
+    assert!(!cache.content(&last(1)).is_whole());
+}

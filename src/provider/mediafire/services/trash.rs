@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
+use crate::provider::json::Parsed;
 use crate::provider::mediafire::call::Api;
 use crate::provider::mediafire::errors::Failure;
 use crate::provider::mediafire::wire::{Node, Params};
@@ -91,7 +92,7 @@ pub(super) async fn restore(api: &Api, items: &[ItemId], folder: &FolderId) -> R
     Ok(restored)
 }
 
-fn moved(answer: std::result::Result<Value, Failure>, restored: &mut Restored) -> Result<()> {
+fn moved(answer: std::result::Result<Parsed, Failure>, restored: &mut Restored) -> Result<()> {
     match answer {
         Ok(reply) => {
             let node = Node(&reply);
