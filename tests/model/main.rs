@@ -7,8 +7,9 @@
 //!
 //! `LOCKERFS_MODEL_STEPS=100000` does so many operations on each host, `LOCKERFS_MODEL_SEED=17` begins with that seed. A
 //! sequence that fails is made shorter as long as it fails, and is printed as a list; `LOCKERFS_MODEL_REPLAY=FILE` does
-//! what is in such a list. A part of a sequence is in a process of its own: to start a program copies the open files of
-//! all threads and closes the copies, which commits what a writer has half done.
+//! what is in such a list, and `LOCKERFS_MODEL_LOG=1` prints the log of a mount that failed. A part of a sequence is in a
+//! process of its own: to start a program copies the open files of all threads and closes the copies, which commits what
+//! a writer has half done.
 
 mod calls;
 mod dice;
