@@ -67,7 +67,7 @@ impl Worker {
                 return self.forget_removed().await;
             }
             if attempt.generation != row.generation || !self.is_content_committed() {
-                self.free_former_place(&row, &mut entry).await;
+                self.free_former_place(&mut attempt, &row, &mut entry).await?;
                 return self.absorb(&entry).await;
             }
             if !self.needs_calls(&row, &entry, told) {
@@ -237,7 +237,12 @@ impl Worker {
     /// Brings a file whose content changed meanwhile to the place that the row has by now, where nothing stands in the
     /// way. Somebody may want the place that it had, and while a writer goes on the next upload is long in coming. What
     /// the service refuses is left to that upload.
-    async fn free_former_place(&self, row: &JournalRow, entry: &mut FileEntry) {
+    async fn free_former_place(
+        &self,
+        attempt: &mut AttemptRow,
+        row: &JournalRow,
+        entry: &mut FileEntry,
+    ) -> Result<(), Failure> {
         let (moves, renames) = (self.is_elsewhere(row, entry), self.is_named_otherwise(row, entry));
         let may = |wanted: bool, capability| !wanted || self.can(capability);
         if !(moves || renames)
@@ -246,8 +251,11 @@ impl Worker {
             || !obsolete(row, entry).is_empty()
             || !self.is_place_free(row)
         {
-            return;
+            return Ok(());
         }
+        // Where it stands by then nothing but its id tells whose it is.
+        attempt.file = Some(entry.id.as_str().to_owned());
+        self.set_attempt(attempt.clone()).await?;
         let item = ItemId::File(entry.id.clone());
         let folder = FolderId::new(row.folder.clone());
         let mut brought = Ok(());
@@ -269,6 +277,7 @@ impl Worker {
         if let Err(error) = brought {
             tracing::debug!(id = %self.id, %error, "a file keeps its former place until its next upload");
         }
+        Ok(())
     }
 
     /// Whether nothing of which is known here has the row's place, or is being cleared away there.
