@@ -71,28 +71,38 @@ fn tell(operation: &'static str, error: &Error) -> Errno {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex, mpsc};
+    use std::cell::RefCell;
+    use std::sync::{Once, mpsc};
 
     use super::*;
 
-    /// What is logged meanwhile by this thread.
+    thread_local! {
+        static LOGGED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// What is logged meanwhile by this thread. The log is that of all tests: one that comes and goes is passed by where
+    /// another thread comes to a place first.
     fn logged(work: impl FnOnce()) -> Vec<String> {
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&log);
-        let subscriber = tracing_subscriber::fmt()
-            .with_ansi(false)
-            .with_writer(move || Lines(Arc::clone(&kept)))
-            .finish();
-        tracing::subscriber::with_default(subscriber, work);
-        let text = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+        static LOG: Once = Once::new();
+        LOG.call_once(|| {
+            let log = tracing_subscriber::fmt()
+                .with_ansi(false)
+                .with_writer(|| Lines)
+                .finish();
+            tracing::subscriber::set_global_default(log).expect("the first log");
+        });
+        LOGGED.take();
+        work();
+        let text = String::from_utf8(LOGGED.take()).unwrap();
         text.lines().map(str::to_owned).collect()
     }
 
-    struct Lines(Arc<Mutex<Vec<u8>>>);
+    struct Lines;
 
     impl std::io::Write for Lines {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
+            LOGGED.with_borrow_mut(|logged| logged.extend_from_slice(bytes));
+            Ok(bytes.len())
         }
 
         fn flush(&mut self) -> std::io::Result<()> {

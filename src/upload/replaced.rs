@@ -1,7 +1,7 @@
 //! What a content took the place of on the service, and letting it go.
 //!
 //! A file that is let go is brought nowhere else meanwhile: a rename that comes after its deletion would fetch it out of
-//! the trash again. So a file goes only while no rename of it is open, and from then on none begins
+//! the trash again. So a file goes only while no rename brings it elsewhere, and from then on none begins
 //! ([`Uploads::lets_go`]).
 
 use std::time::Duration;
@@ -67,7 +67,7 @@ impl Worker {
         }
     }
 
-    /// Waits until no rename of these files is open, and lets none begin from then on.
+    /// Waits until no rename brings these files elsewhere, and lets none begin from then on.
     async fn begin_to_let_go(&self, files: &[FileId]) -> Result<(), Failure> {
         let mut changed = self.uploads.changed.subscribe();
         let mut patience = std::pin::pin!(tokio::time::sleep(RENAMING));
@@ -87,10 +87,7 @@ impl Worker {
     fn let_go_at_rest(&self, files: &[FileId]) -> bool {
         let account = &self.account.name;
         let mut table = self.uploads.table();
-        if files
-            .iter()
-            .any(|file| table.is_renamed_now(account, file.as_str()))
-        {
+        if files.iter().any(|file| table.is_moving(account, file.as_str())) {
             return false;
         }
         table.change(self.id, |item| {

@@ -190,8 +190,7 @@ impl Vfs {
         let mut replaced = 0;
         let mut begun: Option<RenameIntent> = None;
         loop {
-            let (remote, row) = self.identity(rename.ino);
-            let remote = remote.filter(|file| !self.is_let_go(row, file));
+            let (remote, row, _changing) = self.what_is_renamed(rename).await?;
             if remote.is_none()
                 && let Some(intent) = begun.take()
             {
@@ -359,6 +358,22 @@ impl Vfs {
         self.show_replaced(rename, false);
         self.show_remote_name(rename);
         self.finish(rename, intent).await.map(|()| Row::Renamed)
+    }
+
+    /// What stands on the service for the source, unless it is about to go, and its row. Where it goes, the index may know
+    /// it in the old folder, and doubts both until the rename is shown.
+    async fn what_is_renamed(
+        self: &Arc<Self>,
+        rename: &Rename<'_>,
+    ) -> Result<(Option<FileId>, Option<PendingId>, Option<Changing>)> {
+        let (remote, row) = self.identity(rename.ino);
+        match remote {
+            Some(file) if self.is_let_go(row, &file) => {
+                let changing = self.begin_rename(rename).await?;
+                Ok((None, row, Some(changing)))
+            }
+            remote => Ok((remote, row, None)),
+        }
     }
 
     /// Whether the upload of what waits here is about to delete the file that it replaces on the service.

@@ -22,6 +22,8 @@ struct Rename {
     due: Instant,
     /// Somebody is at it.
     busy: bool,
+    /// Who began it takes its first step.
+    is_owned: bool,
     /// What the service answered when it was tried last in this run of the program.
     failure: Option<ErrorKind>,
 }
@@ -53,6 +55,7 @@ impl Renames {
         let rename = Rename {
             due,
             busy,
+            is_owned: busy,
             failure: None,
             row,
         };
@@ -97,7 +100,8 @@ impl Renames {
         let account = row.account.clone();
         if let Some(rename) = self.rows.get_mut(&row.id) {
             rename.due = row.next_try.map_or_else(Instant::now, to_instant);
-            (rename.busy, rename.failure, rename.row) = (false, failure, row);
+            (rename.busy, rename.is_owned) = (false, false);
+            (rename.failure, rename.row) = (failure, row);
         }
         self.wake(&account);
     }
@@ -107,7 +111,7 @@ impl Renames {
         let Some(rename) = self.rows.get_mut(&id) else {
             return;
         };
-        (rename.busy, rename.due) = (false, due);
+        (rename.busy, rename.is_owned, rename.due) = (false, false, due);
         let account = rename.row.account.clone();
         self.wake(&account);
     }
@@ -163,6 +167,16 @@ impl Renames {
         let mut rows = self.rows.values().map(|rename| &rename.row);
         let open = rows.find(|row| row.account == account && !row.parked && concerns(row, item));
         open.map(|row| row.id)
+    }
+
+    /// Whether the service is being told to bring an item elsewhere, or will be: not where it is only looked up whether
+    /// it was told.
+    pub fn is_moving(&self, account: &str, item: &ItemKey) -> bool {
+        let mut of_account = self.rows.values().filter(|rename| rename.row.account == account);
+        of_account.any(|rename| {
+            let goes_on = rename.row.begun || rename.is_owned;
+            goes_on && !rename.row.parked && concerns(&rename.row, item)
+        })
     }
 
     /// Has a row tried now, and forgets how its last try failed.

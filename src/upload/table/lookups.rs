@@ -246,6 +246,11 @@ impl Table {
         self.renames.of_item(account, &item).is_some()
     }
 
+    /// Whether a rename is bringing a file of the service elsewhere.
+    pub fn is_moving(&self, account: &str, file: &str) -> bool {
+        self.renames.is_moving(account, &ItemKey::File(file.to_owned()))
+    }
+
     /// Whether work is left that goes on by itself.
     pub fn is_busy(&self) -> bool {
         let goes_on = self.queues.iter().filter(|(_, queue)| queue.served);
