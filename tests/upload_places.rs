@@ -276,6 +276,9 @@ async fn renamed_and_rewritten(life: &Life, sent: &Gate) -> (PendingId, Hold) {
 fn a_file_that_another_goes_on_with_is_not_taken_for_a_new_one_of_its_former_name_and_content() {
     let bench = Bench::new(1, false);
     let sent = bench.service.pause_after("whole");
+    // It keeps its former name until its next content is sent.
+    let away = Fault::Fail(ErrorKind::Unavailable, Retry::AfterWait(None));
+    bench.service.fault("rename", away);
     bench.life(async |life| {
         let (_, held) = renamed_and_rewritten(life, &sent).await;
         let second = life.add("name", b"same").await;
