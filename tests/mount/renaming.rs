@@ -325,6 +325,41 @@ fn what_an_upload_replaces_is_not_brought_back_by_a_rename_in_that_moment() {
 }
 
 #[test]
+fn killed_after_a_rename_in_that_moment_the_old_folder_shows_nothing_of_the_file() {
+    let world = World::new();
+    world.put("two/old.dat", OLD);
+    world.put("three/other.dat", b"other");
+    let mount = world.mount();
+    for folder in ["", "two", "three"] {
+        mount.list(folder);
+    }
+    // What is known is written down, with the file that is replaced.
+    std::thread::sleep(Duration::from_secs(2));
+    let late = |fault: &str| json!({"fault": fault, "milliseconds": 1500, "times": 1});
+    let rules = [(Call::Upload, late("delay")), (Call::Delete, late("late_reply"))];
+    world.service.faults(&rules);
+    world.service.reset_calls();
+    mount.write("new.txt", NEW);
+    wait_for("the upload is under way", || {
+        world.service.calls().of(Call::Upload) == 1
+    });
+    fs::rename(mount.path("new.txt"), mount.path("two/old.dat")).expect("rename over");
+    wait_for("what it replaces is deleted", || {
+        world.service.calls().of(Call::Delete) == 1
+    });
+    fs::rename(mount.path("two/old.dat"), mount.path("three/later.dat")).expect("rename");
+    wait_for("it has its name", || {
+        let named = world.stored().contains_key("three/later.dat");
+        named && world.pending().is_empty()
+    });
+    mount.kill();
+    let mount = world.mount();
+    assert!(mount.list("two").is_empty());
+    assert_eq!(mount.list("three"), ["later.dat", "other.dat"]);
+    assert_eq!(mount.read("three/later.dat"), NEW);
+}
+
+#[test]
 fn the_former_name_of_a_file_that_is_still_written_can_be_given_to_another() {
     the_former_name_is_free(|_| {});
     // What is synced is a newer content than that which is being uploaded.
