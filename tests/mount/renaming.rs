@@ -9,7 +9,7 @@ use std::time::Duration;
 use lockerfs::provider::Capability;
 use serde_json::{Value, json};
 
-use super::harness::{Call, World, sha256_of, snapshot, wait_for};
+use super::harness::{Call, Mount, World, sha256_of, snapshot, wait_for};
 use crate::KIND;
 
 const OLD: &[u8] = b"what is replaced";
@@ -289,43 +289,8 @@ fn a_rename_whose_last_steps_fail_for_now_holds_and_is_finished_later() {
     assert_eq!(mount.list("folder"), ["old.dat"]);
 }
 
-#[test]
-fn what_an_upload_replaces_is_not_brought_back_by_a_rename_in_that_moment() {
-    let world = World::new();
-    world.put("two/old.dat", OLD);
-    world.put("three/other.dat", b"other");
-    let mount = world.mount();
-    for folder in ["", "two", "three"] {
-        mount.list(folder);
-    }
-    let late = |fault: &str| json!({"fault": fault, "milliseconds": 1500, "times": 1});
-    // What is replaced is deleted, and nobody hears of it for a while.
-    let rules = [(Call::Upload, late("delay")), (Call::Delete, late("late_reply"))];
-    world.service.faults(&rules);
-    world.service.reset_calls();
-    mount.write("new.txt", NEW);
-    wait_for("the upload is under way", || {
-        world.service.calls().of(Call::Upload) == 1
-    });
-    fs::rename(mount.path("new.txt"), mount.path("two/old.dat")).expect("rename over");
-    wait_for("what it replaces is deleted", || {
-        world.service.calls().of(Call::Delete) == 1
-    });
-    fs::rename(mount.path("two/old.dat"), mount.path("three/later.dat")).expect("rename");
-    world.drain();
-    world.service.settle();
-    let wanted = [("three/later.dat", NEW), ("three/other.dat", b"other")];
-    let wanted = wanted.map(|(path, content)| (path.to_owned(), sha256_of(content)));
-    assert_eq!(world.stored_sha256(), wanted.into());
-    assert_eq!(mount.list("three"), ["later.dat", "other.dat"]);
-    assert_eq!(
-        (mount.read("three/later.dat"), mount.list("two").len()),
-        (NEW.to_vec(), 0)
-    );
-}
-
-#[test]
-fn killed_after_a_rename_in_that_moment_the_old_folder_shows_nothing_of_the_file() {
+/// A file that was renamed while its upload deleted what it replaces, of which nobody hears for a while.
+fn renamed_while_the_replaced_is_deleted() -> (World, Mount) {
     let world = World::new();
     world.put("two/old.dat", OLD);
     world.put("three/other.dat", b"other");
@@ -348,6 +313,27 @@ fn killed_after_a_rename_in_that_moment_the_old_folder_shows_nothing_of_the_file
         world.service.calls().of(Call::Delete) == 1
     });
     fs::rename(mount.path("two/old.dat"), mount.path("three/later.dat")).expect("rename");
+    (world, mount)
+}
+
+#[test]
+fn what_an_upload_replaces_is_not_brought_back_by_a_rename_in_that_moment() {
+    let (world, mount) = renamed_while_the_replaced_is_deleted();
+    world.drain();
+    world.service.settle();
+    let wanted = [("three/later.dat", NEW), ("three/other.dat", b"other")];
+    let wanted = wanted.map(|(path, content)| (path.to_owned(), sha256_of(content)));
+    assert_eq!(world.stored_sha256(), wanted.into());
+    assert_eq!(mount.list("three"), ["later.dat", "other.dat"]);
+    assert_eq!(
+        (mount.read("three/later.dat"), mount.list("two").len()),
+        (NEW.to_vec(), 0)
+    );
+}
+
+#[test]
+fn killed_after_a_rename_in_that_moment_the_old_folder_shows_nothing_of_the_file() {
+    let (world, mount) = renamed_while_the_replaced_is_deleted();
     wait_for("it has its name", || {
         let named = world.stored().contains_key("three/later.dat");
         named && world.pending().is_empty()
